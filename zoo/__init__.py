@@ -1,0 +1,48 @@
+"""keras-zoo: the systems of the review "Deep learning" (Nature 521, 2015), by name, with trained weights.
+
+Every verb below is imported when it is first used, so that `import zoo` and a listing need no TensorFlow.
+"""
+
+import importlib
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from zoo.exporting import export
+    from zoo.inference import evaluate, load, pipeline, save
+    from zoo.measuring import benchmark
+    from zoo.preset import list_models, model_info
+    from zoo.registry import create_model, register_model
+    from zoo.tasks.dataset import dataset
+    from zoo.training import train
+
+_MODULES = {
+    "benchmark": "zoo.measuring",
+    "create_model": "zoo.registry",
+    "dataset": "zoo.tasks.dataset",
+    "evaluate": "zoo.inference",
+    "export": "zoo.exporting",
+    "list_models": "zoo.preset",
+    "load": "zoo.inference",
+    "model_info": "zoo.preset",
+    "pipeline": "zoo.inference",
+    "register_model": "zoo.registry",
+    "save": "zoo.inference",
+    "train": "zoo.training",
+}
+
+__all__ = list(_MODULES)
+
+
+def __getattr__(name: str):
+    if name in _MODULES:
+        value = getattr(importlib.import_module(_MODULES[name]), name)
+    elif name == "__version__":
+        value = importlib.import_module("importlib.metadata").version("keras-zoo")
+    else:
+        raise AttributeError(f"module 'zoo' has no attribute {name!r}; its verbs are {', '.join(_MODULES)}")
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_MODULES, "__version__"})

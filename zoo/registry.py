@@ -1,0 +1,249 @@
+"""The registry: which models there are, read from their files without importing them.
+
+A model is one file below zoo/models/, or in a package that another distribution names in its entry-point group
+`zoo.models`. The arguments of @register_model are literals, so a listing reads them with `ast`; only create_model
+imports a file.
+"""
+
+import ast
+import dataclasses
+import functools
+import importlib
+import inspect
+import warnings
+from collections.abc import Callable, Iterator
+from importlib import metadata
+from importlib.util import find_spec
+from pathlib import Path
+
+from zoo.errors import ZooError, unknown
+
+MODELS = Path(__file__).parent / "models"
+
+
+@dataclasses.dataclass(frozen=True)
+class Entry:
+    """What a model's file says about one registered name."""
+
+    name: str
+    task: str
+    paper: str
+    parameters: int | None  # trainable, at the paper's size, everything thawed; None where the paper states none
+    settings: dict  # what the model wants of its task
+    overrides: dict  # what makes this variant of the builder
+    tiny: dict  # overrides that make it small enough for a test
+    loss: str | None  # a Keras loss or a function of the model's file; None: the task's
+    description: str  # the first line of the builder's docstring
+    module: str
+    builder: str
+    path: Path
+
+    def function(self, name: str | None = None) -> Callable:
+        """The builder, or another function of the model's file; imports the file."""
+        return getattr(importlib.import_module(self.module), name or self.builder)
+
+
+@dataclasses.dataclass
+class Origin:
+    """How a model came to be; `model.origin`. A clone or a wrapped model has none."""
+
+    model: str
+    overrides: dict
+    task: str
+    settings: dict = dataclasses.field(default_factory=dict)
+    labels: list[str] | None = None
+    assets: dict[str, bytes] = dataclasses.field(default_factory=dict)
+    data: dict | None = None  # name, version and split of the last data set made for this model
+    preset: str | None = None  # the preset it was loaded from
+    digest: str | None = None  # of the weights as loaded: a fitted model has others
+
+
+def register_model(
+    name: str | None = None,
+    *,
+    task: str,
+    paper: str,
+    parameters: int | dict[str, int] | None = None,
+    variants: dict[str, dict] | None = None,
+    settings: dict | None = None,
+    tiny: dict | None = None,
+    loss: str | None = None,
+) -> Callable:
+    """Registers the decorated builder under `name`, or one name a row of `variants` (name -> overrides).
+
+    Every argument is a literal: the listing reads the file and does not run it.
+
+    Args:
+        name: the model's name, of one builder without variants.
+        task: the task whose way from raw input to answer it takes by default.
+        paper: authors, year, title and where to find it.
+        parameters: trainable parameters at the paper's size, or a table of them, one a variant.
+        variants: name -> keyword arguments of the builder.
+        settings: what the model wants of its task (scaling, polarity, ...).
+        tiny: keyword arguments that make it small enough for a test.
+        loss: a Keras loss's name or a function of the same file, in place of the task's loss.
+    """
+    del name, task, paper, parameters, variants, settings, tiny, loss  # `entries` reads them from the source
+    return lambda builder: builder
+
+
+def create_model(name: str, classes: int | None = None, freeze: str | None = None, **overrides):
+    """Builds an untrained model; the paper's values are the defaults.
+
+    Args:
+        name: a registered model, such as "lenet5".
+        classes: size of the last layer.
+        freeze: "all", "all but head", or "up to LAYER" (that layer included): these layers are not trained.
+        **overrides: the builder's own keyword arguments.
+
+    Returns:
+        A keras.Model whose `origin` says how it was made.
+
+    Raises:
+        ZooError: no such model, no such argument, or a value that the builder refuses.
+
+    >>> zoo.create_model("lenet5", classes=26).count_params()   # doctest: +SKIP
+    """
+    table = entries()
+    if name not in table:
+        raise unknown("model", name, table)
+    entry = table[name]
+    overrides = {**entry.overrides, **overrides}
+    if classes is not None:
+        overrides["classes"] = classes
+    builder = entry.function()
+    known = inspect.signature(builder).parameters
+    for key in overrides:
+        if key not in known:
+            raise unknown(f"argument of {name}", key, known)
+    model = builder(**overrides)
+    overrides = {key: value for key, value in overrides.items() if entry.overrides.get(key, ...) != value}
+    model.origin = Origin(model=name, overrides=overrides, task=entry.task, settings=dict(entry.settings))
+    freeze_layers(model, freeze)
+    return model
+
+
+def is_head(layer_name: str) -> bool:
+    """The head is every layer named `head*`: what a change of classes replaces."""
+    return layer_name.startswith("head")
+
+
+def freeze_layers(model, freeze: str | None) -> None:
+    """Sets `trainable` of the model's layers by create_model's `freeze`."""
+    if freeze is None:
+        return
+    names = [layer.name for layer in model.layers]
+    if freeze == "all":
+        frozen = set(names)
+    elif freeze == "all but head":
+        frozen = {name for name in names if not is_head(name)}
+    elif freeze.startswith("up to "):
+        last = freeze.removeprefix("up to ")
+        if last not in names:
+            raise unknown(f"layer of {model.name}", last, names)
+        frozen = set(names[: names.index(last) + 1])
+    else:
+        raise ZooError(f"freeze={freeze!r} is none of 'all', 'all but head', 'up to LAYER'")
+    for layer in model.layers:
+        layer.trainable = layer.name not in frozen
+
+
+def entries() -> dict[str, Entry]:
+    """Every registered name and what its file says, ours first."""
+    table: dict[str, Entry] = {}
+    for path in sorted(MODELS.rglob("*.py")):
+        module = ".".join(("zoo.models", *path.relative_to(MODELS).with_suffix("").parts))
+        for entry in _read(path, module, path.stat().st_mtime_ns):
+            if entry.name in table:
+                raise ZooError(f"model {entry.name!r} is registered in {table[entry.name].path} and again in {path}")
+            table[entry.name] = entry
+    for distribution, path, module in _third_parties():
+        try:
+            found = list(_read(path, module, path.stat().st_mtime_ns))
+        except (ZooError, OSError) as error:
+            warnings.warn(f"models of {distribution} are left out: {error}", stacklevel=2)
+            continue
+        for entry in found:
+            if entry.name in table:
+                message = f"model {entry.name!r} of {distribution} is left out: the name is taken"
+                warnings.warn(message, stacklevel=2)
+            else:
+                table[entry.name] = entry
+    return table
+
+
+def _third_parties() -> Iterator[tuple[str, Path, str]]:
+    """(distribution, file, module) of each model file that an entry point of group zoo.models names.
+
+    The top-level package is located, not imported; the rest of the way is by path.
+    """
+    for point in metadata.entry_points(group="zoo.models"):
+        distribution = point.dist.name if point.dist else point.name
+        top, *rest = point.value.split(":")[0].split(".")
+        spec = find_spec(top)
+        if spec is None or spec.origin is None:
+            warnings.warn(f"models of {distribution} are left out: no module {point.value}", stacklevel=3)
+            continue
+        origin = Path(spec.origin)
+        base = origin.parent.joinpath(*rest) if rest or origin.name == "__init__.py" else origin.with_suffix("")
+        if base.is_dir():
+            for path in sorted(base.rglob("*.py")):
+                inner = [part for part in path.relative_to(base).with_suffix("").parts if part != "__init__"]
+                yield distribution, path, ".".join((top, *rest, *inner))
+        elif base.with_suffix(".py").is_file():
+            yield distribution, base.with_suffix(".py"), ".".join((top, *rest))
+        else:
+            warnings.warn(f"models of {distribution} are left out: no module {point.value}", stacklevel=3)
+
+
+@functools.lru_cache(maxsize=None)
+def _read(path: Path, module: str, changed: int) -> tuple[Entry, ...]:
+    """The entries of one model file; `changed` is its time of change, so that an edited file is read again."""
+    try:
+        tree = ast.parse(path.read_bytes(), str(path))
+    except (SyntaxError, ValueError) as error:
+        raise ZooError(f"{path} is no Python: {error}") from error
+    found = []
+    for node in tree.body:
+        if isinstance(node, ast.FunctionDef):
+            for decorator in node.decorator_list:
+                if isinstance(decorator, ast.Call) and _called(decorator) == "register_model":
+                    found.extend(_entries(node, decorator, path, module))
+    return tuple(found)
+
+
+def _called(call: ast.Call) -> str | None:
+    return getattr(call.func, "id", None) or getattr(call.func, "attr", None)
+
+
+def _entries(builder: ast.FunctionDef, decorator: ast.Call, path: Path, module: str) -> Iterator[Entry]:
+    where = f"{path}:{decorator.lineno}"
+    try:
+        facts = {keyword.arg: ast.literal_eval(keyword.value) for keyword in decorator.keywords}
+        facts |= dict(zip(["name"], map(ast.literal_eval, decorator.args), strict=True)) if decorator.args else {}
+    except ValueError as error:
+        raise ZooError(f"{where}: the arguments of @register_model must be literals") from error
+    known = set(inspect.signature(register_model).parameters)
+    for key in facts:
+        if key not in known:
+            raise ZooError(f"{where}: {unknown('argument of @register_model', key, known)}")
+    for key in ("task", "paper"):
+        if key not in facts:
+            raise ZooError(f"{where}: @register_model lacks {key}=")
+    variants = facts.get("variants") or {facts.get("name", builder.name): {}}
+    parameters = facts.get("parameters")
+    for name, overrides in variants.items():
+        yield Entry(
+            name=name,
+            task=facts["task"],
+            paper=facts["paper"],
+            parameters=parameters.get(name) if isinstance(parameters, dict) else parameters,
+            settings=facts.get("settings") or {},
+            overrides=overrides,
+            tiny=facts.get("tiny") or {},
+            loss=facts.get("loss"),
+            description=(ast.get_docstring(builder) or "").partition("\n")[0],
+            module=module,
+            builder=builder.name,
+            path=path,
+        )
