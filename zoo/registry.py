@@ -38,9 +38,16 @@ class Entry:
     builder: str
     path: Path
 
-    def function(self, name: str | None = None) -> Callable:
-        """The builder, or another function of the model's file; imports the file."""
-        return getattr(importlib.import_module(self.module), name or self.builder)
+    def function(self) -> Callable:
+        """The builder; imports the model's file."""
+        return getattr(importlib.import_module(self.module), self.builder)
+
+    def loss_function(self) -> Callable:
+        """The loss that the entry names: a function of the model's file, else one of Keras's."""
+        import keras
+
+        own = getattr(importlib.import_module(self.module), self.loss, None)
+        return own or keras.losses.get(self.loss)
 
 
 @dataclasses.dataclass

@@ -19,7 +19,7 @@ from zoo.registry import register_model
     variants={"mlp": {}},
     # The figure draws a network of a few units and states no size; this is the count of the defaults below.
     parameters=669_706,
-    settings={"colour": "grey", "polarity": "light_on_dark", "centre": "ink", "low": 0.0, "high": 1.0},
+    settings={"colour": "grey", "polarity": "light_on_dark", "centre": "ink", "share": 0.714, "low": 0.0, "high": 1.0},
     tiny={"hidden_units": (16, 12), "input_shape": (16, 16, 1)},
 )
 def mlp(

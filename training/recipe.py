@@ -1,0 +1,172 @@
+"""Recipes: TOML files that say how a preset is made. Only differences from the task's defaults are written."""
+
+import difflib
+import os
+import tomllib
+from pathlib import Path
+from typing import Any, Literal
+
+import pydantic
+import tomlkit
+
+from zoo import preset, registry
+from zoo.errors import ZooError, unknown
+
+RECIPES = Path(__file__).parent / "recipes"
+
+
+class _Section(pydantic.BaseModel):
+    model_config = pydantic.ConfigDict(extra="forbid", coerce_numbers_to_str=True, protected_namespaces=())
+
+
+class Data(_Section):
+    """Where the examples come from: a TFDS name, or a folder with one subfolder a class."""
+
+    name: str | None = None
+    folder: str | None = None
+    train: str = "train"
+    validation: str | None = "validation"
+    test: str | None = "test"
+    data_dir: str | None = None
+
+
+class Optimizer(_Section):
+    name: Literal["sgd", "adam", "adamw"] = "adam"
+    learning_rate: pydantic.PositiveFloat = 1e-3
+    momentum: float = pydantic.Field(0.0, ge=0, lt=1)  # of sgd
+    nesterov: bool = False  # of sgd
+    weight_decay: pydantic.NonNegativeFloat = 0.0  # of adamw; biases and vectors are left alone
+
+
+class Schedule(_Section):
+    name: Literal["constant", "cosine"] = "constant"
+    warmup_steps: pydantic.NonNegativeInt = 0
+
+
+class Training(_Section):
+    epochs: pydantic.PositiveInt
+    batch_size: pydantic.PositiveInt
+    optimizer: Optimizer = Optimizer()
+    schedule: Schedule = Schedule()
+    global_clipnorm: pydantic.PositiveFloat | None = None
+    weight_averaging: float | None = pydantic.Field(None, gt=0, lt=1)
+    augment: bool = True
+    keep: Literal["best", "last"] = "best"
+
+
+class Recipe(_Section):
+    model: str | None = None
+    start_from: str | None = None
+    freeze: str | None = None
+    seed: pydantic.NonNegativeInt = 0
+    terms: str = "not stated"  # of the weights
+    model_overrides: dict[str, Any] = {}
+    data: Data = Data()
+    task: dict[str, Any] = {}
+    training: Training
+
+
+def read_recipe(name: str | os.PathLike, overrides: dict | None = None) -> tuple[str, Recipe]:
+    """Reads a recipe and checks it.
+
+    Args:
+        name: a recipe of the package ("lenet5.mnist"), the path of a TOML file, or a model's name, which is trained
+            by its task's default recipe.
+        overrides: differences, nested ({"training": {"epochs": 3}}) or dotted ({"training.epochs": 3}).
+
+    Returns:
+        The name of the preset it makes, and the recipe with every setting filled in.
+
+    Raises:
+        ZooError: no such recipe, or a key or value that is not one of a recipe's.
+    """
+    name = os.fspath(name)
+    table = registry.entries()
+    if preset.is_path(name):
+        content, label = _toml(Path(name)), Path(name).stem
+    elif (RECIPES / f"{name}.toml").is_file():
+        content, label = _toml(RECIPES / f"{name}.toml"), name
+    elif name in table:
+        content, label = {"model": name}, f"{name}.mine"
+    else:
+        raise unknown("recipe or model", name, [*recipes(), *table])
+    for key, value in (overrides or {}).items():
+        content = _merged(content, _nested(key, value))
+    defaults = _toml(RECIPES / "defaults" / f"{_task(content, name)}.toml")
+    try:
+        recipe = Recipe.model_validate(_merged(defaults, content))
+    except pydantic.ValidationError as error:
+        raise ZooError(f"recipe {name}: {_first(error)}") from None
+    if (recipe.data.name is None) == (recipe.data.folder is None):
+        raise ZooError(f"recipe {name}: give one of data.name and data.folder, as in --set data.name=mnist")
+    return label, recipe
+
+
+def recipes() -> list[str]:
+    """Names of the package's recipes."""
+    return sorted(path.stem for path in RECIPES.glob("*.toml"))
+
+
+def parse_setting(text: str) -> tuple[str, Any]:
+    """"training.epochs=3" -> ("training.epochs", 3): the value is read as TOML, and as a string where it is none."""
+    key, equals, value = text.partition("=")
+    if not equals or not key.strip():
+        raise ZooError(f"--set {text!r} is no key=value, as in --set training.epochs=3")
+    try:
+        return key.strip(), tomllib.loads(f"value = {value}")["value"]
+    except tomllib.TOMLDecodeError:
+        return key.strip(), value.strip()
+
+
+def as_toml(recipe: Recipe) -> str:
+    """A recipe as a TOML text that gives the same recipe."""
+    return tomlkit.dumps(recipe.model_dump(exclude_none=True))
+
+
+def _task(content: dict, name: str) -> str:
+    start, model = content.get("start_from"), content.get("model")
+    if bool(start) == bool(model):
+        raise ZooError(f"recipe {name}: give one of model and start_from")
+    if start:
+        return preset.open_preset(start).record["task"]["name"]
+    if model not in registry.entries():
+        raise unknown("model", model, registry.entries())
+    return registry.entries()[model].task
+
+
+def _toml(path: Path) -> dict:
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ZooError(f"there is no recipe {path}") from None
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise ZooError(f"{path} is no TOML file: {error}") from None
+
+
+def _nested(key: str, value: Any) -> dict:
+    for part in reversed(key.split(".")):
+        value = {part: value}
+    return value
+
+
+def _merged(base: dict, over: dict) -> dict:
+    result = dict(base)
+    for key, value in over.items():
+        both = isinstance(value, dict) and isinstance(result.get(key), dict)
+        result[key] = _merged(result[key], value) if both else value
+    return result
+
+
+def _first(error: pydantic.ValidationError) -> str:
+    """The first finding in one line; for an unknown key the nearest known one."""
+    found = error.errors()[0]
+    *parents, key = [str(part) for part in found["loc"]]
+    where = ".".join([*parents, key])
+    if found["type"] != "extra_forbidden":
+        return f"{where} = {found['input']!r}: {found['msg'][0].lower()}{found['msg'][1:]}"
+    section: Any = Recipe
+    for parent in parents:
+        section = section.model_fields[parent].annotation
+    near = difflib.get_close_matches(key, section.model_fields, n=1, cutoff=0.4)
+    hint = f"did you mean {near[0]}?" if near else f"known: {', '.join(section.model_fields)}"
+    return f"unknown key {where}; {hint}"

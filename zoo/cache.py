@@ -1,0 +1,90 @@
+"""Presets that are downloaded: the user's cache, and the index of hashes that the package carries."""
+
+import json
+import os
+import shutil
+from pathlib import Path
+
+from zoo.errors import ZooError
+
+INDEX = Path(__file__).parent / "presets" / "index.json"  # name -> sha256 of its preset.json
+
+
+def folder() -> Path:
+    """The user's cache: ZOO_CACHE, or where the system keeps caches."""
+    if os.environ.get("ZOO_CACHE"):
+        return Path(os.environ["ZOO_CACHE"])
+    import platformdirs
+
+    return Path(platformdirs.user_cache_dir("keras-zoo"))
+
+
+def available(name: str) -> bool:
+    """Whether `download` may be asked for this preset."""
+    return bool(os.environ.get("ZOO_PRESETS_URL")) and name in _index()
+
+
+def _index() -> dict[str, str]:
+    return json.loads(INDEX.read_text()) if INDEX.is_file() else {}
+
+
+def download(name: str) -> Path:
+    """Fetches a preset from ZOO_PRESETS_URL/NAME/ into the cache, every file checked by its hash.
+
+    Returns:
+        The preset's folder.
+
+    Raises:
+        ZooError: the server can't be reached, breaks off, or sends something else than was published.
+    """
+    import pooch
+    import requests
+
+    address = f"{os.environ['ZOO_PRESETS_URL'].rstrip('/')}/{name}"
+    hidden = folder() / f".{name}.{os.getpid()}.tmp"
+
+    def fetch(file: str, known_hash: str) -> Path:
+        quiet = pooch.HTTPDownloader(progressbar=False, timeout=30)
+        target = hidden / file
+        target.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            pooch.retrieve(
+                f"{address}/{file}", f"sha256:{known_hash}", fname=target.name, path=target.parent, downloader=quiet
+            )
+        except ValueError as error:  # pooch: the hash does not match
+            raise ZooError(f"{address}/{file} is not what was published: its sha256 differs") from error
+        except (requests.RequestException, OSError) as error:
+            reason = type(error).__name__
+            raise ZooError(f"can't download {address}/{file}: {reason}; try again, or unset ZOO_PRESETS_URL") from error
+        return target
+
+    logger = pooch.get_logger()
+    level = logger.level
+    logger.setLevel("ERROR")
+    try:
+        record = json.loads(fetch("preset.json", _index()[name]).read_bytes())
+        for file, facts in record["files"].items():
+            fetch(file, facts["sha256"])
+        shutil.rmtree(folder() / name, ignore_errors=True)
+        hidden.rename(folder() / name)
+    finally:
+        logger.setLevel(level)
+        shutil.rmtree(hidden, ignore_errors=True)
+    return folder() / name
+
+
+def contents() -> list[dict]:
+    """What the cache holds: {"name", "bytes"} each."""
+    found = sorted(path for path in folder().iterdir() if path.is_dir()) if folder().is_dir() else []
+    size = {path: sum(file.stat().st_size for file in path.rglob("*") if file.is_file()) for path in found}
+    return [{"name": path.name, "bytes": size[path]} for path in found if (path / "preset.json").is_file()]
+
+
+def clear(name: str | None = None) -> list[dict]:
+    """Removes one preset, or all, from the cache; returns what was removed."""
+    gone = [row for row in contents() if name in (None, row["name"])]
+    if name is not None and not gone:
+        raise ZooError(f"the cache {folder()} holds no preset {name!r}")
+    for row in gone:
+        shutil.rmtree(folder() / row["name"])
+    return gone

@@ -1,0 +1,83 @@
+"""The model card and the README's table, written from the content of preset.json."""
+
+from zoo import registry
+
+_PERCENT = ("accuracy", "top_5_accuracy", "frame_accuracy", "analogy_accuracy")
+
+
+def figure(metric: dict) -> str:
+    """A metric as people read it: a share in per cent, others as they are."""
+    value = metric["value"]
+    return f"{100 * value:.2f} %" if metric["name"] in _PERCENT else f"{value:.4g}"
+
+
+def size(record: dict) -> str:
+    """The preset's size in MB, all files together."""
+    return f"{sum(facts['size'] for facts in record['files'].values()) / 1e6:.2f} MB"
+
+
+def card(record: dict) -> str:
+    """The text of a preset's README.md."""
+    entry = registry.entries().get(record["model"]["name"])
+    provenance, terms = record.get("provenance") or {}, record.get("terms") or {}
+    settings = {key: value for key, value in record["task"]["settings"].items() if key not in ("labels", "augment")}
+    lines = [
+        f"# {record['name']}",
+        "",
+        f"{entry.description if entry else record['model']['name']}",
+        "",
+        f"- Model: `{record['model']['name']}`"
+        + "".join(f", {key}={value}" for key, value in record["model"]["overrides"].items()),
+        f"- Paper: {entry.paper}" if entry else "- Paper: not known here",
+        f"- Task: {record['task']['name']}; " + ", ".join(f"{key}={value}" for key, value in settings.items()),
+        f"- Parameters: {record['parameters']:,} (trainable)",
+        f"- Size: {size(record)}, weights stored in {record['storage']}",
+    ]
+    labels = record["task"]["settings"].get("labels")
+    if labels:
+        shown = ", ".join(labels[:20]) + (", ..." if len(labels) > 20 else "")
+        lines.append(f"- Labels ({len(labels)}): {shown}")
+    lines += ["", "## Measured", ""]
+    if record.get("metrics"):
+        lines += ["| metric | value | data set | split | examples |", "|---|---|---|---|---|"]
+        for metric in record["metrics"]:
+            where = f"{metric['dataset']} | {metric['split']} | {metric['examples']:,}"
+            lines.append(f"| {metric['name']} | {figure(metric)} | {where} |")
+    else:
+        lines.append("Nothing was measured on these weights.")
+    if record.get("speed"):
+        speed = record["speed"]
+        lines += [
+            "",
+            f"One item takes {speed['latency_1_ms']:.2f} ms and {speed['memory_mb']:.0f} MB of memory over TensorFlow's "
+            f"own, thirty-two together {speed['latency_32_ms']:.2f} ms ({speed['hardware']}).",
+        ]
+    lines += ["", "## Where it comes from", ""]
+    lines += [f"- {key.replace('_', ' ')}: {_text(value)}" for key, value in provenance.items()] or ["Not recorded."]
+    lines += ["", "## Terms", ""]
+    lines += [f"- {key}: {value}" for key, value in terms.items()] or ["Not stated."]
+    return "\n".join(lines) + "\n"
+
+
+def _text(value: object) -> str:
+    if isinstance(value, dict):
+        return ", ".join(f"{key} {inner}" for key, inner in value.items())
+    return str(value)
+
+
+def table(records: list[dict]) -> str:
+    """The README's table of presets, a row each."""
+    lines = ["| preset | paper | parameters | measured | size | terms |", "|---|---|---|---|---|---|"]
+    for record in sorted(records, key=lambda record: record["name"]):
+        entry = registry.entries()[record["model"]["name"]]
+        final = [metric for metric in record.get("metrics", []) if metric.get("final")]
+        measured = "; ".join(
+            f"{metric['name']} {figure(metric)} ({metric['dataset']} {metric['split']}, {metric['examples']:,})"
+            for metric in final
+        )
+        terms = record.get("terms") or {}
+        lines.append(
+            f"| `{record['name']}` | {entry.paper} | {record['parameters']:,} | {measured or 'not measured'} "
+            f"| {size(record)} | weights {terms.get('weights', 'not stated')}; data {terms.get('data', 'not stated')} |"
+        )
+    return "\n".join(lines) + "\n"

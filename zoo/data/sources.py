@@ -1,0 +1,129 @@
+"""Where examples come from: TensorFlow Datasets by name, or a folder with one subfolder of images a class."""
+
+import dataclasses
+import os
+import random
+from collections.abc import Iterable
+from pathlib import Path
+
+import tensorflow as tf
+
+from zoo.errors import ZooError, unknown
+
+# The terms of the data, as its source states them.
+TERMS = {
+    "mnist": "CC BY-SA 3.0 (Y. LeCun and C. Cortes)",
+    "cifar10": "none stated; cite Krizhevsky 2009",
+    "tf_flowers": "CC BY 2.0 by photo",
+}
+# Data sets that TFDS has in one piece, in an order that it shuffled: train, validation and the last fifth as test.
+_SHARES = {"train": ":70%", "validation": "70%:80%", "test": "80%:"}
+_ONE_PIECE = ("tf_flowers",)
+_IMAGES = {".jpg", ".jpeg", ".png", ".gif", ".bmp"}
+
+
+@dataclasses.dataclass(frozen=True)
+class Source:
+    """Examples of one split, images still encoded."""
+
+    name: str
+    version: str
+    split: str
+    examples: int
+    labels: list[str] | None
+    dataset: tf.data.Dataset  # of {field: tensor}
+    terms: str
+
+
+def open_source(
+    name: str, split: str, fields: Iterable[str], data_dir: str | os.PathLike | None = None, limit: int | None = None
+) -> Source:
+    """Opens one split of a data set.
+
+    Args:
+        name: a TFDS name ("mnist"), or the path of a folder (with a separator) that has one subfolder a class.
+        split: "train", "validation", "test", or TFDS's slices ("train[:55000]").
+        fields: the fields that the caller reads.
+        data_dir: where TFDS keeps its data; by default ~/tensorflow_datasets.
+        limit: only the first so many examples.
+
+    Raises:
+        ZooError: no such data set, split or field, or data that can't be had.
+    """
+    is_folder = isinstance(name, os.PathLike) or os.sep in os.fspath(name) and Path(name).is_dir()
+    source = _folder(Path(name), split) if is_folder else _tfds(os.fspath(name), split, data_dir)
+    spec = source.dataset.element_spec
+    for field in fields:
+        if field not in spec:
+            raise ZooError(f"{source.name} has no field {field!r}; it has {', '.join(spec)}")
+    keep = list(fields)
+    dataset = source.dataset.map(lambda example: {field: example[field] for field in keep})
+    if limit is not None:
+        if limit < 1:
+            raise ZooError(f"limit={limit} is no number of examples; give 1 or more")
+        dataset = dataset.take(limit)
+        source = dataclasses.replace(source, examples=min(limit, source.examples))
+    return dataclasses.replace(source, dataset=dataset)
+
+
+def _tfds(name: str, split: str, data_dir: str | os.PathLike | None) -> Source:
+    import tensorflow_datasets as tfds
+
+    if os.sep in name and not Path(name).exists() and name.split("/")[0] not in tfds.list_builders():
+        raise ZooError(f"there is no folder {name}, and TFDS has no such data set")
+    if data_dir is not None and not Path(data_dir).is_dir():
+        raise ZooError(f"there is no folder {data_dir} to look for data sets in")
+    try:
+        builder = tfds.builder(name, data_dir=data_dir)
+    except tfds.core.DatasetNotFoundError:
+        raise unknown("data set", name, [*tfds.list_builders(), *TERMS]) from None
+    if not builder.info.splits:
+        try:
+            builder.download_and_prepare()
+        except Exception as error:  # whatever the download meets: no network, no space, files to be fetched by hand
+            reason = " ".join(str(error).split())[:150]
+            raise ZooError(f"{name} is not in {builder.data_path.parent.parent} and can't be had: {reason}") from error
+    slices = _SHARES.get(split) if name in _ONE_PIECE else None
+    asked = f"train[{slices}]" if slices else split
+    try:
+        examples = builder.info.splits[asked].num_examples
+    except (KeyError, ValueError):
+        raise unknown(f"split of {name}", split, builder.info.splits) from None
+    if examples == 0:
+        raise ZooError(f"{name} has no examples in {split}")
+    images = {key: kind for key, kind in builder.info.features.items() if isinstance(kind, tfds.features.Image)}
+    dataset = builder.as_dataset(
+        split=asked,
+        shuffle_files=False,
+        decoders={key: tfds.decode.SkipDecoding() for key in images},
+        read_config=tfds.ReadConfig(try_autocache=False, add_tfds_id=False),
+    )
+    labels = None
+    if "label" in builder.info.features and isinstance(builder.info.features["label"], tfds.features.ClassLabel):
+        labels = list(builder.info.features["label"].names)
+    terms = TERMS.get(name, "see its homepage, " + str(builder.info.homepage))
+    return Source(name, str(builder.version), split, examples, labels, dataset, terms)
+
+
+def _folder(path: Path, split: str) -> Source:
+    """One subfolder a class; its files sorted, shuffled with seed 0, then shared as 70, 10 and 20 per cent."""
+    labels = sorted(entry.name for entry in path.iterdir() if entry.is_dir() and not entry.name.startswith("."))
+    files = [
+        (str(file), number)
+        for number, label in enumerate(labels)
+        for file in sorted((path / label).rglob("*"))
+        if file.suffix.lower() in _IMAGES and file.is_file()
+    ]
+    if len(labels) < 2 or not files:
+        raise ZooError(f"{path} needs one subfolder of images a class; it has {len(labels)} with {len(files)} images")
+    if split not in _SHARES:
+        raise unknown(f"split of the folder {path}", split, _SHARES)
+    random.Random(0).shuffle(files)
+    begin, end = {"train": (0, 0.7), "validation": (0.7, 0.8), "test": (0.8, 1)}[split]
+    files = files[round(begin * len(files)) : round(end * len(files))]
+    if not files:
+        raise ZooError(f"{path} has too few images for a share called {split}")
+    names, numbers = zip(*files, strict=True)
+    dataset = tf.data.Dataset.from_tensor_slices((list(names), tf.constant(numbers, tf.int64)))
+    dataset = dataset.map(lambda file, label: {"image": tf.io.read_file(file), "label": label, "file": file})
+    return Source(str(path), "", split, len(files), labels, dataset, "the folder's own")

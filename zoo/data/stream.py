@@ -1,0 +1,91 @@
+"""The one input pipeline: read, prepare, keep, shuffle, enumerate, finish, batch, prefetch."""
+
+from collections.abc import Callable
+
+import tensorflow as tf
+
+# Shuffling is complete up to this many examples, and in a window of as many above.
+SHUFFLE = 65_536
+KEEP_BYTES = 512 << 20
+
+
+class Stream:
+    """Batches for training or evaluation; epoch e is a function of (seed, e) alone.
+
+    The order of the chain and its reasons: examples are *read* and *prepared* (decoded, framed: whatever needs no
+    random number); small data sets are *kept* in memory at this point, before any shuffling, so that later epochs do
+    not decode again; then they are *shuffled* with the epoch's seed; *enumerated*, so that each example's random
+    numbers depend on its place in the epoch and not on timing; *finished* (augmentation, scaling, targets); *batched*
+    and *prefetched*.
+
+    Args:
+        dataset: of raw examples, {field: tensor}.
+        prepare: example -> what the data set is kept as.
+        finish: (prepared, seed (2,) int32) -> (inputs, y) or (inputs, y, weights).
+        examples: their number.
+        batch_size: of every batch but the last.
+        seed: of everything random.
+        shuffle: whether epochs are shuffled.
+    """
+
+    def __init__(
+        self,
+        dataset: tf.data.Dataset,
+        prepare: Callable,
+        finish: Callable,
+        examples: int,
+        batch_size: int,
+        seed: int = 0,
+        shuffle: bool = True,
+    ):
+        prepared = dataset.map(prepare, num_parallel_calls=tf.data.AUTOTUNE)
+        self.prepared = prepared.cache() if _bytes(prepared, examples) < KEEP_BYTES else prepared
+        self.finish, self.examples, self.batch_size = finish, examples, batch_size
+        self.seed, self.shuffle = seed, shuffle
+
+    @property
+    def steps(self) -> int:
+        """Batches an epoch."""
+        return -(-self.examples // self.batch_size)
+
+    def epoch(self, number) -> tf.data.Dataset:
+        """The batches of one epoch; `number` is an int or a () int64 tensor."""
+        number = tf.cast(number, tf.int64)
+        seed = tf.stack([tf.constant(self.seed, tf.int64), number])
+        dataset = self.prepared
+        if self.shuffle:
+            window = min(self.examples, SHUFFLE)
+            order = tf.random.stateless_uniform((), seed, 0, 2**31 - 1, tf.int64)
+            dataset = dataset.shuffle(window, seed=order, reshuffle_each_iteration=False)
+
+        def finish(index, item):  # item: what `prepare` returned
+            return self.finish(item, tf.random.experimental.stateless_fold_in(seed, index))
+
+        dataset = dataset.enumerate().map(finish, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
+        return dataset.batch(self.batch_size).prefetch(2).with_options(options())
+
+    def counted(self) -> tf.data.Dataset:
+        """A data set for Keras's fit: its n-th iteration is epoch n, from 0."""
+        counter = tf.Variable(-1, dtype=tf.int64, trainable=False)
+        one = tf.data.Dataset.from_tensors(0).map(lambda _: counter.assign_add(1))
+        dataset = one.flat_map(self.epoch).apply(tf.data.experimental.assert_cardinality(self.steps))
+        dataset._epoch_counter = counter  # the variable must live as long as the data set
+        return dataset.with_options(options())
+
+
+def options() -> tf.data.Options:
+    chosen = tf.data.Options()
+    # The autotuner now and then stalls an epoch for seconds; without it AUTOTUNE means one call a core.
+    chosen.autotune.enabled = False
+    chosen.deterministic = True
+    return chosen
+
+
+def _bytes(dataset: tf.data.Dataset, examples: int) -> float:
+    """Memory that the examples would take; infinite where their size is not known beforehand."""
+    total = 0.0
+    for spec in tf.nest.flatten(dataset.element_spec):
+        if not spec.shape.is_fully_defined() or spec.dtype == tf.string:
+            return float("inf")
+        total += spec.shape.num_elements() * spec.dtype.size
+    return total * examples

@@ -1,0 +1,374 @@
+"""Using presets: load (compiled), pipeline, evaluate, save."""
+
+import datetime
+import os
+import platform
+import time
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+from zoo.tasks import task_of  # first: it checks Keras's backend
+
+import keras  # isort: skip
+import numpy as np
+import tensorflow as tf
+
+from zoo import preset as presets
+from zoo import registry, weights
+from zoo.errors import InputError, ZooError, unknown
+from zoo.preset import Preset
+from zoo.tasks.task import Task
+
+
+def load(
+    name: str | os.PathLike, classes: int | None = None, labels: list[str] | None = None, freeze: str | None = None
+) -> keras.Model:
+    """A pretrained model, compiled with its task's defaults: `fit` works at once.
+
+    Args:
+        name: a preset's name, or the path of its folder.
+        classes: another number of classes; the head then starts fresh.
+        labels: their names; gives `classes` where that is left out.
+        freeze: "all", "all but head" or "up to LAYER".
+
+    Raises:
+        ZooError: no such preset, a damaged one, or labels and classes that disagree.
+
+    >>> model = zoo.load("lenet5.mnist", classes=5)   # doctest: +SKIP
+    """
+    if labels is not None and classes not in (None, len(labels)):
+        raise ZooError(f"classes={classes}, but {len(labels)} labels are given")
+    if classes is not None and classes < 1:
+        raise ZooError(f"classes={classes} is no number of classes; give 1 or more")
+    model = presets.load_model(presets.open_preset(name), len(labels) if labels else classes, freeze)
+    if labels is not None:
+        model.origin.labels = list(labels)
+    task_of(model).compile()
+    return model
+
+
+class Pipeline:
+    """Raw input to answers. Made by `pipeline`."""
+
+    def __init__(self, model: keras.Model, task: Task, batch_size: int = 32):
+        self.model, self.task, self.batch_size = model, task, batch_size
+        serve, spec = task.signatures()["serving_default"]
+        self._serve = tf.function(serve, input_signature=list(spec.values()))
+        answer, spec, damaged = task.one()
+        self._one, self._damaged = tf.function(answer, input_signature=[spec]), damaged
+
+    def __call__(self, x: Any, errors: str = "raise") -> dict | list[dict]:
+        """One input gives one dict, a list a list of dicts.
+
+        Args:
+            x: a path, bytes, an array, a PIL image, a sentence: what the task takes; or a list of them.
+            errors: "raise", or "return" for {"input", "error"} in the place of an item that can't be answered.
+
+        Raises:
+            InputError: an input can't be answered; the message names it.
+        """
+        if errors not in ("raise", "return"):
+            raise ZooError(f"errors={errors!r} is none of 'raise', 'return'")
+        if isinstance(x, (list, tuple)) or getattr(x, "ndim", 0) == 4:
+            answers = list(self.stream(x, errors))
+        else:
+            answers = self._single(x)
+            if errors == "raise":
+                _raise(answers)
+        return answers
+
+    def stream(self, items: Iterable, errors: str = "raise") -> Iterator[dict]:
+        """Answers in order, one batch in memory at a time."""
+        batch = []
+        for item in items:
+            batch.append(item)
+            if len(batch) == self.batch_size:
+                yield from self._batch(batch, errors)
+                batch = []
+        if batch:
+            yield from self._batch(batch, errors)
+
+    def _single(self, item) -> dict:
+        try:
+            encoded = self.task.encode(item)
+        except InputError as error:
+            return {"input": shown(item), "error": str(error)}
+        try:
+            answers = self._one(tf.constant(encoded))
+        except tf.errors.InvalidArgumentError:
+            return {"input": shown(item), "error": self._damaged(tf.constant(encoded)).numpy().decode()}
+        return self._told(item, {key: value.numpy() for key, value in answers.items()})
+
+    def _batch(self, items: list, errors: str) -> Iterator[dict]:
+        encoded, told = [], {}
+        for number, item in enumerate(items):
+            try:
+                encoded.append((number, self.task.encode(item)))
+            except InputError as error:
+                told[number] = {"input": shown(item), "error": str(error)}
+        if encoded:
+            answers = self._serve(**self.task.collate([value for _, value in encoded]))
+            answers = {key: value.numpy() for key, value in answers.items()}
+            for row, (number, _) in enumerate(encoded):
+                told[number] = self._told(items[number], {key: value[row] for key, value in answers.items()})
+        for number in range(len(items)):
+            if errors == "raise":
+                _raise(told[number])
+            yield told[number]
+
+    def _told(self, item, answers: dict) -> dict:
+        error = answers["error"].decode() if isinstance(answers["error"], bytes) else answers["error"].item().decode()
+        if error:
+            return {"input": shown(item), "error": error}
+        return {"input": shown(item), **self.task.told(answers)}
+
+
+def pipeline(name: str | os.PathLike | keras.Model, batch_size: int = 32, **settings) -> Pipeline:
+    """A function from raw input to answers.
+
+    Args:
+        name: a preset's name or path, or a model from load or create_model.
+        batch_size: items answered at a time, of a list.
+        **settings: task settings, such as top=3.
+
+    >>> zoo.pipeline("lenet5.mnist")("digit.png")["labels"][0]   # doctest: +SKIP
+    '7'
+    """
+    if batch_size < 1:
+        raise ZooError(f"batch_size={batch_size} is no batch; give 1 or more")
+    model = name if isinstance(name, keras.Model) else presets.load_model(presets.open_preset(name))
+    return Pipeline(model, task_of(model, **settings), batch_size)
+
+
+def shown(item: Any) -> str:
+    """How an input is named in answers and errors."""
+    if isinstance(item, (str, os.PathLike)):
+        return os.fspath(item)
+    if isinstance(item, (bytes, bytearray, memoryview)):
+        return f"<{len(item)} bytes>"
+    if hasattr(item, "shape"):
+        return f"<array {' x '.join(map(str, item.shape))}>"
+    return f"<{type(item).__name__}>"
+
+
+def _raise(answer: dict) -> None:
+    if "error" in answer:
+        known = answer["input"] in answer["error"]
+        raise InputError(answer["error"] if known else f"{answer['input']}: {answer['error']}")
+
+
+def evaluate(
+    name: str | os.PathLike,
+    dataset: str | None = None,
+    split: str | None = None,
+    limit: int | None = None,
+    data_dir: str | os.PathLike | None = None,
+    batch_size: int = 128,
+    record: bool = False,
+    picture: str | os.PathLike | None = None,
+    report: Callable[[int, int], None] | None = None,
+) -> dict:
+    """Measures a preset on a data set, by default the one and the split that its card names.
+
+    Args:
+        name: a preset's name or path.
+        dataset: a TFDS name, or a folder with one subfolder a class.
+        split: of the data set.
+        limit: only the first so many examples.
+        data_dir: where TFDS keeps its data.
+        batch_size: of the computation; no influence on the figures.
+        record: write the figures into preset.json and card, as final ones.
+        picture: where to draw the confusion matrix.
+        report: called as report(examples done, examples).
+
+    Returns:
+        {"preset", "dataset", "split", "examples", "metrics", "seconds"}; metrics are fractions.
+
+    Raises:
+        ZooError: no such preset, data set or split; classes that don't match; a record of a part of a split.
+    """
+    from zoo.data.sources import open_source
+    from zoo.tasks.dataset import check_labels, stream
+
+    preset = presets.open_preset(name)
+    usual = preset.record.get("data") or {}
+    dataset = dataset or usual.get("name")
+    if dataset is None:
+        raise ZooError(f"the card of {preset.name} names no data set: give one, as in --dataset mnist")
+    split = split or (usual.get("test") if dataset == usual.get("name") else None) or "test"
+    if record and limit is not None:
+        raise ZooError("a figure on a part of a split is not recorded: leave out limit or record")
+    if limit is not None and limit < 1:
+        raise ZooError(f"limit={limit} is no number of examples; give 1 or more")
+    model = presets.load_model(preset)
+    task = task_of(model)
+    source = open_source(dataset, split, task.fields, data_dir, limit)
+    check_labels(task, source)
+    started = time.perf_counter()
+    figures, confusion = _measure(model, task, stream(task, source, batch_size, augment=False, shuffle=False), report)
+    result = {
+        "preset": preset.name,
+        "dataset": source.name,
+        "split": split,
+        "examples": source.examples,
+        "metrics": figures,
+        "seconds": round(time.perf_counter() - started, 2),
+    }
+    if picture is not None:
+        from zoo import plotting
+
+        try:
+            plotting.confusion(confusion, task.names(), Path(picture))
+        except (OSError, ValueError) as error:
+            raise ZooError(f"can't write the picture {picture}: {error}") from None
+    if record:
+        where = {"dataset": source.name, "version": source.version, "split": split, "examples": source.examples}
+        others = [
+            metric
+            for metric in preset.record.get("metrics", [])
+            if not (metric["name"] in figures and (metric["dataset"], metric["split"]) == (source.name, split))
+        ]
+        measured = [{"name": key, "value": value, **where, "final": True} for key, value in figures.items()]
+        presets.update(preset, metrics=[*measured, *others])
+    return result
+
+
+def _measure(model, task, batches, report) -> tuple[dict[str, float], np.ndarray]:
+    """Every metric of the task, and the confusion matrix."""
+    metrics = task.metrics()
+    confusion = np.zeros((task.classes, task.classes), int)
+    forward = tf.function(lambda inputs: model(inputs, training=False)["logits"], reduce_retracing=True)
+    done = 0
+    for inputs, y in batches.epoch(0):
+        logits = forward(inputs)
+        for metric in metrics:
+            metric.update_state(y, logits)
+        np.add.at(confusion, (y.numpy(), np.argmax(logits, axis=-1)), 1)
+        done += len(y)
+        if report:
+            report(done, batches.examples)
+    return {metric.name: float(metric.result()) for metric in metrics}, confusion
+
+
+def save(
+    model: keras.Model | str | os.PathLike,
+    path: str | os.PathLike,
+    like: str | None = None,
+    labels: list[str] | None = None,
+    storage: str | None = None,
+    samples: Iterable[str | os.PathLike] | None = None,
+) -> Preset:
+    """Writes a preset, whole or not at all.
+
+    Metrics and provenance of a model that was fitted are its own: nothing is taken over from the preset it was loaded
+    from but its name. One that was not fitted keeps them.
+
+    Args:
+        model: from load or create_model; or a preset's name or path, to convert it.
+        path: the preset's folder.
+        like: the preset whose task and plan a model has that lost its origin (a clone, a wrapped model).
+        labels: names of the classes; by default those of the data set it was fitted on, else their numbers.
+        storage: "float32", "float16" or "int8"; by default a preset's own, and float32 for a model.
+        samples: files that go into the preset with the answers it gives to them.
+
+    Raises:
+        ZooError: no origin, labels that don't match, a sample that can't be answered, or no place to write.
+    """
+    path = Path(path)
+    parent = None
+    if not isinstance(model, keras.Model):
+        parent = presets.open_preset(model)
+        model = presets.load_model(parent)
+    elif like is not None:
+        values, model = model.get_weights(), presets.load_model(presets.open_preset(like))
+        try:
+            model.set_weights(values)
+        except ValueError as error:
+            raise ZooError(f"the model's weights do not fit the plan of {like}: {str(error).splitlines()[0]}") from None
+    task_of(model)  # has it an origin, and does the task fit?
+    origin = model.origin
+    if parent is None and origin.preset and weights.digest(model) == origin.digest:
+        parent = presets.open_preset(like or origin.preset)
+    if labels is not None:
+        known = origin.labels or []
+        if set(labels) == set(known) and list(labels) != list(known):
+            raise ZooError(f"labels are in another order than the model's classes: {', '.join(known)}")
+        origin.labels = list(labels)
+        task_of(model)
+    kept = parent.record if parent else {}
+    provenance = kept.get("provenance") or {
+        "started_from": origin.preset or "nothing",
+        **({"fitted_on": f"{origin.data['name']} {origin.data['split']}"} if origin.data else {}),
+        "made": datetime.date.today().isoformat(),
+        "versions": {"tensorflow": tf.__version__, "keras": keras.__version__, "python": platform.python_version()},
+    }
+    name = path.name if not kept else kept["name"]
+    return write_preset(
+        model,
+        path,
+        name,
+        data=kept.get("data"),
+        metrics=kept.get("metrics", []),
+        provenance=provenance,
+        terms=kept.get("terms", {}),
+        storage=storage or kept.get("storage", "float32"),
+        samples=samples,
+        old=parent,
+    )
+
+
+def write_preset(
+    model: keras.Model,
+    path: str | os.PathLike,
+    name: str,
+    *,
+    data: dict | None,
+    metrics: list[dict],
+    provenance: dict,
+    terms: dict,
+    storage: str,
+    samples: Iterable[str | os.PathLike] | None = None,
+    old: Preset | None = None,
+) -> Preset:
+    """Joins what is known of a model into a preset and writes it; `old` gives the samples where none are named."""
+    origin = model.origin
+    others = {f"assets/{file}": content for file, content in origin.assets.items()}
+    answered = []
+    if samples is not None:
+        answer = pipeline(model)
+        for sample in map(Path, samples):
+            told = answer(sample)
+            others[f"samples/{sample.name}"] = sample.read_bytes()
+            answered.append({"input": f"samples/{sample.name}", "answer": {k: told[k] for k in told if k != "input"}})
+    elif old is not None:
+        answered = old.record.get("samples", [])
+        others |= {row["input"]: old.file(row["input"]).read_bytes() for row in answered}
+    settings = dict(origin.settings)
+    if origin.labels is not None:
+        settings["labels"] = origin.labels
+    record = {
+        "name": name,
+        "model": {"name": origin.model, "overrides": origin.overrides},
+        "task": {"name": origin.task, "settings": settings},
+        "parameters": int(sum(np.prod(weight.shape) for weight in _trainable(model))),
+        "data": data,
+        "provenance": provenance,
+        "metrics": metrics,
+        "terms": terms,
+        "samples": answered,
+    }
+    return presets.write(Path(path), record, model, storage, others)
+
+
+def _trainable(model: keras.Model) -> list:
+    """The weights that training changes with everything thawed."""
+    frozen = {layer.name: layer.trainable for layer in model.layers}
+    model.trainable = True
+    found = list(model.trainable_weights)
+    for layer in model.layers:
+        layer.trainable = frozen[layer.name]
+    return found
+
+
+__all__ = ["Pipeline", "evaluate", "load", "pipeline", "registry", "save", "unknown", "write_preset"]

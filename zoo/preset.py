@@ -1,0 +1,335 @@
+"""Presets: folders that hold everything needed to use a trained model. Found, checked, loaded, written.
+
+    lenet5.mnist/
+      preset.json         what it is, where it comes from, how good it is, terms; sha256 and size of each other file
+      model.weights.h5
+      assets/             vocabularies, tokenizers
+      samples/            inputs, with the answers they must give
+      README.md           the model card, written from preset.json
+"""
+
+import contextlib
+import dataclasses
+import fnmatch
+import hashlib
+import json
+import os
+import re
+import shutil
+from pathlib import Path, PurePosixPath
+
+from zoo import cache, registry
+from zoo.errors import ZooError, unknown
+
+FORMAT = 1
+BUNDLED = Path(__file__).parent / "presets"
+WEIGHTS = "model.weights.h5"
+_NAME = re.compile(r"[A-Za-z0-9_]+(\.[A-Za-z0-9_-]+)+")
+_REQUIRED = {"format": int, "name": str, "model": dict, "task": dict, "parameters": int, "files": dict}
+
+
+@dataclasses.dataclass(frozen=True)
+class Preset:
+    """A preset's folder and the content of its preset.json."""
+
+    path: Path
+    record: dict
+
+    @property
+    def name(self) -> str:
+        return self.record["name"]
+
+    def file(self, name: str) -> Path:
+        """The path of one of the preset's files, its sha256 checked.
+
+        Raises:
+            ZooError: not one of its files, missing, truncated or changed, or outside the folder.
+        """
+        if name not in self.record["files"]:
+            raise ZooError(f"preset {self.path} lists no file {name}")
+        path = self.path / name
+        if not path.resolve().is_relative_to(self.path.resolve()):
+            raise ZooError(f"preset {self.path} lists {name}, which lies outside its folder")
+        expected = self.record["files"][name]
+        if not path.is_file():
+            raise ZooError(f"{path} is missing: the preset is incomplete; fetch or make it again")
+        if path.stat().st_size != expected["size"]:
+            sizes = f"{path.stat().st_size} bytes, not {expected['size']}"
+            raise ZooError(f"{path} is damaged: {sizes}; fetch or make it again")
+        if sha256(path) != expected["sha256"]:
+            raise ZooError(f"{path} is damaged: its sha256 is not the one in preset.json; fetch or make it again")
+        return path
+
+    def verify(self) -> None:
+        """Checks every file of the preset."""
+        for name in self.record["files"]:
+            self.file(name)
+
+    def assets(self) -> dict[str, bytes]:
+        names = [name for name in self.record["files"] if name.startswith("assets/")]
+        return {name.removeprefix("assets/"): self.file(name).read_bytes() for name in names}
+
+
+def sha256(path: Path) -> str:
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def is_path(name: str | os.PathLike) -> bool:
+    """Whether a preset or recipe is given as a path: it has a separator or ends in .toml."""
+    name = os.fspath(name)
+    return os.sep in name or "/" in name or name.endswith(".toml")
+
+
+def open_preset(name: str | os.PathLike) -> Preset:
+    """Finds a preset by name, or by path if `name` has a separator, and reads its preset.json.
+
+    A name is looked up in the folders of ZOO_PRESETS, in the package, in the user's cache; then, where
+    ZOO_PRESETS_URL is set, it is downloaded into the cache.
+
+    Raises:
+        ZooError: there is none, or its preset.json can't be used.
+    """
+    if isinstance(name, os.PathLike) or is_path(name):
+        path = Path(name)
+        if not (path / "preset.json").is_file():
+            reason = "it has no preset.json" if path.is_dir() else "there is no such folder"
+            raise ZooError(f"{path} is no preset: {reason}")
+        return _read(path)
+    if not _NAME.fullmatch(name):
+        raise _no_preset(name)
+    for folder in folders():
+        if (folder / name / "preset.json").is_file():
+            return _read(folder / name)
+    if cache.available(name):
+        return _read(cache.download(name))
+    raise _no_preset(name)
+
+
+def _no_preset(name: str) -> ZooError:
+    if name in registry.entries():
+        tags = [preset for preset in _names() if preset.startswith(f"{name}.")]
+        has = f"load {' or '.join(tags)}" if tags else "it has no trained weights yet; see zoo train --help"
+        return ZooError(f"{name!r} is a model, not a preset: {has}")
+    return unknown("preset", name, _names())
+
+
+def folders() -> list[Path]:
+    """Where presets are looked up by name, first to last."""
+    own = [Path(part) for part in os.environ.get("ZOO_PRESETS", "").split(os.pathsep) if part]
+    return [*own, BUNDLED, cache.folder()]
+
+
+def _names() -> dict[str, Path]:
+    """Every preset that a name finds here, and its folder."""
+    found: dict[str, Path] = {}
+    for folder in folders():
+        if folder.is_dir():
+            for path in sorted(folder.iterdir()):
+                if _NAME.fullmatch(path.name) and (path / "preset.json").is_file():
+                    found.setdefault(path.name, path)
+    return found
+
+
+def _read(path: Path) -> Preset:
+    file = path / "preset.json"
+    try:
+        record = json.loads(file.read_bytes())
+    except (ValueError, OSError) as error:
+        raise ZooError(f"{file} is damaged: {error}") from error
+    if not isinstance(record, dict) or not isinstance(record.get("format"), int):
+        raise ZooError(f"{file} is damaged: it states no format")
+    if record["format"] > FORMAT:
+        raise ZooError(f"{file} has format {record['format']}, this version reads up to {FORMAT}: upgrade keras-zoo")
+    for key, kind in _REQUIRED.items():
+        if not isinstance(record.get(key), kind):
+            raise ZooError(f"{file} is damaged: {key!r} is missing or no {kind.__name__}")
+    for part, keys in (("model", {"name": str, "overrides": dict}), ("task", {"name": str, "settings": dict})):
+        for key, kind in keys.items():
+            if not isinstance(record[part].get(key), kind):
+                raise ZooError(f"{file} is damaged: {part}.{key} is missing or no {kind.__name__}")
+    for name, facts in record["files"].items():
+        relative = PurePosixPath(name)
+        if relative.is_absolute() or ".." in relative.parts or "\\" in name or not name:
+            raise ZooError(f"{file} lists {name!r}, which leaves the preset's folder")
+        if not isinstance(facts, dict) or not {"sha256", "size"} <= set(facts):
+            raise ZooError(f"{file} is damaged: {name} has no sha256 or no size")
+    return Preset(path, record)
+
+
+def load_model(preset: Preset, classes: int | None = None, freeze: str | None = None, settings: dict | None = None):
+    """The preset's model with its weights, not compiled; works on every Keras backend.
+
+    Args:
+        preset: from open_preset.
+        classes: another size of the last layer: the head then starts fresh.
+        freeze: as in create_model.
+        settings: task settings that differ from the preset's.
+    """
+    from zoo import weights
+
+    record = preset.record
+    overrides = record["model"]["overrides"]
+    model = registry.create_model(record["model"]["name"], **overrides)
+    weights.read(model, preset.file(WEIGHTS))
+    settings = {**record["task"]["settings"], **(settings or {})}
+    labels = settings.pop("labels", None)
+    if classes is not None and classes != model.output["logits"].shape[-1]:
+        trained = model
+        model = registry.create_model(record["model"]["name"], **{**overrides, "classes": classes})
+        _copy_all_but_head(trained, model, preset)
+        labels = None
+    registry.freeze_layers(model, freeze)
+    origin = model.origin
+    origin.task, origin.settings, origin.labels = record["task"]["name"], settings, labels
+    origin.assets, origin.preset, origin.digest = preset.assets(), preset.name, weights.digest(model)
+    return model
+
+
+def _copy_all_but_head(source, target, preset: Preset) -> None:
+    for layer in target.layers:
+        if not registry.is_head(layer.name):
+            try:
+                layer.set_weights(source.get_layer(layer.name).get_weights())
+            except ValueError as error:
+                raise ZooError(f"layer {layer.name} does not fit the weights of {preset.name}: {error}") from error
+
+
+def write(path: Path, record: dict, model, storage: str, others: dict[str, bytes]) -> Preset:
+    """Writes a preset whole, or leaves what was there.
+
+    Everything is written into a hidden folder beside and then moved in; preset.json goes out first and comes in
+    last, so that a kill leaves the old preset, none, or the new one. Other files of the folder stay.
+
+    Args:
+        path: the preset's folder.
+        record: the content of preset.json, without format, files and storage.
+        model: the keras.Model whose weights it holds.
+        storage: "float32", "float16" or "int8".
+        others: further files by name, such as "assets/vocabulary.txt".
+    """
+    from zoo import card, weights
+
+    path = Path(path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        for stale in path.parent.glob(f".{path.name}.*.tmp"):  # left by a kill
+            if not _alive(stale):
+                shutil.rmtree(stale, ignore_errors=True)
+        hidden = path.parent / f".{path.name}.{os.getpid()}.tmp"
+        hidden.mkdir()
+    except OSError as error:
+        raise ZooError(f"can't write the preset {path}: {error.strerror}") from error
+    try:
+        weights.write(model, hidden / WEIGHTS, storage)
+        for name, content in others.items():
+            (hidden / name).parent.mkdir(parents=True, exist_ok=True)
+            (hidden / name).write_bytes(content)
+        files = {
+            name: {"sha256": sha256(hidden / name), "size": (hidden / name).stat().st_size}
+            for name in sorted([WEIGHTS, *others])
+        }
+        record = {"format": FORMAT, **record, "storage": storage, "files": files}
+        (hidden / "README.md").write_text(card.card(record), encoding="utf-8")
+        (hidden / "preset.json").write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+        path.mkdir(exist_ok=True)
+        old = _read(path).record["files"] if (path / "preset.json").is_file() else {}
+        (path / "preset.json").unlink(missing_ok=True)
+        for name in set(old) - set(files):
+            (path / name).unlink(missing_ok=True)
+        for name in [*files, "README.md", "preset.json"]:
+            (path / name).parent.mkdir(parents=True, exist_ok=True)
+            (hidden / name).replace(path / name)
+    except OSError as error:
+        raise ZooError(f"can't write the preset {path}: {error.strerror or error}") from error
+    finally:
+        shutil.rmtree(hidden, ignore_errors=True)
+    return _read(path)
+
+
+def _alive(hidden: Path) -> bool:
+    """Whether the process that writes this hidden folder still runs."""
+    number = hidden.name.removesuffix(".tmp").rpartition(".")[2]
+    if not number.isdigit() or int(number) == os.getpid():
+        return False
+    try:
+        os.kill(int(number), 0)
+    except ProcessLookupError:
+        return False
+    except OSError:
+        return True
+    return True
+
+
+def update(preset: Preset, **changes) -> Preset:
+    """Replaces parts of preset.json and writes the card anew, each file whole or not at all."""
+    from zoo import card
+
+    record = {**preset.record, **changes}
+    texts = {"README.md": card.card(record), "preset.json": json.dumps(record, indent=1) + "\n"}
+    try:
+        for name, text in texts.items():
+            hidden = preset.path / f".{name}.{os.getpid()}.tmp"
+            with contextlib.ExitStack() as stack:
+                stack.callback(hidden.unlink, missing_ok=True)
+                hidden.write_text(text, encoding="utf-8")
+                hidden.replace(preset.path / name)
+    except OSError as error:
+        raise ZooError(f"can't write into the preset {preset.path}: {error.strerror}") from error
+    return _read(preset.path)
+
+
+def list_models(pattern: str | None = None, task: str | None = None, pretrained: bool = False) -> list[str]:
+    """Names of models and presets; imports neither TensorFlow nor Keras.
+
+    Args:
+        pattern: a name with wildcards ("lenet*"), or a part of one.
+        task: only those of this task.
+        pretrained: presets only.
+    """
+    return [row["name"] for row in rows(pattern, task, pretrained)]
+
+
+def rows(pattern: str | None = None, task: str | None = None, pretrained: bool = False) -> list[dict]:
+    """What `zoo list` shows: {"name", "kind", "task", "parameters", "description" or "metrics"} each."""
+    table = [] if pretrained else [_model_row(entry) for entry in registry.entries().values()]
+    for path in _names().values():
+        with contextlib.suppress(ZooError):  # a damaged preset is reported when it is used
+            table.append(_preset_row(_read(path)))
+    tasks = {row["task"] for row in table}
+    if task is not None and task not in tasks:
+        raise unknown("task", task, tasks)
+    if pattern and not any(sign in pattern for sign in "*?["):
+        pattern = f"*{pattern}*"
+    table = [row for row in table if task in (None, row["task"]) and fnmatch.fnmatch(row["name"], pattern or "*")]
+    return sorted(table, key=lambda row: row["name"])
+
+
+def _model_row(entry: registry.Entry) -> dict:
+    facts = {"name": entry.name, "kind": "model", "task": entry.task, "parameters": entry.parameters}
+    return {**facts, "description": entry.description}
+
+
+def _preset_row(preset: Preset) -> dict:
+    record = preset.record
+    facts = {"name": preset.path.name, "kind": "preset", "task": record["task"]["name"]}
+    return {**facts, "parameters": record["parameters"], "metrics": record.get("metrics", [])}
+
+
+def model_info(name: str) -> dict:
+    """What is known of a model or a preset: task, paper, parameters; metrics, provenance and terms of a preset."""
+    table = registry.entries()
+    if name in table:
+        entry = table[name]
+        facts = {"paper": entry.paper, "settings": entry.settings, "overrides": entry.overrides}
+        presets = [preset for preset in _names() if preset.startswith(f"{name}.")]
+        return {**_model_row(entry), **facts, "presets": presets, "file": str(entry.path)}
+    try:
+        preset = open_preset(name)
+    except ZooError:
+        if is_path(name) or name in _names():
+            raise
+        raise unknown("model or preset", name, [*table, *_names()]) from None
+    model = preset.record["model"]["name"]
+    paper = table[model].paper if model in table else None
+    return {"kind": "preset", "paper": paper, "path": str(preset.path), **preset.record}

@@ -1,0 +1,75 @@
+"""Joins a data set to a model's preprocessing."""
+
+import keras
+import tensorflow as tf
+
+from zoo.data.sources import Source, open_source
+from zoo.data.stream import Stream
+from zoo.errors import ZooError
+from zoo.tasks import task_of
+from zoo.tasks.task import Task
+
+
+def dataset(
+    name: str,
+    split: str = "train",
+    *,
+    model: keras.Model,
+    batch_size: int = 32,
+    augment: bool = False,
+    shuffle: bool | None = None,
+    seed: int = 0,
+    data_dir: str | None = None,
+    limit: int | None = None,
+) -> tf.data.Dataset:
+    """A tf.data.Dataset of (inputs, y) batches, ready for model.fit and model.evaluate.
+
+    Args:
+        name: a TFDS name, or the path of a folder with one subfolder of images a class.
+        split: "train", "validation", "test", or TFDS's slices.
+        model: from load or create_model; its task preprocesses.
+        batch_size: of every batch but the last.
+        augment: training's random distortions.
+        shuffle: by default the train split is shuffled, others are not.
+        seed: each iteration over the data set is an epoch e; its order and augmentation follow from (seed, e).
+        data_dir: where TFDS keeps its data.
+        limit: only the first so many examples.
+
+    Raises:
+        ZooError: no such data set or split, or not as many classes as the model has.
+
+    >>> model.fit(zoo.dataset("mnist", model=model, augment=True))   # doctest: +SKIP
+    """
+    if batch_size < 1:
+        raise ZooError(f"batch_size={batch_size} is no batch; give 1 or more")
+    task = task_of(model)
+    source = open_source(name, split, task.fields, data_dir, limit)
+    check_labels(task, source)
+    if model.origin.labels is None:
+        model.origin.labels = source.labels
+    model.origin.data = {"name": source.name, "version": source.version, "split": split}
+    if shuffle is None:
+        shuffle = split.startswith("train")
+    return stream(task, source, batch_size, seed, augment=augment, shuffle=shuffle).counted()
+
+
+def check_labels(task: Task, source: Source) -> None:
+    classes = getattr(task, "classes", None)
+    if classes and source.labels and len(source.labels) != classes:
+        raise ZooError(
+            f"{source.name} has {len(source.labels)} classes, the model {classes}: "
+            f"load or create it with classes={len(source.labels)}"
+        )
+
+
+def stream(task: Task, source: Source, batch_size: int, seed: int = 0, *, augment: bool, shuffle: bool) -> Stream:
+    """The task's way through the one input pipeline."""
+
+    def prepare(example):
+        return task.prepare(task.read(example)), task.targets(example)
+
+    def finish(item, seed):
+        prepared, y = item
+        return task.finish(task.augment(prepared, seed) if augment else prepared), y
+
+    return Stream(source.dataset, prepare, finish, source.examples, batch_size, seed, shuffle)

@@ -1,0 +1,128 @@
+"""What a user hands over as an image (path, bytes, array, PIL image) -> bytes that the graph reads."""
+
+import io
+import os
+import stat
+from pathlib import Path
+
+import numpy as np
+
+from zoo.errors import InputError
+from zoo.preprocessing.image_files import MAX_PIXELS
+
+MAX_BYTES = 256 << 20
+
+
+def encoded_image(item) -> bytes:
+    """The bytes of a JPEG, PNG, GIF or BMP file; other formats and arrays are made a PNG by Pillow.
+
+    Args:
+        item: a path, bytes, a PIL image, or an array (H, W), (H, W, 1), (H, W, 3) or (H, W, 4): bool, uint8, uint16,
+            or float in [0, 1].
+
+    Raises:
+        InputError: missing, a folder, empty, too large, no image, or of another type.
+    """
+    if isinstance(item, (str, os.PathLike)):
+        item = _file(Path(item))
+    if isinstance(item, (bytes, bytearray, memoryview)):
+        item = bytes(item)
+        return item if _in_graph(item) else _by_pillow(item)
+    if hasattr(item, "convert") and hasattr(item, "size"):  # a PIL image, without importing Pillow for the others
+        return _png(item)
+    if hasattr(item, "__array__"):
+        return _array(np.asarray(item))
+    raise InputError(f"a {type(item).__name__} is no image: give a path, bytes, an array or a PIL image")
+
+
+def _file(path: Path) -> bytes:
+    try:
+        status = path.stat()
+        if stat.S_ISDIR(status.st_mode):
+            raise InputError(f"{path} is a folder, not an image")
+        if not stat.S_ISREG(status.st_mode):
+            raise InputError(f"{path} is no regular file")
+        if status.st_size > MAX_BYTES:
+            raise InputError(f"{path} has {status.st_size >> 20} MB, more than the limit of {MAX_BYTES >> 20} MB")
+        return path.read_bytes()
+    except FileNotFoundError:
+        raise InputError(f"{path} does not exist") from None
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path} can't be read: {getattr(error, 'strerror', None) or error}") from None
+
+
+def _in_graph(content: bytes) -> bool:
+    """Whether TensorFlow reads it (or has the last word on it): a palette or compression is beyond its BMP."""
+    if content[:2] == b"BM":
+        bits = int.from_bytes(content[28:30], "little")
+        return bits in (24, 32) and content[30:34] == b"\0\0\0\0"
+    return not content or content[:3] == b"\xff\xd8\xff" or content[:8] == b"\x89PNG\r\n\x1a\n" or content[:4] == b"GIF8"
+
+
+def _by_pillow(content: bytes) -> bytes:
+    from PIL import Image, ImageFile, ImageOps, UnidentifiedImageError
+
+    try:
+        with Image.open(io.BytesIO(content)) as picture:
+            if picture.width * picture.height > MAX_PIXELS:
+                limit = f"pixels are more than the limit of {MAX_PIXELS // 1_000_000} million"
+                raise InputError(f"{picture.width} x {picture.height} {limit}")
+            picture.load()
+            return _png(ImageOps.exif_transpose(picture))
+    except UnidentifiedImageError:
+        return content  # the graph says what it is not
+    except Image.DecompressionBombError:
+        raise InputError(f"more pixels than the limit of {MAX_PIXELS // 1_000_000} million") from None
+    except InputError:
+        raise
+    except Exception as error:  # Pillow's many decoders raise whatever they meet in a damaged file
+        reason = " ".join(str(error).split())[:100]
+        raise InputError(f"damaged or truncated image: {reason}") from None
+
+
+def _png(picture) -> bytes:
+    from PIL import Image
+
+    if picture.width == 0 or picture.height == 0:
+        raise InputError("an image without pixels")
+    if picture.width * picture.height > MAX_PIXELS:
+        limit = f"pixels are more than the limit of {MAX_PIXELS // 1_000_000} million"
+        raise InputError(f"{picture.width} x {picture.height} {limit}")
+    if picture.mode.startswith(("I", "F")):  # 16 and 32 bits a grey value: the range it uses becomes 0 to 255
+        values = np.asarray(picture, "float64")
+        top = 65535.0 if values.max() > 255 else 255.0 if values.max() > 1 else 1.0
+        picture = Image.fromarray(np.clip(values / top * 255, 0, 255).round().astype("uint8"))
+    elif picture.mode in ("P", "PA", "LA", "La", "RGBa"):
+        picture = picture.convert("RGBA")
+    elif picture.mode == "1":
+        picture = picture.convert("L")
+    elif picture.mode not in ("L", "RGB", "RGBA"):
+        picture = picture.convert("RGB")  # CMYK, YCbCr, LAB, HSV
+    buffer = io.BytesIO()
+    picture.save(buffer, "PNG", compress_level=1)
+    return buffer.getvalue()
+
+
+def _array(array: np.ndarray) -> bytes:
+    from PIL import Image
+
+    shape = array.shape
+    if array.ndim == 3 and shape[2] == 1:
+        array = array[..., 0]
+    if array.ndim != 2 and not (array.ndim == 3 and shape[2] in (3, 4)) or 0 in shape:
+        raise InputError(f"an array of shape {shape} is no image: give (H, W), (H, W, 1), (H, W, 3) or (H, W, 4)")
+    if array.dtype == bool:
+        array = array.astype("uint8") * 255
+    elif array.dtype == np.uint16:
+        array = (array >> 8).astype("uint8")
+    elif np.issubdtype(array.dtype, np.floating):
+        if not np.isfinite(array).all() or array.min() < 0 or array.max() > 1:
+            raise InputError(f"a float image has values in [0, 1]; this one {array.min():.4g} to {array.max():.4g}")
+        array = np.round(array * 255).astype("uint8")
+    elif np.issubdtype(array.dtype, np.integer):
+        if array.min() < 0 or array.max() > 255:
+            raise InputError(f"an image of {array.dtype} has values 0 to 255; this one {array.min()} to {array.max()}")
+        array = array.astype("uint8")
+    else:
+        raise InputError(f"an array of {array.dtype} is no image")
+    return _png(Image.fromarray(np.ascontiguousarray(array)))

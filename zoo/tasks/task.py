@@ -1,0 +1,148 @@
+"""The seam that every task fills: from raw input to a model's tensors, and from its outputs to answers.
+
+    read          example of a data set -> raw tensors
+    prepare       raw -> prepared: what needs no random number
+    augment       prepared -> prepared, in training only
+    finish        prepared -> model inputs
+    targets       example -> y, and sample weights where items count unequally (0 on padding)
+    adapt         what is learned from the training data before the first step
+    loss, metrics what compile gets
+    answer        model outputs -> answers, in the graph
+    signatures    what a server sees: raw in, answers and `error` out
+    encode, told  Python's side of the two: an input of the user -> raw, and answers -> a dict
+
+`preprocess` is `finish(prepare(raw))`: the same function in a data set, in a pipeline and in a SavedModel.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from zoo.errors import ZooError, unknown
+
+
+class Task:
+    """A task bound to a model; subclasses are one file each.
+
+    Args:
+        model: the keras.Model; sizes are read from its inputs and outputs.
+        settings: differences from `defaults`.
+        labels: names of the classes, or None.
+        assets: files the task needs by name, such as a vocabulary.
+    """
+
+    name: str
+    fields: tuple[str, ...]  # the fields of a data set that it reads
+    defaults: dict[str, Any]
+    keys: tuple[str, ...] = ()  # the answers it gives, without `error`
+
+    def __init__(self, model: keras.Model, settings: dict, labels: list[str] | None, assets: dict[str, bytes]):
+        for key, value in settings.items():
+            if key not in self.defaults:
+                raise unknown(f"setting of {self.name}", key, self.defaults)
+            default = self.defaults[key]
+            if isinstance(default, (int, float)) and not isinstance(default, bool):
+                if not isinstance(value, (int, float)) or isinstance(value, bool):
+                    raise ZooError(f"{self.name}: {key}={value!r} is no number")
+            elif default is not None and value is not None and not isinstance(value, type(default)):
+                raise ZooError(f"{self.name}: {key}={value!r} is no {type(default).__name__}")
+        self.model, self.assets = model, assets
+        self.settings = {**self.defaults, **settings}
+        self.labels = labels
+
+    @classmethod
+    def adapt(cls, source, settings: dict) -> tuple[dict, dict[str, bytes], dict]:
+        """What the training data decides: (settings, assets, model overrides). Run once, before the first step."""
+        return {}, {}, {}
+
+    def read(self, example: dict) -> dict:
+        raise NotImplementedError
+
+    def prepare(self, raw: dict) -> dict:
+        return raw
+
+    def augment(self, prepared: dict, seed: tf.Tensor) -> dict:
+        return prepared
+
+    def finish(self, prepared: dict) -> dict:
+        return prepared
+
+    def preprocess(self, raw: dict) -> dict:
+        """One item's raw tensors -> the model's inputs."""
+        return self.finish(self.prepare(raw))
+
+    def targets(self, example: dict):
+        raise NotImplementedError
+
+    def loss(self):
+        raise NotImplementedError
+
+    def metrics(self) -> list:
+        raise NotImplementedError
+
+    def answer(self, outputs: dict) -> dict:
+        raise NotImplementedError
+
+    def signatures(self) -> dict[str, tuple[Callable, dict]]:
+        """name -> (function of named batches, their tf.TensorSpec by name)."""
+        raise NotImplementedError
+
+    def one(self) -> Callable:
+        """The short way of a single item: raw without a batch -> answers; a damaged item raises in TensorFlow."""
+        raise NotImplementedError
+
+    def encode(self, item) -> Any:
+        """The user's input (path, bytes, array, sentence) -> what `collate` takes; raises InputError."""
+        raise NotImplementedError
+
+    def collate(self, encoded: list) -> dict:
+        """Encoded items -> the inputs of the serving signature."""
+        raise NotImplementedError
+
+    def told(self, answers: dict) -> dict:
+        """One item's answers in NumPy -> a dict of plain Python values."""
+        raise NotImplementedError
+
+    def compile(self, model: keras.Model | None = None) -> None:
+        """Compiles the model with the task's defaults."""
+        (model or self.model).compile(keras.optimizers.Adam(1e-3), self.loss(), metrics=self.metrics())
+
+
+def read_safely(encoded, check: Callable, read: Callable, damaged: Callable, neutral) -> tuple[tf.Tensor, tf.Tensor]:
+    """Reads a batch in the graph so that a bad item costs its neighbours nothing.
+
+    TensorFlow's decoders fail a whole batch for one bad item; inside a tf.data pipeline that ignores errors they do
+    not, and such a pipeline survives in a SavedModel.
+
+    Args:
+        encoded: (B,) strings.
+        check: () string -> () string, what is wrong by the header; must not raise.
+        read: () string -> tensor; may raise.
+        damaged: () string -> () string, the error of an item whose `read` raised.
+        neutral: the tensor that stands for a bad item.
+
+    Returns:
+        items (B, ...), and error (B,), "" where the item is good.
+    """
+    count = tf.size(encoded)
+    neutral = tf.convert_to_tensor(neutral)
+
+    def item(index, one):
+        error = check(one)
+        value = tf.cond(error == "", lambda: tf.ensure_shape(read(one), neutral.shape), lambda: neutral)
+        return index, value, error
+
+    sentinel = tf.data.Dataset.from_tensors((count, neutral, tf.constant("")))  # the rest must not be empty
+    items = tf.data.Dataset.range(tf.cast(count, tf.int64), output_type=tf.int32)
+    items = items.map(lambda index: item(index, encoded[index])).ignore_errors().concatenate(sentinel)
+    index, values, errors = items.batch(tf.cast(count, tf.int64) + 1).get_single_element()
+    index, values, errors = index[:-1, tf.newaxis], values[:-1], errors[:-1]
+    batch = tf.broadcast_to(neutral, tf.concat([[count], tf.shape(neutral)], axis=0))
+    batch = tf.tensor_scatter_nd_update(batch, index, values)
+    is_read = tf.scatter_nd(index, tf.ones_like(index[:, 0]), [count]) > 0
+    # `damaged` must not be asked of every item: looking at a file's kind is cheap, and it can't fail.
+    all_errors = tf.map_fn(damaged, encoded)
+    error = tf.tensor_scatter_nd_update(all_errors, index, errors)
+    return batch, tf.where(is_read, error, all_errors)
