@@ -108,7 +108,7 @@ def recipes() -> list[str]:
 
 
 def parse_setting(text: str) -> tuple[str, Any]:
-    """"training.epochs=3" -> ("training.epochs", 3): the value is read as TOML, and as a string where it is none."""
+    """ "training.epochs=3" -> ("training.epochs", 3): the value is read as TOML, and as a string where it is none."""
     key, equals, value = text.partition("=")
     if not equals or not key.strip():
         raise ZooError(f"--set {text!r} is no key=value, as in --set training.epochs=3")

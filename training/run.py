@@ -12,7 +12,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from zoo import inference, plotting, preset, registry
+from zoo import plotting, preset, registry, saving
 from zoo.data.sources import Source, open_source
 from zoo.errors import ZooError
 from zoo.tasks import task_class, task_of
@@ -124,7 +124,7 @@ def train(
         ]
     data = {"name": recipe.data.name or recipe.data.folder, "test": recipe.data.test}
     terms = {"weights": recipe.terms, "data": sources["train"].terms}
-    return inference.write_preset(
+    return saving.write_preset(
         model, out, name, data=data, metrics=metrics, provenance=provenance, terms=terms, storage="float32"
     )
 

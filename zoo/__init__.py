@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from zoo.exporting import export
-    from zoo.inference import evaluate, load, pipeline, save
+    from zoo.inference import evaluate, load, pipeline
     from zoo.measuring import benchmark
     from zoo.preset import list_models, model_info
     from zoo.registry import create_model, register_model
+    from zoo.saving import save
     from zoo.tasks.dataset import dataset
     from zoo.training import train
 
@@ -26,11 +27,24 @@ _MODULES = {
     "model_info": "zoo.preset",
     "pipeline": "zoo.inference",
     "register_model": "zoo.registry",
-    "save": "zoo.inference",
+    "save": "zoo.saving",
     "train": "zoo.training",
 }
 
-__all__ = list(_MODULES)
+__all__ = [
+    "benchmark",
+    "create_model",
+    "dataset",
+    "evaluate",
+    "export",
+    "list_models",
+    "load",
+    "model_info",
+    "pipeline",
+    "register_model",
+    "save",
+    "train",
+]
 
 
 def __getattr__(name: str):

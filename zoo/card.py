@@ -49,8 +49,8 @@ def card(record: dict) -> str:
         speed = record["speed"]
         lines += [
             "",
-            f"One item takes {speed['latency_1_ms']:.2f} ms and {speed['memory_mb']:.0f} MB of memory over TensorFlow's "
-            f"own, thirty-two together {speed['latency_32_ms']:.2f} ms ({speed['hardware']}).",
+            f"One item takes {speed['latency_1_ms']:.2f} ms and {speed['memory_mb']:.0f} MB of memory over "
+            f"TensorFlow's own, thirty-two together {speed['latency_32_ms']:.2f} ms ({speed['hardware']}).",
         ]
     lines += ["", "## Where it comes from", ""]
     lines += [f"- {key.replace('_', ' ')}: {_text(value)}" for key, value in provenance.items()] or ["Not recorded."]

@@ -1,11 +1,11 @@
 """Presets: folders that hold everything needed to use a trained model. Found, checked, loaded, written.
 
-    lenet5.mnist/
-      preset.json         what it is, where it comes from, how good it is, terms; sha256 and size of each other file
-      model.weights.h5
-      assets/             vocabularies, tokenizers
-      samples/            inputs, with the answers they must give
-      README.md           the model card, written from preset.json
+lenet5.mnist/
+  preset.json         what it is, where it comes from, how good it is, terms; sha256 and size of each other file
+  model.weights.h5
+  assets/             vocabularies, tokenizers
+  samples/            inputs, with the answers they must give
+  README.md           the model card, written from preset.json
 """
 
 import contextlib

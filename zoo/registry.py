@@ -203,7 +203,7 @@ def _third_parties() -> Iterator[tuple[str, Path, str]]:
             warnings.warn(f"models of {distribution} are left out: no module {point.value}", stacklevel=3)
 
 
-@functools.lru_cache(maxsize=None)
+@functools.cache
 def _read(path: Path, module: str, changed: int) -> tuple[Entry, ...]:
     """The entries of one model file; `changed` is its time of change, so that an edited file is read again."""
     try:

@@ -68,9 +68,7 @@ def centre_ink(image, size: tuple[int, int], share: float):
 
     def extent(mask):
         places = tf.where(mask)
-        return tf.cond(
-            tf.size(places) > 0, lambda: places[-1, 0] - places[0, 0] + 1, lambda: tf.size(mask, tf.int64)
-        )
+        return tf.cond(tf.size(places) > 0, lambda: places[-1, 0] - places[0, 0] + 1, lambda: tf.size(mask, tf.int64))
 
     longer = tf.cast(tf.maximum(extent(rows), extent(columns)), tf.float32)
     scale = tf.minimum(min(size) * share / longer, 8.0)  # a speck stays a speck

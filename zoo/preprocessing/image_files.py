@@ -12,7 +12,7 @@ _PAD = 64  # zeros behind the data, so that a look past the end of a truncated f
 
 
 def kind(encoded):
-    """"JPEG", "PNG", "GIF", "BMP" or "" by the magic bytes: () string -> () string."""
+    """ "JPEG", "PNG", "GIF", "BMP" or "" by the magic bytes: () string -> () string."""
     encoded = tf.strings.join([encoded, b"\0" * 8])
 
     def starts(magic):

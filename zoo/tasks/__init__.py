@@ -24,7 +24,9 @@ def _guard() -> None:
     backend = os.environ.get("KERAS_BACKEND") or config.get("backend") or "tensorflow"
     if backend != "tensorflow":
         where = "KERAS_BACKEND" if os.environ.get("KERAS_BACKEND") else file
-        raise ZooError(f"{where} says {backend}: tasks, training and export need tensorflow; set KERAS_BACKEND=tensorflow")
+        raise ZooError(
+            f"{where} says {backend}: tasks, training and export need tensorflow; set KERAS_BACKEND=tensorflow"
+        )
     if config.get("image_data_format", "channels_last") != "channels_last":
         raise ZooError(f"{file} says image_data_format channels_first: models here need channels_last; change it there")
 

@@ -56,11 +56,13 @@ def _in_graph(content: bytes) -> bool:
     if content[:2] == b"BM":
         bits = int.from_bytes(content[28:30], "little")
         return bits in (24, 32) and content[30:34] == b"\0\0\0\0"
-    return not content or content[:3] == b"\xff\xd8\xff" or content[:8] == b"\x89PNG\r\n\x1a\n" or content[:4] == b"GIF8"
+    return (
+        not content or content[:3] == b"\xff\xd8\xff" or content[:8] == b"\x89PNG\r\n\x1a\n" or content[:4] == b"GIF8"
+    )
 
 
 def _by_pillow(content: bytes) -> bytes:
-    from PIL import Image, ImageFile, ImageOps, UnidentifiedImageError
+    from PIL import Image, ImageOps, UnidentifiedImageError
 
     try:
         with Image.open(io.BytesIO(content)) as picture:

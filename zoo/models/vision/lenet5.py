@@ -184,7 +184,14 @@ class RadialBasis(layers.Layer):
     variants={"lenet5": {}},
     parameters=60_000,
     # Section III.B: 28x28 digits, centred by their mass in 32x32; white is -0.1 and black 1.175.
-    settings={"colour": "grey", "polarity": "light_on_dark", "centre": "ink", "share": 0.625, "low": -0.1, "high": 1.175},
+    settings={
+        "colour": "grey",
+        "polarity": "light_on_dark",
+        "centre": "ink",
+        "share": 0.625,
+        "low": -0.1,
+        "high": 1.175,
+    },
     tiny={},  # sixty thousand parameters are tiny
     loss="maximum_a_posteriori",
 )
@@ -223,12 +230,17 @@ def lenet5(input_shape: tuple[int, ...] = (32, 32, 1), classes: int = 10) -> ker
     "Proc. IEEE 86(11), doi:10.1109/5.726791",
     variants={"lenet5_modern": {}},
     parameters=61_706,  # ours: the paper's plan with C3 connected in full, pooling without weights, ten outputs
-    settings={"colour": "grey", "polarity": "light_on_dark", "centre": "ink", "share": 0.625, "low": -0.1, "high": 1.175},
+    settings={
+        "colour": "grey",
+        "polarity": "light_on_dark",
+        "centre": "ink",
+        "share": 0.625,
+        "low": -0.1,
+        "high": 1.175,
+    },
     tiny={},
 )
-def lenet5_modern(
-    input_shape: tuple[int, ...] = (32, 32, 1), classes: int = 10, dropout: float = 0.0
-) -> keras.Model:
+def lenet5_modern(input_shape: tuple[int, ...] = (32, 32, 1), classes: int = 10, dropout: float = 0.0) -> keras.Model:
     """LeNet-5's plan with max pooling, rectified linear units and a softmax layer.
 
     Args:

@@ -1,0 +1,306 @@
+"""The command `zoo`: parses, calls one function with plain arguments, and shows what came out."""
+
+import os
+import sys
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+import click
+
+from zoo import terminal
+from zoo.errors import ZooError, unknown
+
+_JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON, for machines.")
+_DATA_DIR = click.option("--data-dir", metavar="DIR", help="Where TFDS keeps its data [~/tensorflow_datasets].")
+
+
+class _Commands(click.Group):
+    """Turns whatever goes wrong into one line and an exit status."""
+
+    def main(self, *args, **kwargs):
+        try:
+            sys.exit(super().main(*args, **{**kwargs, "standalone_mode": False}) or 0)
+        except ZooError as error:
+            _fail(str(error), 2)
+        except click.ClickException as error:
+            _fail(error.format_message(), 2)
+        except (click.Abort, KeyboardInterrupt):
+            _fail("interrupted", 130)
+        except BrokenPipeError:  # the reader of our output has gone, as in `zoo list | head`
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            sys.exit(1)
+        except OSError as error:
+            _fail(f"{error.filename or 'the system'}: {error.strerror or error}", 2)
+        except Exception as error:
+            if os.environ.get("ZOO_DEBUG"):
+                raise
+            reason = " ".join(f"{type(error).__name__}: {error}".split())[:300]
+            _fail(f"a fault of keras-zoo's own, {reason} (ZOO_DEBUG=1 shows where)", 1)
+
+    def resolve_command(self, context, args):
+        if args and not args[0].startswith("-") and args[0] not in self.commands:
+            raise unknown("command", args[0], self.commands)
+        return super().resolve_command(context, args)
+
+
+def _fail(message: str, status: int) -> None:
+    click.echo(f"zoo: {' '.join(message.split())}", err=True)
+    sys.exit(status)
+
+
+@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.option("--threads", type=click.IntRange(1), help="Use at most so many threads an operation.")
+@click.version_option(package_name="keras-zoo")
+def main(threads: int | None) -> None:
+    """The systems of the review "Deep learning" (Nature 2015), by name, with trained weights.
+
+    \b
+    Start with:  zoo demo
+                 zoo list
+                 zoo predict lenet5.mnist digit.png
+    """
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    os.environ.setdefault("ABSL_MIN_LOG_LEVEL", "3")
+    if threads:
+        os.environ["TF_NUM_INTRAOP_THREADS"] = os.environ["TF_NUM_INTEROP_THREADS"] = str(threads)
+
+
+@main.command("list")
+@click.argument("pattern", metavar="[FILTER]", required=False)
+@click.option("--task", help="Only those of this task, such as image_classification.")
+@click.option("--pretrained", is_flag=True, help="Only presets: models with trained weights.")
+@_JSON
+def list_command(pattern, task, pretrained, as_json) -> None:
+    """List models and presets. FILTER is a part of a name, or a pattern such as 'lenet*'."""
+    from zoo import card, preset
+
+    rows = preset.rows(pattern, task, pretrained)
+    if as_json:
+        return terminal.print_json(rows)
+    table = []
+    for row in rows:
+        metrics = [
+            f"{metric['name']} {card.figure(metric)}" for metric in row.get("metrics", []) if metric.get("final")
+        ]
+        count = f"{row['parameters']:,}" if row["parameters"] else "-"
+        table.append((row["name"], row["kind"], row["task"], count, "; ".join(metrics) or row.get("description", "")))
+    terminal.print_table(("name", "kind", "task", "parameters", ""), table)
+    return None
+
+
+@main.command()
+@click.argument("name")
+@_JSON
+def info(name, as_json) -> None:
+    """Show what is known of a model or a preset."""
+    from zoo import card, preset
+
+    facts = preset.model_info(name)
+    if as_json:
+        return terminal.print_json(facts)
+    if facts["kind"] == "preset":
+        click.echo(card.card({key: value for key, value in facts.items() if key not in ("kind", "paper", "path")}))
+        click.echo(f"Folder: {facts['path']}")
+    else:
+        for key, value in facts.items():
+            if value not in (None, {}, []):
+                text = (
+                    f"{value:,}" if isinstance(value, int) else ", ".join(value) if isinstance(value, list) else value
+                )
+                click.echo(f"{key + ':':13}{text}")
+    return None
+
+
+@main.command()
+@click.argument("preset")
+@click.argument("inputs", nargs=-1, metavar="INPUT...")
+@click.option("--file", "file", metavar="PATH", help="Read inputs from a file, one a line; - is standard input.")
+@click.option("--csv", "as_csv", is_flag=True, help="Print comma-separated values.")
+@click.option("--top", type=click.IntRange(1), help="How many labels an answer gives [5].")
+@_JSON
+def predict(preset, inputs, file, as_csv, top, as_json) -> None:
+    """Answer on raw input: image files, or folders of them.
+
+    PRESET is a name that 'zoo list --pretrained' shows, or the path of a preset's folder, as in ./runs/mine. An input
+    that can't be answered gets an error of its own, the others are still answered, and the exit status is 1.
+    """
+    if as_csv and as_json:
+        raise click.UsageError("give one of --json and --csv")
+    if not inputs and not file:
+        raise click.UsageError("no input: give files or folders, or --file PATH")
+    items = _inputs(inputs, file)
+    from zoo import inference
+
+    answer = inference.pipeline(preset, **({"top": top} if top else {}))
+    show = terminal.json_rows if as_json else terminal.csv_rows if as_csv else terminal.text_rows
+    failed = show(answer.stream(items, errors="return"))
+    sys.exit(1 if failed else 0)
+
+
+def _inputs(inputs: Iterable[str], file: str | None) -> Iterator[str]:
+    """The items in order: folders unfolded, then the lines of a file, read as they are needed."""
+    lines = None
+    if file:
+        try:
+            lines = sys.stdin.buffer if file == "-" else open(file, "rb")  # noqa: SIM115 (read lazily)
+            lines.peek(1)
+        except OSError as error:
+            raise ZooError(f"--file {file}: {error.strerror}") from None
+
+    def items():
+        for item in inputs:
+            path = Path(item)
+            if path.is_dir():
+                files = sorted(inner for inner in path.iterdir() if inner.is_file() and not inner.name.startswith("."))
+                yield from map(str, files) if files else [item]
+            else:
+                yield item
+        for line in lines or ():
+            text = line.decode("utf-8", "replace").strip()
+            if text:
+                yield text
+
+    return items()
+
+
+@main.command()
+@click.argument("preset")
+@click.option("--dataset", metavar="NAME", help="A TFDS name, or a folder with one subfolder of images a class.")
+@click.option("--split", help="Of the data set [the card's].")
+@click.option("--limit", type=click.IntRange(1), help="Only the first so many examples.")
+@_DATA_DIR
+@click.option("--record", is_flag=True, help="Write the figures into the preset and its card.")
+@click.option("--out", "picture", metavar="PNG", help="Draw the confusion matrix.")
+@_JSON
+def evaluate(preset, dataset, split, limit, data_dir, record, picture, as_json) -> None:
+    """Measure a preset on a data set: by default the one, and the split, that its card names."""
+    from zoo import inference
+
+    with terminal.progress("evaluating") as report:
+        result = inference.evaluate(
+            preset, dataset, split, limit, data_dir, record=record, picture=picture, report=report
+        )
+    if as_json:
+        return terminal.print_json(result)
+    metrics = ", ".join(f"{key} {value:.4f}" for key, value in result["metrics"].items())
+    where = f"{result['dataset']} {result['split']}, {result['examples']:,} examples, {result['seconds']:.1f} s"
+    click.echo(f"{result['preset']}: {metrics} ({where})")
+    return None
+
+
+@main.command()
+@click.argument("recipe")
+@click.option("--out", required=True, metavar="DIR", help="The run's folder: preset, history, curves, TensorBoard.")
+@click.option(
+    "--set", "settings", multiple=True, metavar="KEY=VALUE", help="Override, as training.epochs=3. Repeatable."
+)
+@click.option("--steps", type=click.IntRange(1), help="End after so many steps of the recipe's schedule.")
+@click.option("--strategy", type=click.Choice(["one", "mirrored"]), default="one", help="Devices [one].")
+@_JSON
+def train(recipe, out, settings, steps, strategy, as_json) -> None:
+    """Train by a recipe.
+
+    RECIPE is the name of a preset that has one (such as lenet5.mnist), the path of a TOML file, or a model's name
+    with the data to train on:
+
+    \b
+      zoo train lenet5.mnist --out runs/lenet5
+      zoo train mlp --out runs/mine --set data.folder=my_photos
+    """
+    from zoo.training.recipe import parse_setting
+
+    overrides = dict(map(parse_setting, settings))
+    from zoo import training
+
+    with terminal.progress("training") as report:
+
+        def each(step, total, figures):
+            told = "  ".join(f"{key} {value:.4g}" for key, value in figures.items() if key not in ("step", "seconds"))
+            report(step, total, told, keep="epoch" in figures)
+
+        preset = training.train(recipe, out, steps=steps, strategy=strategy, report=each, **overrides)
+    facts = {"preset": str(preset.path), "name": preset.name, "metrics": preset.record["metrics"]}
+    if as_json:
+        return terminal.print_json(facts)
+    for metric in facts["metrics"]:
+        click.echo(f"{metric['name']} {metric['value']:.4f} on {metric['dataset']} {metric['split']}")
+    path = preset.path if os.sep in str(preset.path) else f".{os.sep}{preset.path}"
+    click.echo(f"preset written to {path}; try: zoo predict {path} IMAGE")
+    return None
+
+
+@main.command()
+@click.argument("preset")
+@click.argument("out")
+@click.option("--format", "format_", default="saved_model", help="saved_model [the default].")
+@click.option("--top", type=click.IntRange(1), help="How many labels an answer gives [5].")
+@_JSON
+def export(preset, out, format_, top, as_json) -> None:
+    """Export a preset for TensorFlow Serving, to OUT/NAME/VERSION/, preprocessing and answers inside."""
+    from zoo import exporting
+
+    with terminal.status("exporting"):
+        path = exporting.export(preset, out, format_, **({"top": top} if top else {}))
+    if as_json:
+        return terminal.print_json({"preset": preset, "format": format_, "path": str(path)})
+    click.echo(f"{preset} written to {path}")
+    return None
+
+
+@main.command()
+@click.argument("preset")
+@click.option("--seconds", type=float, default=2.0, help="How long each batch size is measured [2].")
+@click.option("--record", is_flag=True, help="Write the figures into the preset and its card.")
+@_JSON
+def benchmark(preset, seconds, record, as_json) -> None:
+    """Time a preset's pipeline on its own samples."""
+    from zoo import measuring
+
+    with terminal.progress("measuring") as report:
+        result = measuring.benchmark(preset, seconds, record, report)
+    if as_json:
+        return terminal.print_json(result)
+    terminal.print_table(("", ""), [(key.replace("_", " "), str(value)) for key, value in result.items()])
+    return None
+
+
+@main.command()
+@_JSON
+def demo(as_json) -> None:
+    """Load each bundled preset and let it answer a real sample."""
+    from zoo import preset
+
+    names = [path.name for path in sorted(preset.BUNDLED.iterdir()) if (path / "preset.json").is_file()]
+    with terminal.status("loading TensorFlow"):
+        from zoo import demonstration
+    rows = demonstration.demo(names)
+    if as_json:
+        return terminal.print_json(list(rows))
+    for row in rows:
+        click.echo(f"\n{row['preset']}  {row['input']}")
+        click.echo(row["shown"])
+        click.echo(f"answer: {row['answer']}   {row['milliseconds']:.1f} ms")
+    return None
+
+
+@main.command()
+@click.option("--clear", is_flag=True, help="Remove presets from the cache.")
+@click.argument("name", required=False)
+@_JSON
+def cache(name, clear, as_json) -> None:
+    """List the downloaded presets, or --clear one or all of them."""
+    from zoo import cache as cache_module
+
+    rows = (
+        cache_module.clear(name) if clear else [row for row in cache_module.contents() if name in (None, row["name"])]
+    )
+    if as_json:
+        return terminal.print_json({"folder": str(cache_module.folder()), "cleared": clear, "presets": rows})
+    for row in rows:
+        click.echo(f"{'removed ' if clear else ''}{row['name']}  {row['bytes'] / 1e6:.2f} MB")
+    click.echo(f"{len(rows)} {'removed from' if clear else 'in'} {cache_module.folder()}")
+    return None
+
+
+if __name__ == "__main__":
+    main()

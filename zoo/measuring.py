@@ -1,0 +1,79 @@
+"""How long a preset takes for an answer, and how much memory."""
+
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+from zoo import preset as presets
+from zoo.errors import ZooError
+from zoo.inference import pipeline
+
+
+def benchmark(
+    name: str | os.PathLike,
+    seconds: float = 2.0,
+    record: bool = False,
+    report: Callable[[int, int], None] | None = None,
+) -> dict:
+    """Times a preset's pipeline on its own samples.
+
+    Args:
+        name: a preset's name or path.
+        seconds: how long each batch size is measured.
+        record: write the figures into preset.json and card.
+        report: called as report(batch sizes done, batch sizes).
+
+    Returns:
+        {"preset", "load_seconds", "memory_mb", "hardware", "latency_1_ms", "latency_1_p99_ms", "latency_32_ms",
+        "latency_32_p99_ms", "items_per_second"}; a latency is the median time of a call.
+
+    Raises:
+        ZooError: no such preset, or one without samples.
+    """
+    if seconds <= 0:
+        raise ZooError(f"seconds={seconds} is no time to measure; give more than 0")
+    preset = presets.open_preset(name)
+    samples = [preset.file(row["input"]).read_bytes() for row in preset.record.get("samples", [])]
+    if not samples:
+        raise ZooError(f"{preset.name} has no samples to time; zoo.save(..., samples=[...]) adds some")
+    before = _memory()
+    started = time.perf_counter()
+    answer = pipeline(name)
+    answer(samples[0])
+    result = {"preset": preset.name, "load_seconds": round(time.perf_counter() - started, 2)}
+    for done, size in enumerate((1, 32)):
+        batch = samples[0] if size == 1 else [samples[number % len(samples)] for number in range(size)]
+        times = _times(lambda batch=batch: answer(batch), seconds)
+        result[f"latency_{size}_ms"] = round(1e3 * float(np.median(times)), 3)
+        result[f"latency_{size}_p99_ms"] = round(1e3 * float(np.quantile(times, 0.99)), 3)
+        if report:
+            report(done + 1, 2)
+    result["items_per_second"] = round(32e3 / result["latency_32_ms"], 1)
+    result |= {"memory_mb": round(max(0.0, _memory() - before), 1), "hardware": f"{os.cpu_count()} cores"}
+    if record:
+        presets.update(preset, speed={key: value for key, value in result.items() if key != "preset"})
+    return result
+
+
+def _times(call: Callable, seconds: float) -> list[float]:
+    for _ in range(3):  # tracing, caches
+        call()
+    times = []
+    end = time.perf_counter() + seconds
+    while time.perf_counter() < end or len(times) < 5:
+        started = time.perf_counter()
+        call()
+        times.append(time.perf_counter() - started)
+    return times
+
+
+def _memory() -> float:
+    """The process's resident memory in MB; 0 where the system does not say."""
+    status = Path("/proc/self/status")
+    if not status.is_file():
+        return 0.0
+    lines = dict(line.split(":", 1) for line in status.read_text().splitlines() if ":" in line)
+    return int(lines["VmRSS"].split()[0]) / 1024

@@ -1,0 +1,89 @@
+"""What the command prints: JSON, tables, rows as they are ready, progress."""
+
+import contextlib
+import csv
+import json
+import shutil
+import sys
+from collections.abc import Iterable
+
+import click
+
+
+def print_json(value) -> None:
+    click.echo(json.dumps(value, ensure_ascii=False, indent=1))
+
+
+def json_rows(rows: Iterable[dict]) -> int:
+    """One array, an element a line as it is ready; returns how many failed."""
+    failed, first = 0, True
+    click.echo("[", nl=False)
+    try:
+        for row in rows:
+            click.echo(("" if first else ",\n") + json.dumps(row, ensure_ascii=False), nl=False)
+            sys.stdout.flush()
+            first = False
+            failed += "error" in row
+    finally:
+        click.echo("]")
+    return failed
+
+
+def csv_rows(rows: Iterable[dict]) -> int:
+    writer, failed = csv.writer(sys.stdout), 0
+    writer.writerow(("input", "answer", "score", "error"))
+    for row in rows:
+        failed += "error" in row
+        best = (row["labels"][0], f"{row['scores'][0]:.6f}") if "labels" in row else ("", "")
+        writer.writerow((row["input"], *best, row.get("error", "")))
+    return failed
+
+
+def text_rows(rows: Iterable[dict]) -> int:
+    failed = 0
+    for row in rows:
+        if "error" in row:
+            failed += 1
+            known = row["input"] in row["error"]
+            click.echo(f"zoo: {row['error'] if known else row['input'] + ': ' + row['error']}", err=True)
+        else:
+            told = [f"{label} {score:.1%}" for label, score in zip(row["labels"], row["scores"], strict=True)]
+            click.echo(f"{row['input']}: {', '.join(told)}")
+    return failed
+
+
+def print_table(header: tuple[str, ...], rows: list[tuple]) -> None:
+    """Columns as wide as their content; the last is cut at the terminal's edge."""
+    width = shutil.get_terminal_size().columns if sys.stdout.isatty() else 10_000
+    widths = [max(len(str(row[column])) for row in [header, *rows]) for column in range(len(header) - 1)]
+    for row in [header, *rows] if any(header) else rows:
+        cells = [str(cell).ljust(size) for cell, size in zip(row, widths, strict=False)]
+        click.echo("  ".join([*cells, str(row[-1])])[:width].rstrip())
+
+
+@contextlib.contextmanager
+def progress(title: str):
+    """A bar on standard error, where that is a terminal; yields report(done, total, text, keep)."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    console = Console(stderr=True)
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, TextColumn("{task.fields[told]}"), console=console, disable=not console.is_terminal) as bar:
+        task = bar.add_task(title, total=None, told="")
+
+        def report(done, total, told="", keep=False):
+            if keep:
+                console.print(told, highlight=False)
+            bar.update(task, completed=done, total=total, told="" if keep else told)
+
+        yield report
+
+
+@contextlib.contextmanager
+def status(title: str):
+    from rich.console import Console
+
+    console = Console(stderr=True)
+    with console.status(title) if console.is_terminal else contextlib.nullcontext():
+        yield
