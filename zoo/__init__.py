@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from zoo.registry import create_model, register_model
     from zoo.saving import save
     from zoo.tasks.dataset import dataset
-    from zoo.training import train
+    from zoo.training.run import train
 
 _MODULES = {
     "benchmark": "zoo.measuring",
@@ -28,7 +28,7 @@ _MODULES = {
     "pipeline": "zoo.inference",
     "register_model": "zoo.registry",
     "save": "zoo.saving",
-    "train": "zoo.training",
+    "train": "zoo.training.run",
 }
 
 __all__ = [

@@ -48,6 +48,14 @@ def _fail(message: str, status: int) -> None:
     sys.exit(status)
 
 
+def _find(preset: str) -> None:
+    """A mistake in a preset's name shows before TensorFlow is loaded."""
+    from zoo.preset import open_preset
+
+    open_preset(preset)
+    terminal.load_tensorflow()
+
+
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.option("--threads", type=click.IntRange(1), help="Use at most so many threads an operation.")
 @click.version_option(package_name="keras-zoo")
@@ -60,7 +68,6 @@ def main(threads: int | None) -> None:
                  zoo predict lenet5.mnist digit.png
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    os.environ.setdefault("ABSL_MIN_LOG_LEVEL", "3")
     if threads:
         os.environ["TF_NUM_INTRAOP_THREADS"] = os.environ["TF_NUM_INTEROP_THREADS"] = str(threads)
 
@@ -129,6 +136,7 @@ def predict(preset, inputs, file, as_csv, top, as_json) -> None:
     if not inputs and not file:
         raise click.UsageError("no input: give files or folders, or --file PATH")
     items = _inputs(inputs, file)
+    _find(preset)
     from zoo import inference
 
     answer = inference.pipeline(preset, **({"top": top} if top else {}))
@@ -174,6 +182,7 @@ def _inputs(inputs: Iterable[str], file: str | None) -> Iterator[str]:
 @_JSON
 def evaluate(preset, dataset, split, limit, data_dir, record, picture, as_json) -> None:
     """Measure a preset on a data set: by default the one, and the split, that its card names."""
+    _find(preset)
     from zoo import inference
 
     with terminal.progress("evaluating") as report:
@@ -207,9 +216,11 @@ def train(recipe, out, settings, steps, strategy, as_json) -> None:
       zoo train lenet5.mnist --out runs/lenet5
       zoo train mlp --out runs/mine --set data.folder=my_photos
     """
-    from zoo.training.recipe import parse_setting
+    from zoo.training.recipe import parse_setting, read_recipe
 
     overrides = dict(map(parse_setting, settings))
+    read_recipe(recipe, overrides)  # a mistake shows before TensorFlow is loaded
+    terminal.load_tensorflow()
     from zoo import training
 
     with terminal.progress("training") as report:
@@ -237,6 +248,7 @@ def train(recipe, out, settings, steps, strategy, as_json) -> None:
 @_JSON
 def export(preset, out, format_, top, as_json) -> None:
     """Export a preset for TensorFlow Serving, to OUT/NAME/VERSION/, preprocessing and answers inside."""
+    _find(preset)
     from zoo import exporting
 
     with terminal.status("exporting"):
@@ -254,6 +266,7 @@ def export(preset, out, format_, top, as_json) -> None:
 @_JSON
 def benchmark(preset, seconds, record, as_json) -> None:
     """Time a preset's pipeline on its own samples."""
+    _find(preset)
     from zoo import measuring
 
     with terminal.progress("measuring") as report:
@@ -271,8 +284,9 @@ def demo(as_json) -> None:
     from zoo import preset
 
     names = [path.name for path in sorted(preset.BUNDLED.iterdir()) if (path / "preset.json").is_file()]
-    with terminal.status("loading TensorFlow"):
-        from zoo import demonstration
+    terminal.load_tensorflow()
+    from zoo import demonstration
+
     rows = demonstration.demo(names)
     if as_json:
         return terminal.print_json(list(rows))

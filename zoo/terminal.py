@@ -3,11 +3,29 @@
 import contextlib
 import csv
 import json
+import os
 import shutil
 import sys
 from collections.abc import Iterable
 
 import click
+
+
+def load_tensorflow() -> None:
+    """Imports TensorFlow and keeps what its libraries write on standard error before they can be told not to."""
+    from zoo import tasks  # noqa: F401 (its check of the backend comes first)
+
+    sys.stderr.flush()
+    own = os.dup(2)
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    try:
+        with status("loading TensorFlow"):
+            os.dup2(nowhere, 2)
+            import tensorflow  # noqa: F401
+    finally:
+        os.dup2(own, 2)
+        os.close(own)
+        os.close(nowhere)
 
 
 def print_json(value) -> None:

@@ -155,7 +155,7 @@ class ImageClassification(Task):
         heads = [layer for layer in self.model.layers if registry.is_head(layer.name)]
         if not heads or not hasattr(heads[0], "input") or len(heads[0].input.shape) != 2:
             return None
-        return keras.Model(self.model.inputs[0], heads[0].input)
+        return keras.Model(self.model.input, heads[0].input)
 
     def one(self):
         def answer(image_bytes):

@@ -1,0 +1,60 @@
+"""Small fixtures of the project's own: drawn digits, a folder of them, presets without training."""
+
+import os
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+os.environ.pop("ZOO_PRESETS", None)
+os.environ.pop("ZOO_PRESETS_URL", None)
+
+import pytest
+from PIL import Image, ImageDraw
+
+# Seven segments: top, upper left, upper right, middle, lower left, lower right, bottom.
+_SEGMENTS = {"0": "1110111", "1": "0010010", "2": "1011101", "3": "1011011", "4": "0111010", "7": "1010010"}
+_LINES = ((0, 0, 1, 0), (0, 0, 0, 1), (1, 0, 1, 1), (0, 1, 1, 1), (0, 1, 0, 2), (1, 1, 1, 2), (0, 2, 1, 2))
+
+
+def draw_digit(digit: str, size: int = 28, shift: int = 0, ink: int = 255, ground: int = 0) -> Image.Image:
+    """A digit of a pocket calculator, light on dark unless told otherwise."""
+    picture = Image.new("L", (size, size), ground)
+    pen = ImageDraw.Draw(picture)
+    unit = size * 0.3
+    for lit, (x0, y0, x1, y1) in zip(_SEGMENTS[digit], _LINES, strict=True):
+        if lit == "1":
+            left, top = size * 0.35 + shift, size * 0.2
+            ends = [left + x0 * unit, top + y0 * unit, left + x1 * unit, top + y1 * unit]
+            pen.line(ends, fill=ink, width=max(2, size // 10))
+    return picture
+
+
+@pytest.fixture(scope="session")
+def digits_folder(tmp_path_factory):
+    """A folder with one subfolder a class: 0, 1 and 7, twenty drawings each."""
+    folder = tmp_path_factory.mktemp("digits")
+    for digit in "017":
+        (folder / digit).mkdir()
+        for number in range(20):
+            picture = draw_digit(digit, 24 + number % 5, number % 3, 255 - 5 * number)
+            picture.save(folder / digit / f"{number:02}.png")
+    return folder
+
+
+@pytest.fixture
+def digit_file(tmp_path):
+    path = tmp_path / "seven.png"
+    draw_digit("7").save(path)
+    return path
+
+
+@pytest.fixture(scope="session")
+def tiny_preset(tmp_path_factory):
+    """A preset of an untrained mlp of a few units with three labels, and one sample."""
+    import zoo
+    from zoo.registry import entries
+
+    folder = tmp_path_factory.mktemp("presets")
+    sample = folder / "seven.png"
+    draw_digit("7").save(sample)
+    model = zoo.create_model("mlp", classes=3, **entries()["mlp"].tiny)
+    zoo.save(model, folder / "mlp.tiny", labels=["zero", "one", "seven"], samples=[sample])
+    return folder / "mlp.tiny"
