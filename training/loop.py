@@ -67,7 +67,8 @@ class Loop:
         variables = self.model.trainable_variables
         with tf.GradientTape() as tape:
             outputs = self.model(x, training=True)
-            loss = self.model.compute_loss(x, y, outputs, weight) * share
+            # Keras divides a loss by the number of replicas; our share is the truer weight.
+            loss = self.model.compute_loss(x, y, outputs, weight) * tf.cast(replicas, tf.float32) * share
         gradients = tape.gradient(loss, [variable.value for variable in variables])
         gradients = [tf.convert_to_tensor(gradient) for gradient in gradients]
         gradients = context.all_reduce("sum", gradients)

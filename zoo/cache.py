@@ -1,9 +1,12 @@
 """Presets that are downloaded: the user's cache, and the index of hashes that the package carries."""
 
+import contextlib
 import json
 import os
+import re
 import shutil
-from pathlib import Path
+from collections.abc import Iterator
+from pathlib import Path, PurePosixPath
 
 from zoo.errors import ZooError
 
@@ -17,6 +20,41 @@ def folder() -> Path:
     import platformdirs
 
     return Path(platformdirs.user_cache_dir("keras-zoo"))
+
+
+def leaves_folder(name: str) -> bool:
+    """Whether a file of this name, as preset.json lists it, would lie outside the preset's folder."""
+    path = PurePosixPath(name)
+    return path.is_absolute() or ".." in path.parts or not path.parts or "\\" in name or "\0" in name
+
+
+@contextlib.contextmanager
+def hidden_folder(path: Path) -> Iterator[Path]:
+    """A new hidden folder beside `path`, gone afterwards; those that killed processes left are removed first."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    for other in list(path.parent.iterdir()):
+        stale = re.fullmatch(rf"\.{re.escape(path.name)}\.(\d+)\.tmp", other.name)
+        if stale and not _alive(int(stale[1])):
+            shutil.rmtree(other, ignore_errors=True)
+    hidden = path.parent / f".{path.name}.{os.getpid()}.tmp"
+    hidden.mkdir()
+    try:
+        yield hidden
+    finally:
+        shutil.rmtree(hidden, ignore_errors=True)
+
+
+def _alive(number: int) -> bool:
+    """Whether another process of this number runs."""
+    if number == os.getpid():
+        return False
+    try:
+        os.kill(number, 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except OSError:
+        return True
+    return True
 
 
 def available(name: str) -> bool:
@@ -41,9 +79,10 @@ def download(name: str) -> Path:
     import requests
 
     address = f"{os.environ['ZOO_PRESETS_URL'].rstrip('/')}/{name}"
-    hidden = folder() / f".{name}.{os.getpid()}.tmp"
 
     def fetch(file: str, known_hash: str) -> Path:
+        if leaves_folder(file):
+            raise ZooError(f"{address}/preset.json lists {file!r}, which leaves the preset's folder")
         quiet = pooch.HTTPDownloader(progressbar=False, timeout=30)
         target = hidden / file
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -51,9 +90,9 @@ def download(name: str) -> Path:
             pooch.retrieve(
                 f"{address}/{file}", f"sha256:{known_hash}", fname=target.name, path=target.parent, downloader=quiet
             )
-        except ValueError as error:  # pooch: the hash does not match
-            raise ZooError(f"{address}/{file} is not what was published: its sha256 differs") from error
-        except (requests.RequestException, OSError) as error:
+        except (requests.RequestException, ValueError) as error:
+            if "does not match the known hash" in str(error):
+                raise ZooError(f"{address}/{file} is not what was published: its sha256 differs") from error
             reason = type(error).__name__
             raise ZooError(f"can't download {address}/{file}: {reason}; try again, or unset ZOO_PRESETS_URL") from error
         return target
@@ -62,20 +101,23 @@ def download(name: str) -> Path:
     level = logger.level
     logger.setLevel("ERROR")
     try:
-        record = json.loads(fetch("preset.json", _index()[name]).read_bytes())
-        for file, facts in record["files"].items():
-            fetch(file, facts["sha256"])
-        shutil.rmtree(folder() / name, ignore_errors=True)
-        hidden.rename(folder() / name)
+        with hidden_folder(folder() / name) as hidden:
+            record = json.loads(fetch("preset.json", _index()[name]).read_bytes())
+            for file, facts in record["files"].items():
+                fetch(file, facts["sha256"])
+            shutil.rmtree(folder() / name, ignore_errors=True)
+            hidden.rename(folder() / name)
+    except OSError as error:
+        raise ZooError(f"can't keep {name} in the cache {folder()}: {error.strerror or error}") from error
     finally:
         logger.setLevel(level)
-        shutil.rmtree(hidden, ignore_errors=True)
     return folder() / name
 
 
 def contents() -> list[dict]:
     """What the cache holds: {"name", "bytes"} each."""
-    found = sorted(path for path in folder().iterdir() if path.is_dir()) if folder().is_dir() else []
+    found = sorted(folder().iterdir()) if folder().is_dir() else []
+    found = [path for path in found if path.is_dir() and not path.name.startswith(".")]
     size = {path: sum(file.stat().st_size for file in path.rglob("*") if file.is_file()) for path in found}
     return [{"name": path.name, "bytes": size[path]} for path in found if (path / "preset.json").is_file()]
 

@@ -1,5 +1,6 @@
 """Using presets: load (compiled), pipeline, evaluate."""
 
+import functools
 import os
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -51,8 +52,12 @@ class Pipeline:
         self.model, self.task, self.batch_size = model, task, batch_size
         serve, spec = task.signatures()["serving_default"]
         self._serve = tf.function(serve, input_signature=list(spec.values()))
-        answer, spec, damaged = task.one()
-        self._one, self._damaged = tf.function(answer, input_signature=[spec]), damaged
+        self._answer, self._spec, self._damaged = task.one()
+
+    @functools.cached_property
+    def _one(self) -> Callable:
+        """The short way of a single item, traced at the first one; called without tf.function's look for a trace."""
+        return tf.function(self._answer, input_signature=[self._spec]).get_concrete_function()
 
     def __call__(self, x: Any, errors: str = "raise") -> dict | list[dict]:
         """One input gives one dict, a list a list of dicts.

@@ -8,16 +8,19 @@ from matplotlib.figure import Figure
 
 def curves(history: list[dict], path: Path) -> None:
     """Training and validation figures by epoch, one panel a figure; `history` has a row an epoch."""
-    names = [name for name in history[0] if name not in ("epoch", "step", "seconds") and not name.startswith("val_")]
+    shown = [name.removeprefix("val_") for name in history[0] if name not in ("epoch", "step", "seconds")]
+    names = list(dict.fromkeys(shown))
     figure = Figure(figsize=(5 * len(names), 3.6), layout="constrained")
     for axes, name in zip(np.atleast_1d(figure.subplots(1, len(names))), names, strict=True):
         epochs = [row["epoch"] for row in history]
-        axes.plot(epochs, [row[name] for row in history], label="training", marker="." if len(epochs) < 20 else "")
-        if f"val_{name}" in history[0]:
-            axes.plot(epochs, [row[f"val_{name}"] for row in history], label="validation")
+        marker = "." if len(epochs) < 20 else ""
+        for key, label in ((name, "training"), (f"val_{name}", "validation")):
+            if key in history[0]:
+                axes.plot(epochs, [row[key] for row in history], label=label, marker=marker)
+        if name != "learning_rate":
             axes.legend()
-        if name == "learning_rate" or name == "loss":
-            axes.set_yscale("log" if min(row[name] for row in history) > 0 else "linear")
+        if name == "loss" and min(row[name] for row in history) > 0:
+            axes.set_yscale("log")
         axes.set_xlabel("epoch")
         axes.set_title(name.replace("_", " "))
         axes.grid(alpha=0.3)

@@ -10,22 +10,20 @@ lenet5.mnist/
 
 import contextlib
 import dataclasses
+import errno
 import fnmatch
 import hashlib
-import json
 import os
 import re
-import shutil
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 from zoo import cache, registry
 from zoo.errors import ZooError, unknown
+from zoo.record import FORMAT, read_record, record_text
 
-FORMAT = 1
 BUNDLED = Path(__file__).parent / "presets"
 WEIGHTS = "model.weights.h5"
 _NAME = re.compile(r"[A-Za-z0-9_]+(\.[A-Za-z0-9_-]+)+")
-_REQUIRED = {"format": int, "name": str, "model": dict, "task": dict, "parameters": int, "files": dict}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -132,29 +130,7 @@ def _names() -> dict[str, Path]:
 
 
 def _read(path: Path) -> Preset:
-    file = path / "preset.json"
-    try:
-        record = json.loads(file.read_bytes())
-    except (ValueError, OSError) as error:
-        raise ZooError(f"{file} is damaged: {error}") from error
-    if not isinstance(record, dict) or not isinstance(record.get("format"), int):
-        raise ZooError(f"{file} is damaged: it states no format")
-    if record["format"] > FORMAT:
-        raise ZooError(f"{file} has format {record['format']}, this version reads up to {FORMAT}: upgrade keras-zoo")
-    for key, kind in _REQUIRED.items():
-        if not isinstance(record.get(key), kind):
-            raise ZooError(f"{file} is damaged: {key!r} is missing or no {kind.__name__}")
-    for part, keys in (("model", {"name": str, "overrides": dict}), ("task", {"name": str, "settings": dict})):
-        for key, kind in keys.items():
-            if not isinstance(record[part].get(key), kind):
-                raise ZooError(f"{file} is damaged: {part}.{key} is missing or no {kind.__name__}")
-    for name, facts in record["files"].items():
-        relative = PurePosixPath(name)
-        if relative.is_absolute() or ".." in relative.parts or "\\" in name or not name:
-            raise ZooError(f"{file} lists {name!r}, which leaves the preset's folder")
-        if not isinstance(facts, dict) or not {"sha256", "size"} <= set(facts):
-            raise ZooError(f"{file} is damaged: {name} has no sha256 or no size")
-    return Preset(path, record)
+    return Preset(path, read_record(path / "preset.json"))
 
 
 def load_model(preset: Preset, classes: int | None = None, freeze: str | None = None, settings: dict | None = None):
@@ -170,11 +146,16 @@ def load_model(preset: Preset, classes: int | None = None, freeze: str | None = 
 
     record = preset.record
     overrides = record["model"]["overrides"]
-    model = registry.create_model(record["model"]["name"], **overrides)
+    try:
+        model = registry.create_model(record["model"]["name"], **overrides)
+    except (ZooError, TypeError) as error:
+        raise ZooError(f"{preset.path / 'preset.json'} can't be used: {error}") from error
     weights.read(model, preset.file(WEIGHTS))
     settings = {**record["task"]["settings"], **(settings or {})}
     labels = settings.pop("labels", None)
-    if classes is not None and classes != model.output["logits"].shape[-1]:
+    logits = model.output.get("logits")
+    is_changed = classes is not None and (logits is None or classes != logits.shape[-1])
+    if is_changed:
         trained = model
         model = registry.create_model(record["model"]["name"], **{**overrides, "classes": classes})
         _copy_all_but_head(trained, model, preset)
@@ -182,7 +163,9 @@ def load_model(preset: Preset, classes: int | None = None, freeze: str | None = 
     registry.freeze_layers(model, freeze)
     origin = model.origin
     origin.task, origin.settings, origin.labels = record["task"]["name"], settings, labels
-    origin.assets, origin.preset, origin.digest = preset.assets(), preset.name, weights.digest(model)
+    origin.assets, origin.preset = preset.assets(), preset.name
+    if not is_changed:
+        origin.parent, origin.digest = preset, weights.digest(model)
     return model
 
 
@@ -211,54 +194,46 @@ def write(path: Path, record: dict, model, storage: str, others: dict[str, bytes
     from zoo import card, weights
 
     path = Path(path)
+    for name in others:
+        if cache.leaves_folder(name):
+            raise ZooError(f"{name!r} can't be a file of the preset {path}: it leaves the folder")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        for stale in path.parent.glob(f".{path.name}.*.tmp"):  # left by a kill
-            if not _alive(stale):
-                shutil.rmtree(stale, ignore_errors=True)
-        hidden = path.parent / f".{path.name}.{os.getpid()}.tmp"
-        hidden.mkdir()
-    except OSError as error:
-        raise ZooError(f"can't write the preset {path}: {error.strerror}") from error
-    try:
-        weights.write(model, hidden / WEIGHTS, storage)
-        for name, content in others.items():
-            (hidden / name).parent.mkdir(parents=True, exist_ok=True)
-            (hidden / name).write_bytes(content)
-        files = {
-            name: {"sha256": sha256(hidden / name), "size": (hidden / name).stat().st_size}
-            for name in sorted([WEIGHTS, *others])
-        }
-        record = {"format": FORMAT, **record, "storage": storage, "files": files}
-        (hidden / "README.md").write_text(card.card(record), encoding="utf-8")
-        (hidden / "preset.json").write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
-        path.mkdir(exist_ok=True)
-        old = _read(path).record["files"] if (path / "preset.json").is_file() else {}
-        (path / "preset.json").unlink(missing_ok=True)
-        for name in set(old) - set(files):
-            (path / name).unlink(missing_ok=True)
-        for name in [*files, "README.md", "preset.json"]:
-            (path / name).parent.mkdir(parents=True, exist_ok=True)
-            (hidden / name).replace(path / name)
+        with cache.hidden_folder(path) as hidden:
+            weights.write(model, hidden / WEIGHTS, storage)
+            for name, content in others.items():
+                (hidden / name).parent.mkdir(parents=True, exist_ok=True)
+                (hidden / name).write_bytes(content)
+            files = {
+                name: {"sha256": sha256(hidden / name), "size": (hidden / name).stat().st_size}
+                for name in sorted([WEIGHTS, *others])
+            }
+            record = {"format": FORMAT, **record, "storage": storage, "files": files}
+            (hidden / "README.md").write_text(card.card(record), encoding="utf-8")
+            (hidden / "preset.json").write_text(record_text(record), encoding="utf-8")
+            _read(hidden)  # before the old one goes
+            _move_in(hidden, path, [*files, "README.md", "preset.json"])
     except OSError as error:
         raise ZooError(f"can't write the preset {path}: {error.strerror or error}") from error
-    finally:
-        shutil.rmtree(hidden, ignore_errors=True)
     return _read(path)
 
 
-def _alive(hidden: Path) -> bool:
-    """Whether the process that writes this hidden folder still runs."""
-    number = hidden.name.removesuffix(".tmp").rpartition(".")[2]
-    if not number.isdigit() or int(number) == os.getpid():
-        return False
-    try:
-        os.kill(int(number), 0)
-    except ProcessLookupError:
-        return False
-    except OSError:
-        return True
-    return True
+def _move_in(hidden: Path, path: Path, names: list[str]) -> None:
+    """Moves a preset's files into its folder, preset.json last, and removes those that the old preset listed."""
+    path.mkdir(exist_ok=True)
+    old: set[str] = set()
+    if (path / "preset.json").is_file():
+        with contextlib.suppress(ZooError):  # a damaged one is overwritten
+            old = set(_read(path).record["files"])
+    for name in names:  # whatever can fail, fails while the old preset is there
+        (path / name).parent.mkdir(parents=True, exist_ok=True)
+        if (path / name).is_dir():
+            raise IsADirectoryError(errno.EISDIR, f"{name} is a folder")
+    (path / "preset.json").unlink(missing_ok=True)
+    for name in old - set(names):
+        if (path / name).parent.resolve().is_relative_to(path.resolve()):
+            (path / name).unlink(missing_ok=True)
+    for name in names:
+        (hidden / name).replace(path / name)
 
 
 def update(preset: Preset, **changes) -> Preset:
@@ -266,7 +241,7 @@ def update(preset: Preset, **changes) -> Preset:
     from zoo import card
 
     record = {**preset.record, **changes}
-    texts = {"README.md": card.card(record), "preset.json": json.dumps(record, indent=1) + "\n"}
+    texts = {"README.md": card.card(record), "preset.json": record_text(record)}
     try:
         for name, text in texts.items():
             hidden = preset.path / f".{name}.{os.getpid()}.tmp"
@@ -292,7 +267,7 @@ def list_models(pattern: str | None = None, task: str | None = None, pretrained:
 
 def rows(pattern: str | None = None, task: str | None = None, pretrained: bool = False) -> list[dict]:
     """What `zoo list` shows: {"name", "kind", "task", "parameters", "description" or "metrics"} each."""
-    table = [] if pretrained else [_model_row(entry) for entry in registry.entries().values()]
+    table = [_model_row(entry) for entry in registry.entries().values()]
     for path in _names().values():
         with contextlib.suppress(ZooError):  # a damaged preset is reported when it is used
             table.append(_preset_row(_read(path)))
@@ -301,6 +276,7 @@ def rows(pattern: str | None = None, task: str | None = None, pretrained: bool =
         raise unknown("task", task, tasks)
     if pattern and not any(sign in pattern for sign in "*?["):
         pattern = f"*{pattern}*"
+    table = [row for row in table if row["kind"] == "preset" or not pretrained]
     table = [row for row in table if task in (None, row["task"]) and fnmatch.fnmatch(row["name"], pattern or "*")]
     return sorted(table, key=lambda row: row["name"])
 
@@ -321,7 +297,7 @@ def model_info(name: str) -> dict:
     table = registry.entries()
     if name in table:
         entry = table[name]
-        facts = {"paper": entry.paper, "settings": entry.settings, "overrides": entry.overrides}
+        facts = {"paper": entry.paper, "settings": dict(entry.settings), "overrides": dict(entry.overrides)}
         presets = [preset for preset in _names() if preset.startswith(f"{name}.")]
         return {**_model_row(entry), **facts, "presets": presets, "file": str(entry.path)}
     try:

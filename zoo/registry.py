@@ -15,10 +15,13 @@ from collections.abc import Callable, Iterator
 from importlib import metadata
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 from zoo.errors import ZooError, unknown
 
 MODELS = Path(__file__).parent / "models"
+# What the arguments of @register_model are, where they are no strings.
+_KINDS = {"parameters": (int, dict), "variants": (dict,), "settings": (dict,), "tiny": (dict,)}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -43,7 +46,7 @@ class Entry:
         return getattr(importlib.import_module(self.module), self.builder)
 
     def loss_function(self) -> Callable:
-        """The loss that the entry names: a function of the model's file, else one of Keras's."""
+        """The loss that the entry names, (y_true, y_pred) -> (B,): of the model's file, else of Keras."""
         import keras
 
         own = getattr(importlib.import_module(self.module), self.loss, None)
@@ -61,7 +64,8 @@ class Origin:
     labels: list[str] | None = None
     assets: dict[str, bytes] = dataclasses.field(default_factory=dict)
     data: dict | None = None  # name, version and split of the last data set made for this model
-    preset: str | None = None  # the preset it was loaded from
+    preset: str | None = None  # the name of the preset it was loaded from
+    parent: Any = None  # that zoo.preset.Preset, where all of its weights were taken over
     digest: str | None = None  # of the weights as loaded: a fitted model has others
 
 
@@ -123,7 +127,10 @@ def create_model(name: str, classes: int | None = None, freeze: str | None = Non
     for key in overrides:
         if key not in known:
             raise unknown(f"argument of {name}", key, known)
-    model = builder(**overrides)
+    try:
+        model = builder(**overrides)
+    except (ValueError, TypeError) as error:
+        raise ZooError(f"{name}: {' '.join(str(error).split())[:300]}") from error
     overrides = {key: value for key, value in overrides.items() if entry.overrides.get(key, ...) != value}
     model.origin = Origin(model=name, overrides=overrides, task=entry.task, settings=dict(entry.settings))
     freeze_layers(model, freeze)
@@ -144,7 +151,7 @@ def freeze_layers(model, freeze: str | None) -> None:
         frozen = set(names)
     elif freeze == "all but head":
         frozen = {name for name in names if not is_head(name)}
-    elif freeze.startswith("up to "):
+    elif isinstance(freeze, str) and freeze.startswith("up to "):
         last = freeze.removeprefix("up to ")
         if last not in names:
             raise unknown(f"layer of {model.name}", last, names)
@@ -158,7 +165,7 @@ def freeze_layers(model, freeze: str | None) -> None:
 def entries() -> dict[str, Entry]:
     """Every registered name and what its file says, ours first."""
     table: dict[str, Entry] = {}
-    for path in sorted(MODELS.rglob("*.py")):
+    for path in _files(MODELS):
         module = ".".join(("zoo.models", *path.relative_to(MODELS).with_suffix("").parts))
         for entry in _read(path, module, path.stat().st_mtime_ns):
             if entry.name in table:
@@ -179,22 +186,30 @@ def entries() -> dict[str, Entry]:
     return table
 
 
+def _files(folder: Path) -> list[Path]:
+    """The Python files below a folder, without hidden ones, which editors leave."""
+    found = sorted(folder.rglob("*.py"))
+    return [path for path in found if not any(part.startswith(".") for part in path.relative_to(folder).parts)]
+
+
 def _third_parties() -> Iterator[tuple[str, Path, str]]:
     """(distribution, file, module) of each model file that an entry point of group zoo.models names.
 
     The top-level package is located, not imported; the rest of the way is by path.
     """
-    for point in metadata.entry_points(group="zoo.models"):
-        distribution = point.dist.name if point.dist else point.name
+    points = [
+        (point.dist.name if point.dist else point.name, point) for point in metadata.entry_points(group="zoo.models")
+    ]
+    for distribution, point in sorted(points, key=lambda pair: (pair[0], pair[1].name)):
         top, *rest = point.value.split(":")[0].split(".")
-        spec = find_spec(top)
-        if spec is None or spec.origin is None:
+        spec = find_spec(top) if top else None
+        if spec is None or not (spec.submodule_search_locations or spec.origin):
             warnings.warn(f"models of {distribution} are left out: no module {point.value}", stacklevel=3)
             continue
-        origin = Path(spec.origin)
-        base = origin.parent.joinpath(*rest) if rest or origin.name == "__init__.py" else origin.with_suffix("")
+        folders = list(spec.submodule_search_locations or [])
+        base = Path(folders[0]).joinpath(*rest) if folders else Path(spec.origin).with_suffix("").joinpath(*rest)
         if base.is_dir():
-            for path in sorted(base.rglob("*.py")):
+            for path in _files(base):
                 inner = [part for part in path.relative_to(base).with_suffix("").parts if part != "__init__"]
                 yield distribution, path, ".".join((top, *rest, *inner))
         elif base.with_suffix(".py").is_file():
@@ -228,7 +243,7 @@ def _entries(builder: ast.FunctionDef, decorator: ast.Call, path: Path, module: 
     try:
         facts = {keyword.arg: ast.literal_eval(keyword.value) for keyword in decorator.keywords}
         facts |= dict(zip(["name"], map(ast.literal_eval, decorator.args), strict=True)) if decorator.args else {}
-    except ValueError as error:
+    except (ValueError, TypeError) as error:  # a TypeError: a list as the key of a dict
         raise ZooError(f"{where}: the arguments of @register_model must be literals") from error
     known = set(inspect.signature(register_model).parameters)
     for key in facts:
@@ -237,9 +252,15 @@ def _entries(builder: ast.FunctionDef, decorator: ast.Call, path: Path, module: 
     for key in ("task", "paper"):
         if key not in facts:
             raise ZooError(f"{where}: @register_model lacks {key}=")
-    variants = facts.get("variants") or {facts.get("name", builder.name): {}}
+    for key, value in facts.items():
+        kinds = _KINDS.get(key, (str,))
+        if not isinstance(value, kinds) and (value is not None or key in ("task", "paper")):
+            raise ZooError(f"{where}: {key}={value!r} is no {' or '.join(kind.__name__ for kind in kinds)}")
+    variants = facts.get("variants") or {facts.get("name") or builder.name: {}}
     parameters = facts.get("parameters")
     for name, overrides in variants.items():
+        if not isinstance(name, str) or not isinstance(overrides, dict):
+            raise ZooError(f"{where}: variants={{{name!r}: {overrides!r}}} is no table of names and their overrides")
         yield Entry(
             name=name,
             task=facts["task"],

@@ -1,12 +1,13 @@
 """`zoo.save`: a model with its task becomes a preset."""
 
+import dataclasses
 import datetime
 import os
 import platform
 from collections.abc import Iterable
 from pathlib import Path
 
-from zoo.tasks import task_of  # first: it checks Keras's backend
+from zoo.tasks import task_class, task_of  # first: it checks Keras's backend
 
 import keras  # isort: skip
 import numpy as np
@@ -17,6 +18,7 @@ from zoo import weights
 from zoo.errors import ZooError
 from zoo.inference import pipeline
 from zoo.preset import Preset
+from zoo.registry import Origin
 
 
 def save(
@@ -56,14 +58,10 @@ def save(
             raise ZooError(f"the model's weights do not fit the plan of {like}: {str(error).splitlines()[0]}") from None
     task_of(model)  # has it an origin, and does the task fit?
     origin = model.origin
-    if parent is None and origin.preset and weights.digest(model) == origin.digest:
-        parent = presets.open_preset(like or origin.preset)
+    if parent is None and origin.parent and weights.digest(model) == origin.digest:
+        parent = origin.parent
     if labels is not None:
-        known = origin.labels or []
-        if set(labels) == set(known) and list(labels) != list(known):
-            raise ZooError(f"labels are in another order than the model's classes: {', '.join(known)}")
-        origin.labels = list(labels)
-        task_of(model)
+        origin = model.origin = _relabelled(model, labels)
     kept = parent.record if parent else {}
     provenance = kept.get("provenance") or {
         "started_from": origin.preset or "nothing",
@@ -71,7 +69,7 @@ def save(
         "made": datetime.date.today().isoformat(),
         "versions": {"tensorflow": tf.__version__, "keras": keras.__version__, "python": platform.python_version()},
     }
-    name = path.name if not kept else kept["name"]
+    name = path.resolve().name if not kept else kept["name"]
     return write_preset(
         model,
         path,
@@ -84,6 +82,18 @@ def save(
         samples=samples,
         old=parent,
     )
+
+
+def _relabelled(model: keras.Model, labels: list[str]) -> Origin:
+    """The model's origin with other labels; raises ZooError where they don't match."""
+    if isinstance(labels, str) or not all(isinstance(label, str) for label in labels):
+        raise ZooError(f"labels={labels!r} is no list of strings")
+    origin, known = model.origin, model.origin.labels or []
+    if set(labels) == set(known) and list(labels) != list(known):
+        raise ZooError(f"labels are in another order than the model's classes: {', '.join(known)}")
+    changed = dataclasses.replace(origin, labels=list(labels))
+    task_class(origin.task)(model, origin.settings, changed.labels, origin.assets)  # does their number fit?
+    return changed
 
 
 def write_preset(
@@ -106,12 +116,19 @@ def write_preset(
     if samples is not None:
         answer = pipeline(model)
         for sample in map(Path, samples):
+            name_inside = f"samples/{sample.name}"
+            if name_inside in others:
+                raise ZooError(f"two samples are named {sample.name}: give each a name of its own")
             told = answer(sample)
-            others[f"samples/{sample.name}"] = sample.read_bytes()
-            answered.append({"input": f"samples/{sample.name}", "answer": {k: told[k] for k in told if k != "input"}})
-    elif old is not None:
-        answered = old.record.get("samples", [])
+            others[name_inside] = sample.read_bytes()
+            answered.append({"input": name_inside, "answer": _without_input(told)})
+    elif old is not None and old.record.get("samples"):
+        answered = old.record["samples"]
         others |= {row["input"]: old.file(row["input"]).read_bytes() for row in answered}
+        if origin.labels != old.record["task"]["settings"].get("labels"):
+            answer = pipeline(model)
+            inputs = [row["input"] for row in answered]
+            answered = [{"input": name, "answer": _without_input(answer(others[name]))} for name in inputs]
     settings = dict(origin.settings)
     if origin.labels is not None:
         settings["labels"] = origin.labels
@@ -129,11 +146,17 @@ def write_preset(
     return presets.write(Path(path), record, model, storage, others)
 
 
+def _without_input(told: dict) -> dict:
+    return {key: value for key, value in told.items() if key != "input"}
+
+
 def _trainable(model: keras.Model) -> list:
     """The weights that training changes with everything thawed."""
+    whole = model.trainable
     frozen = {layer.name: layer.trainable for layer in model.layers}
     model.trainable = True
     found = list(model.trainable_weights)
+    model.trainable = whole
     for layer in model.layers:
         layer.trainable = frozen[layer.name]
     return found

@@ -2,6 +2,8 @@
 
 import contextlib
 import hashlib
+import os
+import re
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -21,13 +23,24 @@ def write(model, path: Path, storage: str = "float32") -> None:
     dimensions is rounded to 255 steps between minus and plus its channel's greatest magnitude; vectors stay float32.
 
     Raises:
-        ZooError: an unknown storage, or weights that float16 can't hold.
+        ZooError: an unknown storage, or weights that float16 or int8 can't hold.
+        OSError: the file can't be written.
     """
     if storage not in STORAGES:
         raise ZooError(f"storage={storage!r} is none of {', '.join(STORAGES)}")
-    model.save_weights(path)
-    if storage == "float32":
-        return
+    try:
+        model.save_weights(path)
+        if storage != "float32":
+            _convert(path, storage)
+    except (OSError, RuntimeError) as error:  # h5py tells of a full disk as either, in many lines
+        number = re.search(r"errno = (\d+)", str(error))
+        if number is None:
+            raise
+        raise OSError(int(number[1]), os.strerror(int(number[1]))) from error
+
+
+def _convert(path: Path, storage: str) -> None:
+    """Rounds the arrays of a file of float32 weights."""
     with h5py.File(path, "r+") as file:
         for name in _arrays(file):
             values = file[name][()]
@@ -58,11 +71,16 @@ def quantize(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Float values (..., C) to int8 and the float32 scales that give them back: values ~ int8 * scale.
 
     The output channel is the last axis, or the one before it where the last has size one (depthwise kernels).
+
+    Raises:
+        ZooError: a value is infinite or no number.
     """
+    if not np.isfinite(values).all():
+        raise ZooError("int8 can't hold weights that are infinite or no numbers; use storage='float32'")
     channel = values.ndim - 1 if values.shape[-1] > 1 else values.ndim - 2
     others = tuple(axis for axis in range(values.ndim) if axis != channel)
     scale = np.abs(values).max(axis=others, keepdims=True) / 127.0
-    scale = np.where(scale > 0, scale, 1.0).astype("float32")
+    scale = np.maximum(scale, np.finfo("float32").tiny).astype("float32")  # channels of zeros; coarse below it
     return np.clip(np.rint(values / scale), -127, 127).astype("int8"), scale
 
 

@@ -56,7 +56,7 @@ def open_source(
     for field in fields:
         if field not in spec:
             raise ZooError(f"{source.name} has no field {field!r}; it has {', '.join(spec)}")
-    keep = list(fields)
+    keep = [*fields, *({"file"} & set(spec))]  # a folder's, so that a bad file can be named
     dataset = source.dataset.map(lambda example: {field: example[field] for field in keep})
     if limit is not None:
         if limit < 1:
@@ -69,14 +69,16 @@ def open_source(
 def _tfds(name: str, split: str, data_dir: str | os.PathLike | None) -> Source:
     import tensorflow_datasets as tfds
 
-    if os.sep in name and not Path(name).exists() and name.split("/")[0] not in tfds.list_builders():
+    if os.sep in name and name.split("/")[0] not in tfds.list_builders():
         raise ZooError(f"there is no folder {name}, and TFDS has no such data set")
     if data_dir is not None and not Path(data_dir).is_dir():
         raise ZooError(f"there is no folder {data_dir} to look for data sets in")
     try:
         builder = tfds.builder(name, data_dir=data_dir)
     except tfds.core.DatasetNotFoundError:
-        raise unknown("data set", name, [*tfds.list_builders(), *TERMS]) from None
+        raise unknown("data set", name, {*tfds.list_builders(), *TERMS}) from None
+    except (ValueError, AssertionError) as error:  # a version or configuration that is not there, or no name at all
+        raise ZooError(f"{name!r} is no data set: {' '.join(str(error).split())[:150]}") from None
     if not builder.info.splits:
         try:
             builder.download_and_prepare()
@@ -107,6 +109,8 @@ def _tfds(name: str, split: str, data_dir: str | os.PathLike | None) -> Source:
 
 def _folder(path: Path, split: str) -> Source:
     """One subfolder a class; its files sorted, shuffled with seed 0, then shared as 70, 10 and 20 per cent."""
+    if not path.is_dir():
+        raise ZooError(f"there is no folder {path}")
     labels = sorted(entry.name for entry in path.iterdir() if entry.is_dir() and not entry.name.startswith("."))
     files = [
         (str(file), number)

@@ -56,7 +56,7 @@ class Stream:
         if self.shuffle:
             window = min(self.examples, SHUFFLE)
             order = tf.random.stateless_uniform((), seed, 0, 2**31 - 1, tf.int64)
-            dataset = dataset.shuffle(window, seed=order, reshuffle_each_iteration=False)
+            dataset = _shuffled(dataset, window, self.seed, order)
 
         def finish(index, item):  # item: what `prepare` returned
             return self.finish(item, tf.random.experimental.stateless_fold_in(seed, index))
@@ -71,6 +71,20 @@ class Stream:
         dataset = one.flat_map(self.epoch).apply(tf.data.experimental.assert_cardinality(self.steps))
         dataset._epoch_counter = counter  # the variable must live as long as the data set
         return dataset.with_options(options())
+
+
+def _shuffled(dataset: tf.data.Dataset, window: int, seed: int, order: tf.Tensor) -> tf.data.Dataset:
+    """Dataset.shuffle with a tensor as seed, which it does not take inside a tf.data function."""
+    flat = tf.raw_ops.ShuffleDataset(
+        input_dataset=tf.data.experimental.to_variant(dataset),
+        buffer_size=tf.constant(window, tf.int64),
+        seed=tf.constant(seed, tf.int64),
+        seed2=order,
+        output_types=[spec.dtype for spec in tf.nest.flatten(dataset.element_spec)],
+        output_shapes=[spec.shape for spec in tf.nest.flatten(dataset.element_spec)],
+        reshuffle_each_iteration=False,
+    )
+    return tf.data.experimental.from_variant(flat, dataset.element_spec)
 
 
 def options() -> tf.data.Options:

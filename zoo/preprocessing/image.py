@@ -129,7 +129,7 @@ def distort(
         shift: greatest move, pixels.
         elastic: standard deviation of the bending, pixels.
     """
-    size = tf.shape(image)[:2]
+    size, seed = tf.shape(image)[:2], tf.convert_to_tensor(seed)
     height, width = tf.unstack(tf.cast(size, tf.float32))
     draw = tf.random.stateless_uniform((7,), seed, -1.0, 1.0)
     angle = draw[0] * rotate * math.pi / 180.0
@@ -151,10 +151,10 @@ def distort(
 
 def _sample(image, y, x):
     """Bilinear interpolation at (y, x), each (H, W); 0 outside."""
-    image = tf.pad(image, ((1, 1), (1, 1), (0, 0)))
+    image = tf.pad(image, ((1, 2), (1, 2), (0, 0)))
     height, width = tf.unstack(tf.cast(tf.shape(image)[:2], tf.float32))
-    y = tf.clip_by_value(y + 1.0, 0.0, height - 1.001)
-    x = tf.clip_by_value(x + 1.0, 0.0, width - 1.001)
+    y = tf.clip_by_value(y + 1.0, 0.0, height - 2.0)
+    x = tf.clip_by_value(x + 1.0, 0.0, width - 2.0)
     top, left = tf.floor(y), tf.floor(x)
     down, right = (y - top)[..., tf.newaxis], (x - left)[..., tf.newaxis]
     corner = tf.cast(top * width + left, tf.int32)  # (H, W)

@@ -8,6 +8,7 @@ import tensorflow as tf
 
 MAX_PIXELS = 50_000_000  # a 140 kB PNG can state 20,000 x 20,000; phones go up to 8,064 x 6,048
 _PNG = b"\x89PNG\r\n\x1a\n"
+MAX_STEPS = {"JPEG": 2_000, "GIF": 100_000}  # blocks walked through: a hostile file has a million empty ones
 _PAD = 64  # zeros behind the data, so that a look past the end of a truncated file finds zeros
 
 
@@ -38,11 +39,17 @@ def header_error(encoded):
         height, width, _ = _jpeg_header(data)
         return height, width, True
 
+    def gif():  # the decoder goes by the frame's size, whatever the header says of the screen's
+        frame, _, _ = _first_frame(data)
+        height = tf.maximum(_little(data, 8, 2), _little(data, frame + 7, 2))
+        width = tf.maximum(_little(data, 6, 2), _little(data, frame + 5, 2))
+        return tf.where(frame > 0, height, 0), width, True
+
     height, width, known = tf.case(
         [
             (name == "JPEG", jpeg),
             (name == "PNG", lambda: (_big(data, 20, 4), _big(data, 16, 4), True)),
-            (name == "GIF", lambda: (_little(data, 8, 2), _little(data, 6, 2), True)),
+            (name == "GIF", gif),
             (name == "BMP", bmp),
         ],
         default=lambda: (1, 1, True),
@@ -77,14 +84,19 @@ def read(encoded):
         pixels = tf.io.decode_jpeg(encoded, channels=3)  # CMYK becomes RGB here, too
         return _upright(pixels, _jpeg_header(_data(encoded))[2])
 
+    def png():
+        depth = _bytes(_data(encoded, 64), 24, 1)[0]
+        # To grey or a palette of 1, 2 or 4 bits the decoder adds an alpha of 1, 3 or 15 throughout.
+        return _opaque(tf.io.decode_png(encoded, channels=4), 2 ** tf.minimum(depth, 8) - 1)
+
     def bmp():
         return tf.io.decode_bmp(encoded)[..., :3]  # the fourth byte of 32 bits is mostly unused: no alpha
 
     pixels = tf.case(
         [
             (name == "JPEG", jpeg),
-            (name == "PNG", lambda: _opaque(tf.io.decode_png(encoded, channels=4))),
-            (name == "GIF", lambda: tf.io.decode_gif(_first_frame(encoded))[0]),
+            (name == "PNG", png),
+            (name == "GIF", lambda: _gif(encoded)),
         ],
         default=bmp,
     )
@@ -126,11 +138,13 @@ def _jpeg_header(data):
         is_exif = (marker == 0xE1) & tf.reduce_all(_bytes(data, position + 4, 6) == list(b"Exif\0\0"))
         exif = tf.where(is_exif & (exif == 0), position + 10, exif)
         fill = marker == 0xFF  # any number of these may stand before a marker
-        going = (start[0] == 0xFF) & ~frame & (marker != 0xDA) & (fill | (length >= 2))
-        return position + tf.where(fill, 1, 2 + length), height, width, exif, going
+        bare = (marker <= 0x01) | ((marker >= 0xD0) & (marker <= 0xD7))  # the decoder, too, skips these two bytes
+        going = (start[0] == 0xFF) & ~frame & (marker != 0xDA) & (fill | bare | (length >= 2))
+        return position + tf.where(fill, 1, tf.where(bare, 2, 2 + length)), height, width, exif, going
 
     zero = tf.constant(0)
-    _, height, width, exif, _ = tf.while_loop(more, segment, (zero + 2, zero, zero, zero, tf.constant(True)))
+    start = (zero + 2, zero, zero, zero, tf.constant(True))
+    _, height, width, exif, _ = tf.while_loop(more, segment, start, maximum_iterations=MAX_STEPS["JPEG"])
     return height, width, tf.cond(exif > 0, lambda: _orientation(data, exif), lambda: 1)
 
 
@@ -166,8 +180,11 @@ def _upright(pixels, orientation):
     return tf.cond(orientation == 1, lambda: pixels, turned)
 
 
-def _opaque(pixels):
-    """Lays transparent pixels on white, or on black where what is drawn is light: (H, W, 4) -> (H, W, 3)."""
+def _opaque(pixels, full=255):
+    """Lays transparent pixels on white, or on black where what is drawn is light: (H, W, 4) -> (H, W, 3).
+
+    A picture whose alpha is 255 or `full` throughout is opaque.
+    """
 
     def laid():
         alpha = tf.cast(pixels[..., 3:], tf.float32) / 255.0
@@ -176,35 +193,69 @@ def _opaque(pixels):
         ground = tf.where(drawn < 128.0, 255.0, 0.0)
         return tf.cast(tf.round(colour * alpha + ground * (1.0 - alpha)), tf.uint8)
 
-    return tf.cond(tf.reduce_all(pixels[..., 3] == 255), lambda: pixels[..., :3], laid)
+    alpha = tf.cast(pixels[..., 3], tf.int32)
+    is_opaque = tf.reduce_all(alpha == 255) | tf.reduce_all(alpha == full)
+    return tf.cond(is_opaque, lambda: pixels[..., :3], laid)
 
 
-def _first_frame(encoded):
-    """A GIF cut off after its first frame: the decoder unpacks every frame it finds, however many.
-
-    Blocks: 0x21 is an extension, 0x2C a frame (descriptor, colours, code size); both end in sub-blocks, each a length
-    and that many bytes, up to a length of 0. An unknown block ends the walk; the decoder then refuses the file.
-    """
+def _gif(encoded):
+    """The first frame: () string -> (H, W, 3). The rest is cut off, for the decoder unpacks every frame it finds."""
     data = tf.io.decode_raw(tf.strings.join([encoded, b"\0" * _PAD]), tf.uint8)
+    frame, is_clear, left = _first_frame(data)
+    shared, own = 13 + _colours(data, 10), frame + 10 + _colours(data, frame + 9)  # ends of the two colour tables
+    end, left = _blocks_end(data, own + 1, left)
+    is_whole = (frame > 0) & (left > 0) & (end <= tf.size(data) - _PAD)
+    end = tf.where(is_whole, end, 0)  # the decoder then refuses the file
+    pixels = tf.io.decode_gif(tf.strings.join([tf.strings.substr(encoded, 0, end), b";"]))[0]
+
+    def laid():
+        # The decoder leaves clear pixels black. With every colour made white, what is black is clear.
+        white, part = b"\xff" * 768, tf.strings.substr
+        parts = [part(encoded, 0, 13), part(white, 0, shared - 13), part(encoded, shared, frame + 10 - shared)]
+        parts += [part(white, 0, own - frame - 10), part(encoded, own, end - own), b";"]
+        return _opaque(tf.concat([pixels, tf.io.decode_gif(tf.strings.join(parts))[0, ..., :1]], axis=-1))
+
+    return tf.cond(is_clear, laid, lambda: pixels)
+
+
+def _colours(data, position):
+    """Bytes of the colour table that the flags at `position` announce."""
+    flags = _bytes(data, position, 1)[0]
+    return tf.where(flags >= 128, 3 * 2 ** (flags % 8 + 1), 0)
+
+
+def _first_frame(data):
+    """Finds the first frame of a GIF, behind extensions: 0x21, a label and sub-blocks.
+
+    Args:
+        data: (N,) uint8.
+
+    Returns:
+        () int32, where its descriptor 0x2C begins, 0 if there is none; whether a colour is clear; the steps left.
+    """
+
+    def more(position, is_clear, left):
+        return (_bytes(data, position, 1)[0] == 0x21) & (left > 0)
+
+    def step(position, is_clear, left):
+        label, _, flags = tf.unstack(_bytes(data, position + 1, 3), 3)
+        position, left = _blocks_end(data, position + 2, left - 1)
+        return position, is_clear | ((label == 0xF9) & (flags % 2 == 1)), left
+
+    start = (13 + _colours(data, 10), tf.constant(False), tf.constant(MAX_STEPS["GIF"]))
+    frame, is_clear, left = tf.while_loop(more, step, start)
+    return tf.where(_bytes(data, frame, 1)[0] == 0x2C, frame, 0), is_clear, left
+
+
+def _blocks_end(data, position, left):
+    """Past a chain of sub-blocks, each a length and that many bytes, up to a length of 0; `left` counts down."""
     size = tf.size(data) - _PAD
 
-    def colours(flags):  # bytes of a colour table
-        return tf.where(flags >= 128, 3 * 2 ** (flags % 8 + 1), 0)
+    def more(position, left):
+        return (data[tf.minimum(position, size)] > 0) & (left > 0)
 
-    def more(position, in_frame, in_blocks, going):
-        return going & (position < size)
+    def step(position, left):
+        return position + 1 + tf.cast(data[position], tf.int32), left - 1
 
-    def step(position, in_frame, in_blocks, going):
-        value = _bytes(data, position, 1)[0]
-        is_frame = ~in_blocks & (value == 0x2C)
-        is_extension = ~in_blocks & (value == 0x21)
-        frame = 10 + colours(_bytes(data, position + 9, 1)[0]) + 1
-        advance = tf.where(in_blocks, 1 + value, tf.where(is_frame, frame, 2))
-        going = tf.where(in_blocks, (value > 0) | ~in_frame, is_frame | is_extension)
-        in_blocks = tf.where(in_blocks, value > 0, is_frame | is_extension)
-        return position + advance, in_frame | is_frame, in_blocks, going
-
-    start = 13 + colours(_bytes(data, 10, 1)[0])
-    no, yes = tf.constant(False), tf.constant(True)
-    end, *_ = tf.while_loop(more, step, (start, no, no, yes))
-    return tf.strings.join([tf.strings.substr(encoded, 0, end), b";"])
+    position, left = tf.while_loop(more, step, (position, left))
+    return position + 1, left

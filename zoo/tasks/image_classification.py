@@ -9,7 +9,7 @@ from zoo.errors import ZooError, unknown
 from zoo.preprocessing import image as image_ops
 from zoo.preprocessing import image_files
 from zoo.tasks.image_inputs import encoded_image
-from zoo.tasks.task import Task, read_safely
+from zoo.tasks.task import REDUCTION, FunctionLoss, Task, read_safely
 
 
 class ImageClassification(Task):
@@ -63,10 +63,18 @@ class ImageClassification(Task):
 
     def read(self, example):
         """Encoded bytes -> pixels (H, W, 3) uint8; a bad file is named and ends the run."""
-        error = image_files.header_error(example["image"])
-        where = example.get("file", "an example")
+        encoded, where = example["image"], example.get("file", "an example")
+        error = image_files.header_error(encoded)
         with tf.control_dependencies([tf.debugging.Assert(error == "", [where, error])]):
-            return {"pixels": image_files.read(tf.identity(example["image"]))}
+            encoded = tf.identity(encoded)
+        if "file" not in example:
+            return {"pixels": image_files.read(encoded)}
+        # The decoder's own error names no file; here nothing comes out of a damaged one.
+        pictures = tf.data.Dataset.from_tensors(encoded).map(image_files.read).ignore_errors()
+        pictures = pictures.concatenate(tf.data.Dataset.from_tensors(tf.zeros((0, 0, 3), tf.uint8)))
+        pixels = pictures.take(1).get_single_element()
+        with tf.control_dependencies([tf.debugging.Assert(tf.size(pixels) > 0, [where, image_files.damaged(encoded)])]):
+            return {"pixels": tf.identity(pixels)}
 
     def prepare(self, raw):
         """Pixels (H, W, 3) uint8 -> framed picture (h, w, C) float32 in [0, 1]."""
@@ -96,8 +104,8 @@ class ImageClassification(Task):
     def loss(self):
         entry = registry.entries().get(self.model.origin.model)
         if entry is None or entry.loss is None:
-            return keras.losses.SparseCategoricalCrossentropy(from_logits=True)
-        return entry.loss_function()
+            return keras.losses.SparseCategoricalCrossentropy(from_logits=True, reduction=REDUCTION)
+        return FunctionLoss(entry.loss_function())
 
     def metrics(self):
         metrics = [keras.metrics.SparseCategoricalAccuracy(name="accuracy")]

@@ -3,6 +3,7 @@
 import io
 import os
 import stat
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -27,9 +28,9 @@ def encoded_image(item) -> bytes:
         item = _file(Path(item))
     if isinstance(item, (bytes, bytearray, memoryview)):
         item = bytes(item)
-        return item if _in_graph(item) else _by_pillow(item)
+        return item if _in_graph(item) else _by_pillow(io.BytesIO(item)) or item  # the graph says what it is not
     if hasattr(item, "convert") and hasattr(item, "size"):  # a PIL image, without importing Pillow for the others
-        return _png(item)
+        return _by_pillow(item)
     if hasattr(item, "__array__"):
         return _array(np.asarray(item))
     raise InputError(f"a {type(item).__name__} is no image: give a path, bytes, an array or a PIL image")
@@ -61,18 +62,23 @@ def _in_graph(content: bytes) -> bool:
     )
 
 
-def _by_pillow(content: bytes) -> bytes:
+def _by_pillow(item) -> bytes | None:
+    """A PIL image or an open file -> PNG, upright; None for a file that Pillow does not know."""
     from PIL import Image, ImageOps, UnidentifiedImageError
 
     try:
-        with Image.open(io.BytesIO(content)) as picture:
-            if picture.width * picture.height > MAX_PIXELS:
-                limit = f"pixels are more than the limit of {MAX_PIXELS // 1_000_000} million"
-                raise InputError(f"{picture.width} x {picture.height} {limit}")
-            picture.load()
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # Pillow's own limit and what it finds odd; ours come as errors
+            picture = item
+            if isinstance(item, io.BytesIO):
+                Image.init()
+                # EPS is a program, and Ghostscript would run it.
+                picture = Image.open(item, formats=[name for name in Image.OPEN if name != "EPS"])
+            _check_size(picture)
+            picture.load()  # a PIL image may not have been read yet
             return _png(ImageOps.exif_transpose(picture))
     except UnidentifiedImageError:
-        return content  # the graph says what it is not
+        return None
     except Image.DecompressionBombError:
         raise InputError(f"more pixels than the limit of {MAX_PIXELS // 1_000_000} million") from None
     except InputError:
@@ -82,16 +88,22 @@ def _by_pillow(content: bytes) -> bytes:
         raise InputError(f"damaged or truncated image: {reason}") from None
 
 
-def _png(picture) -> bytes:
-    from PIL import Image
-
+def _check_size(picture) -> None:
     if picture.width == 0 or picture.height == 0:
         raise InputError("an image without pixels")
     if picture.width * picture.height > MAX_PIXELS:
         limit = f"pixels are more than the limit of {MAX_PIXELS // 1_000_000} million"
         raise InputError(f"{picture.width} x {picture.height} {limit}")
+
+
+def _png(picture) -> bytes:
+    from PIL import Image
+
+    _check_size(picture)
     if picture.mode.startswith(("I", "F")):  # 16 and 32 bits a grey value: the range it uses becomes 0 to 255
         values = np.asarray(picture, "float64")
+        if not np.isfinite(values).all():
+            raise InputError("an image with values that are no numbers")
         top = 65535.0 if values.max() > 255 else 255.0 if values.max() > 1 else 1.0
         picture = Image.fromarray(np.clip(values / top * 255, 0, 255).round().astype("uint8"))
     elif picture.mode in ("P", "PA", "LA", "La", "RGBa"):

@@ -23,6 +23,29 @@ import tensorflow as tf
 from zoo.errors import ZooError, unknown
 
 
+# The weighted mean: items of weight 0 (padding) do not count, where Keras's default divides by their number, too.
+REDUCTION = "mean_with_sample_weight"
+
+
+@keras.saving.register_keras_serializable("zoo")
+class FunctionLoss(keras.losses.Loss):
+    """A function (y_true, y_pred) -> (B,) as a Keras loss."""
+
+    def __init__(self, function: Callable, name: str | None = None):
+        super().__init__(name or function.__name__, reduction=REDUCTION)
+        self.function = function
+
+    def call(self, y_true, y_pred):
+        return self.function(y_true, y_pred)
+
+    def get_config(self):
+        return {"name": self.name, "function": keras.saving.serialize_keras_object(self.function)}
+
+    @classmethod
+    def from_config(cls, config):
+        return cls(keras.saving.deserialize_keras_object(config["function"]), config["name"])
+
+
 class Task:
     """A task bound to a model; subclasses are one file each.
 

@@ -1,0 +1,187 @@
+"""Recipes, their errors, and what a run leaves behind."""
+
+import csv
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+import zoo
+from zoo import preset
+from zoo.errors import ZooError
+from zoo.registry import entries
+from zoo.training.recipe import as_toml, parse_setting, read_recipe, recipes
+
+TINY = {"model_overrides": entries()["mlp"].tiny, "training": {"epochs": 3, "batch_size": 12}}
+
+
+def train(folder, out, **overrides):
+    return zoo.train("mlp", out, **{**TINY, "data": {"folder": str(folder)}, **overrides})
+
+
+def weights(path):
+    return preset.load_model(preset.open_preset(path)).get_weights()
+
+
+def test_a_run_leaves_a_preset_and_its_story(digits_folder, tmp_path, digit_file):
+    rows = []
+    made = train(digits_folder, tmp_path / "run", report=lambda step, total, row: rows.append((step, total, row)))
+    made.verify()
+    assert zoo.pipeline(tmp_path / "run")(digit_file)["labels"][0] in "017"
+    with open(tmp_path / "run" / "history.csv", newline="") as file:
+        history = list(csv.DictReader(file))
+    assert [row["epoch"] for row in history] == ["1", "2", "3"]
+    assert float(history[-1]["loss"]) < float(history[0]["loss"])
+    steps = [step for step, _, row in rows if "epoch" not in row]
+    assert steps == list(range(1, 13))  # 42 training images in batches of 12, three epochs
+    assert {total for _, total, _ in rows} == {12}
+    again = read_recipe(tmp_path / "run" / "recipe.toml")[1]
+    assert again.data.folder == str(digits_folder)
+    assert again.training.epochs == 3
+    assert (tmp_path / "run" / "curves.png").read_bytes().startswith(b"\x89PNG")
+    events = list((tmp_path / "run" / "tensorboard").iterdir())
+    tags = {value.tag for event in tf.compat.v1.train.summary_iterator(str(events[0])) for value in event.summary.value}
+    assert {"loss", "val_loss", "val_accuracy", "learning_rate"} <= tags
+    record = made.record
+    assert record["provenance"]["seed"] == 0
+    assert record["provenance"]["examples"] == 42
+    assert record["data"] == {"name": str(digits_folder), "test": "test"}
+    assert {metric["split"] for metric in record["metrics"]} == {"validation"}
+    assert not any(metric["final"] for metric in record["metrics"])
+    assert zoo.evaluate(tmp_path / "run")["examples"] == 12
+
+
+def test_two_runs_are_equal_to_the_bit_and_seeds_differ(digits_folder, tmp_path):
+    settings = {"task": {"augment": {"rotate": 20.0, "shift": 2.0, "elastic": 1.0}}}
+    settings["model_overrides"] = {**entries()["mlp"].tiny, "dropout": 0.3}
+    for run, seed in (("a", 1), ("b", 1), ("c", 2)):
+        train(digits_folder, tmp_path / run, seed=seed, **settings)
+    for a, b in zip(weights(tmp_path / "a"), weights(tmp_path / "b"), strict=True):
+        np.testing.assert_array_equal(a, b)
+    assert any(np.abs(a - c).max() > 1e-4 for a, c in zip(weights(tmp_path / "a"), weights(tmp_path / "c"), strict=True))
+
+
+def test_the_loop_gives_what_fit_gives(digits_folder, tmp_path):
+    """Plain SGD, no shuffling differences: the same stream through Keras's fit."""
+    training = {"epochs": 2, "batch_size": 12, "optimizer": {"name": "sgd", "learning_rate": 0.1}, "keep": "last"}
+    training["schedule"] = {"name": "constant"}
+    train(digits_folder, tmp_path / "loop", training=training)
+    import keras
+
+    keras.utils.set_random_seed(0)
+    model = zoo.create_model("mlp", classes=3, **entries()["mlp"].tiny)
+    data = zoo.dataset(digits_folder, model=model, batch_size=12, augment=True, seed=0)
+    from zoo.tasks import task_of
+
+    model.compile(keras.optimizers.SGD(0.1), task_of(model).loss())
+    model.fit(data, epochs=2, verbose=0)
+    for a, b in zip(weights(tmp_path / "loop"), model.get_weights(), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6)
+
+
+def test_steps_end_a_run_early_on_the_schedule_of_the_whole(digits_folder, tmp_path):
+    made = train(digits_folder, tmp_path / "run", steps=3)
+    assert made.record["provenance"]["steps"] == 3
+    with open(tmp_path / "run" / "history.csv", newline="") as file:
+        rate = float(list(csv.DictReader(file))[-1]["learning_rate"])
+    assert rate == pytest.approx(1e-3 * 0.5 * (1 + np.cos(np.pi * 3 / 12)), rel=1e-5)
+
+
+def test_keep_best_is_the_best_epoch(digits_folder, tmp_path):
+    made = train(digits_folder, tmp_path / "run", training={"epochs": 6, "batch_size": 12})
+    with open(tmp_path / "run" / "history.csv", newline="") as file:
+        best = max(float(row["val_accuracy"]) for row in csv.DictReader(file))
+    kept = {metric["name"]: metric["value"] for metric in made.record["metrics"]}
+    assert kept["accuracy"] == best
+    figures = zoo.evaluate(tmp_path / "run", split="validation")
+    assert figures["metrics"]["accuracy"] == pytest.approx(best)
+
+
+def test_start_from_a_preset_freezes_all_but_the_head(digits_folder, tmp_path, tiny_preset):
+    recipe = tmp_path / "mine.toml"
+    recipe.write_text(
+        f'start_from = "{tiny_preset}"\nfreeze = "all but head"\n[data]\nfolder = "{digits_folder}"\n'
+        "[training]\nepochs = 1\nbatch_size = 12\n"
+    )
+    made = zoo.train(recipe, tmp_path / "run")
+    before, after = weights(tiny_preset), weights(tmp_path / "run")
+    for old, new in zip(before[:-2], after[:-2], strict=True):
+        np.testing.assert_array_equal(old, new)
+    assert np.abs(before[-2] - after[-2]).max() > 1e-5
+    assert made.record["provenance"]["started_from"] == str(tiny_preset)
+    assert made.record["task"]["settings"]["labels"] == ["0", "1", "7"]
+    assert made.record["parameters"] == sum(value.size for value in after)
+
+
+@pytest.mark.parametrize("name", recipes())
+def test_every_recipe_reads_and_survives_its_own_toml(name, tmp_path):
+    label, recipe = read_recipe(name)
+    assert label == name
+    (tmp_path / "copy.toml").write_text(as_toml(recipe))
+    assert read_recipe(tmp_path / "copy.toml")[1] == recipe
+    assert recipe.data.test not in (recipe.data.train, recipe.data.validation)
+
+
+@pytest.mark.parametrize("name", recipes())
+def test_every_recipe_learns_for_a_few_steps(name, digits_folder, tmp_path):
+    """At tiny size, on generated files in place of the recipe's data: the loss falls by a fifth."""
+    model = read_recipe(name)[1].model
+    training = {"epochs": 12, "batch_size": 21, "weight_averaging": None, "schedule": {"warmup_steps": 2}}
+    training["optimizer"] = {"learning_rate": 3e-3}
+    data = {"name": None, "folder": str(digits_folder), "train": "train", "validation": "validation"}
+    zoo.train(name, tmp_path / "run", training=training, data=data, model_overrides=entries()[model].tiny)
+    with open(tmp_path / "run" / "history.csv", newline="") as file:
+        losses = [float(row["loss"]) for row in csv.DictReader(file)]
+    assert losses[-1] < 0.8 * losses[0]
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        ({"training": {"epoch": 3}}, "unknown key training.epoch; did you mean epochs"),
+        ({"training": {"optimizer": {"lr": 3}}}, "unknown key training.optimizer.lr"),
+        ({"training": {"epochs": 2.5}}, "training.epochs = 2.5"),
+        ({"training": {"epochs": 0}}, "training.epochs = 0"),
+        ({"training": {"batch_size": "many"}}, "training.batch_size = 'many'"),
+        ({"trainning": {}}, "unknown key trainning; did you mean training"),
+        ({"model": "mpl"}, "unknown model 'mpl'; did you mean mlp"),
+        ({"start_from": "mlp.tiny"}, "one of model and start_from"),
+        ({"data": {"name": "mnist", "folder": "x"}}, "one of data.name and data.folder"),
+        ({"task": {"polarityy": "x"}}, "unknown setting of image_classification 'polarityy'; did you mean polarity"),
+        ({"task": {"augment": {"rotat": 3}}}, "unknown augmentation 'rotat'; did you mean rotate"),
+        ({"model_overrides": {"hidden": 3}}, "unknown argument of mlp 'hidden'; did you mean hidden_units"),
+        ({"training": {"schedule": {"warmup_steps": 999}}}, "warmup_steps=999 is not less than the run's 80 steps"),
+    ],
+)
+def test_mistakes_in_a_recipe_are_named_and_nothing_is_written(overrides, message, digits_folder, tmp_path):
+    settings = {"data": {"folder": str(digits_folder)}, **overrides}
+    with pytest.raises(ZooError, match="") as caught:
+        zoo.train("mlp", tmp_path / "run", **settings)
+    assert message.replace("80 steps", "20 steps") in str(caught.value)
+    assert "\n" not in str(caught.value)
+    assert not (tmp_path / "run").exists()
+
+
+def test_settings_of_the_command_keep_their_type():
+    assert parse_setting("training.epochs=3") == ("training.epochs", 3)
+    assert parse_setting("training.optimizer.learning_rate=1e-2") == ("training.optimizer.learning_rate", 0.01)
+    assert parse_setting("data.folder=my photos") == ("data.folder", "my photos")
+    assert parse_setting("model_overrides.hidden_units=[3, 4]") == ("model_overrides.hidden_units", [3, 4])
+    assert read_recipe("mlp", {"data.folder": 2024})[1].data.folder == "2024"
+    with pytest.raises(ZooError, match="no key=value"):
+        parse_setting("training.epochs")
+
+
+def test_a_second_run_does_not_touch_the_first(digits_folder, tmp_path):
+    train(digits_folder, tmp_path / "run", steps=1)
+    before = (tmp_path / "run" / "preset.json").read_bytes()
+    with pytest.raises(ZooError, match="holds a run already"):
+        train(digits_folder, tmp_path / "run", steps=1)
+    assert (tmp_path / "run" / "preset.json").read_bytes() == before
+
+
+def test_a_loss_that_is_not_finite_ends_the_run(digits_folder, tmp_path):
+    training = {"epochs": 3, "batch_size": 12, "optimizer": {"name": "sgd", "learning_rate": 1e30}}
+    with pytest.raises(ZooError, match=r"the loss is (nan|inf) at step \d+"):
+        train(digits_folder, tmp_path / "run", training=training)
+    assert not (tmp_path / "run" / "preset.json").exists()

@@ -1,0 +1,66 @@
+"""The content of preset.json: read and checked, or made into its text."""
+
+import json
+import re
+from pathlib import Path
+
+from zoo import cache
+from zoo.errors import ZooError
+
+FORMAT = 1
+# What preset.json holds, by kind; a float may be an integer.
+_REQUIRED = {"name": str, "model": dict, "task": dict, "parameters": int, "storage": str, "files": dict}
+_OPTIONAL = {"data": dict, "provenance": dict, "terms": dict, "speed": dict, "metrics": list, "samples": list}
+_METRIC = {"name": str, "value": float, "dataset": str, "split": str, "examples": int}
+_SPEED = {"latency_1_ms": float, "latency_32_ms": float, "memory_mb": float, "hardware": str}
+
+
+def read_record(file: Path) -> dict:
+    """The content of a preset.json.
+
+    Raises:
+        ZooError: it is no JSON, of a newer format, lacks something, or lists a file outside its folder.
+    """
+    try:
+        record = json.loads(file.read_bytes())
+    except (ValueError, OSError, RecursionError) as error:
+        raise ZooError(f"{file} is damaged: {error}") from error
+    if not isinstance(record, dict) or not isinstance(record.get("format"), int):
+        raise ZooError(f"{file} is damaged: it states no format")
+    if record["format"] > FORMAT:
+        raise ZooError(f"{file} has format {record['format']}, this version reads up to {FORMAT}: upgrade keras-zoo")
+    _check(file, "", record, _REQUIRED)
+    _check(file, "", record, {key: kind for key, kind in _OPTIONAL.items() if record.get(key) is not None})
+    _check(file, "model.", record["model"], {"name": str, "overrides": dict})
+    _check(file, "task.", record["task"], {"name": str, "settings": dict})
+    if record.get("speed"):
+        _check(file, "speed.", record["speed"], _SPEED)
+    for key, kinds in (("metrics", _METRIC), ("samples", {"input": str, "answer": dict})):
+        for number, row in enumerate(record.get(key) or []):
+            _check(file, f"{key}[{number}].", row, kinds)
+    labels = record["task"]["settings"].get("labels")
+    if labels is not None and not (isinstance(labels, list) and all(isinstance(label, str) for label in labels)):
+        raise ZooError(f"{file} is damaged: task.settings.labels is no list of str")
+    if record["name"] in ("", ".", "..") or re.search(r"[/\\\0]", record["name"]):
+        raise ZooError(f"{file} is damaged: {record['name']!r} is no name of a preset")
+    for name, facts in record["files"].items():
+        if cache.leaves_folder(name):
+            raise ZooError(f"{file} lists {name!r}, which leaves the preset's folder")
+        _check(file, f"files[{name!r}].", facts, {"sha256": str, "size": int})
+    return record
+
+
+def _check(file: Path, where: str, record: object, kinds: dict[str, type]) -> None:
+    """Whether a part of preset.json has these keys with values of these kinds."""
+    for key, kind in kinds.items():
+        value = record.get(key) if isinstance(record, dict) else None
+        if not isinstance(value, (int, float) if kind is float else kind) or isinstance(value, bool):
+            raise ZooError(f"{file} is damaged: {where}{key} is missing or no {kind.__name__}")
+
+
+def record_text(record: dict) -> str:
+    """The text of preset.json; NumPy's numbers become plain ones."""
+    try:
+        return json.dumps(record, indent=1, default=lambda value: value.tolist()) + "\n"
+    except (AttributeError, TypeError) as error:
+        raise ZooError(f"a preset can't record this: {error}") from error
