@@ -151,7 +151,6 @@ def _inputs(inputs: Iterable[str], file: str | None) -> Iterator[str]:
     if file:
         try:
             lines = sys.stdin.buffer if file == "-" else open(file, "rb")  # noqa: SIM115 (read lazily)
-            lines.peek(1)
         except OSError as error:
             raise ZooError(f"--file {file}: {error.strerror}") from None
 

@@ -1,0 +1,79 @@
+"""The presets that come with the package: their files, samples, cards and figures."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import zoo
+from zoo import cache, card, preset
+
+NAMES = sorted(path.name for path in preset.BUNDLED.iterdir() if path.is_dir())
+ROOT = Path(__file__).parents[1]
+FIGURES = [
+    (name, metric) for name in NAMES for metric in preset.open_preset(name).record["metrics"] if metric.get("final")
+]
+
+
+def is_prepared(name: str) -> bool:
+    return (Path("~/tensorflow_datasets").expanduser() / name).is_dir()
+
+
+def test_there_are_some_and_each_has_a_final_figure():
+    assert {"lenet5.mnist", "lenet5_modern.mnist", "mlp.mnist"} <= set(NAMES)
+    assert {name for name, _ in FIGURES} == set(NAMES)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_files_sizes_and_terms(name):
+    record = preset.open_preset(name).record
+    assert record["name"] == name
+    preset.open_preset(name).verify()
+    assert sum(facts["size"] for facts in record["files"].values()) < 12e6
+    assert set(record["terms"]) >= {"weights", "data"}
+    entry = preset.registry.entries()[record["model"]["name"]]
+    if not set(record["model"]["overrides"]) - {"classes", "dropout"}:
+        assert record["parameters"] == entry.parameters
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_samples_get_the_answers_they_must_get(name):
+    found = preset.open_preset(name)
+    assert found.record["samples"]
+    pipeline = zoo.pipeline(name)
+    for sample in found.record["samples"]:
+        told = pipeline(found.file(sample["input"]))
+        assert told["labels"][0] == sample["answer"]["labels"][0]
+        np.testing.assert_allclose(told["scores"], sample["answer"]["scores"], atol=1e-4)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_card_is_written_from_the_record(name):
+    found = preset.open_preset(name)
+    assert (found.path / "README.md").read_text(encoding="utf-8") == card.card(found.record)
+
+
+def test_the_index_holds_the_hash_of_each():
+    index = json.loads(cache.INDEX.read_text())
+    assert index == {name: preset.sha256(preset.BUNDLED / name / "preset.json") for name in NAMES}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("name", "metric"),
+    [
+        pytest.param(
+            name,
+            metric,
+            id=f"{name}-{metric['name']}",
+            marks=pytest.mark.skipif(not is_prepared(metric["dataset"]), reason=f"{metric['dataset']} is not here"),
+        )
+        for name, metric in FIGURES
+    ],
+)
+def test_the_final_figure_is_measured_again(name, metric):
+    result = zoo.evaluate(name, metric["dataset"], metric["split"])
+    assert result["examples"] == metric["examples"]
+    # One example in ten thousand: another machine's arithmetic may turn one that lies on the edge.
+    assert result["metrics"][metric["name"]] == pytest.approx(metric["value"], abs=1.5e-4)
