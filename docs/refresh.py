@@ -1,6 +1,6 @@
 """Writes what is generated: the presets' cards, the index of hashes and the README's table.
 
-    python docs/refresh.py
+python docs/refresh.py
 """
 
 import json

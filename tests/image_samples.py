@@ -5,9 +5,13 @@ import struct
 import zlib
 
 import numpy as np
-from PIL import Image
+import tensorflow as tf
+from PIL import Image, ImageOps
 
+import zoo
 from tests.conftest import draw_digit
+from zoo.errors import InputError
+from zoo.preprocessing import image_files
 
 
 def scene(width: int = 46, height: int = 34) -> np.ndarray:
@@ -26,7 +30,7 @@ def encode(picture, kind: str, **options) -> bytes:
 def exif(orientation: int, order: str = "<", entries: int = 1) -> bytes:
     """An EXIF block with `entries` tags, orientation last; order "<" is little endian (II), ">" big (MM)."""
     head = (b"II*\0" if order == "<" else b"MM\0*") + struct.pack(order + "I", 8)
-    others = [struct.pack(order + "HHII", 0x0100 + tag, 4, 1, 7) for tag in range(entries - 1)]
+    others = [struct.pack(order + "HHII", 0x0080 + tag, 4, 1, 7) for tag in range(entries - 1)]
     own = struct.pack(order + "HHIHH", 0x0112, 3, 1, orientation, 0)
     return b"Exif\0\0" + head + struct.pack(order + "H", entries) + b"".join(others) + own + b"\0\0\0\0"
 
@@ -82,7 +86,7 @@ def gif_with_local_colours(picture: Image.Image) -> bytes:
     assert flags & 128
     assert not content[frame + 9] & 128
     head = content[:10] + bytes([flags & 0x70]) + content[11:13] + content[13 + size : frame + 9]
-    return head + bytes([0x80 | flags % 8]) + content[13 : 13 + size] + content[frame + 10 :]
+    return head + bytes([0x80 | content[frame + 9] | flags % 8]) + content[13 : 13 + size] + content[frame + 10 :]
 
 
 def gif_of_many(frames: int, side: int) -> bytes:
@@ -103,3 +107,77 @@ def good_files() -> dict[str, bytes]:
         files[f"{name}.gif"] = encode(picture.quantize(64), "GIF")
         files[f"{name}.bmp"] = encode(picture, "BMP")
     return files
+
+
+GOOD = good_files()
+BY_PILLOW = {
+    "webp": encode(Image.fromarray(scene()), "WEBP"),
+    "tiff": encode(Image.fromarray(scene()), "TIFF", compression="tiff_lzw"),
+    "palette.bmp": encode(Image.fromarray(scene()).quantize(16), "BMP"),
+}
+read = tf.function(image_files.read, input_signature=[tf.TensorSpec((), tf.string)])
+
+
+def by_pillow(raw: bytes) -> np.ndarray:
+    return np.asarray(ImageOps.exif_transpose(Image.open(io.BytesIO(raw))).convert("RGB"))
+
+
+class Both:
+    """A pipeline and its serving signature; every answer is asked of both, singly and between two strangers."""
+
+    def __init__(self, model, **task_settings):
+        self.pipe = zoo.pipeline(model, **task_settings)
+        serve, spec = self.pipe.task.signatures()["serving_default"]
+        self.serve = tf.function(serve, input_signature=list(spec.values()))
+        self.stranger = GOOD["digit.png"]
+        self.usual = self.pipe(self.stranger)
+
+    def served(self, *raw: bytes) -> list[dict]:
+        answers = {key: value.numpy() for key, value in self.serve(tf.constant(np.array(raw, object))).items()}
+        return [
+            {"error": answers["error"][row].decode()}
+            if answers["error"][row]
+            else {
+                "labels": [label.decode() for label in answers["labels"][row]],
+                "scores": answers["scores"][row].tolist(),
+            }
+            for row in range(len(raw))
+        ]
+
+    def __call__(self, item) -> dict:
+        """The item's answer or error, the same whichever way it is asked."""
+        single = self.pipe(item, errors="return")
+        before, listed, after = self.pipe([self.stranger, item, self.stranger], errors="return")
+        same(listed, single)
+        same(before, self.usual)
+        same(after, self.usual)
+        raw = encoded(self.pipe.task, item)
+        if raw is not None:
+            before, served, after = self.served(self.stranger, raw, self.stranger)
+            same(served, single)
+            same(before, self.usual)
+            same(after, self.usual)
+        return single
+
+    def prepared(self, raw: bytes) -> np.ndarray:
+        return self.pipe.task.preprocess({"pixels": read(tf.constant(raw))})["image"].numpy()
+
+
+def encoded(task, item) -> bytes | None:
+    try:
+        return task.encode(item)
+    except InputError:
+        return None
+
+
+def same(one: dict, other: dict) -> None:
+    assert one.get("error") == other.get("error")
+    if "error" in one:
+        assert one["error"]
+        assert "\n" not in one["error"]
+        assert len(one["error"].replace(one.get("input", ""), "")) < 250
+    else:
+        np.testing.assert_allclose(one["scores"], other["scores"], atol=1e-5)
+        near = np.diff(one["scores"]) > -2e-5  # labels of equal scores may change places
+        assert one["labels"] == other["labels"] or near.any()
+        assert abs(sum(one["scores"]) - 1) < 1e-4

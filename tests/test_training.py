@@ -58,7 +58,9 @@ def test_two_runs_are_equal_to_the_bit_and_seeds_differ(digits_folder, tmp_path)
         train(digits_folder, tmp_path / run, seed=seed, **settings)
     for a, b in zip(weights(tmp_path / "a"), weights(tmp_path / "b"), strict=True):
         np.testing.assert_array_equal(a, b)
-    assert any(np.abs(a - c).max() > 1e-4 for a, c in zip(weights(tmp_path / "a"), weights(tmp_path / "c"), strict=True))
+    assert any(
+        np.abs(a - c).max() > 1e-4 for a, c in zip(weights(tmp_path / "a"), weights(tmp_path / "c"), strict=True)
+    )
 
 
 def test_the_loop_gives_what_fit_gives(digits_folder, tmp_path):

@@ -26,7 +26,7 @@ class ToyGenerator(keras.Model):
         self.key = layers.Dense(units, name="key")
         self.energy = layers.Dense(1, use_bias=False, name="energy")
         self.output_layer = layers.Dense(vocabulary, name="logits")
-        self(example())
+        self({**example(), "target": np.zeros((4, 8), "int32")})
         random = np.random.default_rng(seed)
         for weight in self.weights:  # large enough that what it writes varies from source to source and step to step
             weight.assign(1.5 * random.normal(size=weight.shape).astype("float32"))

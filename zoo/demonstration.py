@@ -9,16 +9,17 @@ from zoo.inference import pipeline
 
 
 def demo(names: Iterable[str]) -> Iterator[dict]:
-    """Loads each preset and answers its first sample.
+    """Loads each preset and answers one of its samples.
 
     Yields:
         {"preset", "input" (a file's path), "shown" (the input as text), "answer", "milliseconds"}.
     """
-    for name in names:
+    for number, name in enumerate(names):
         preset = presets.open_preset(name)
-        if not preset.record.get("samples"):
+        samples = preset.record.get("samples")
+        if not samples:
             continue
-        file = preset.file(preset.record["samples"][0]["input"])
+        file = preset.file(samples[number % len(samples)]["input"])  # not the same one every time
         answer = pipeline(name)
         answer(file)  # the first call also compiles
         started = time.perf_counter()
@@ -29,11 +30,11 @@ def demo(names: Iterable[str]) -> Iterator[dict]:
                "milliseconds": round(milliseconds, 2)}  # fmt: skip
 
 
-def blocks(encoded: bytes, width: int = 56) -> str:
-    """An image in a terminal's characters, light to dark; a line has half as many rows as the picture."""
-    from PIL import Image
+def blocks(encoded: bytes, width: int = 40) -> str:
+    """An image in a terminal's characters, light ones dense; a character is twice as high as wide."""
+    from PIL import Image, ImageOps
 
-    picture = Image.open(io.BytesIO(encoded)).convert("L")
+    picture = ImageOps.exif_transpose(Image.open(io.BytesIO(encoded))).convert("L")
     height = max(1, round(width * picture.height / picture.width / 2))
     picture = picture.resize((width, height))
     shades = " .:-=+*#%@"
@@ -41,4 +42,4 @@ def blocks(encoded: bytes, width: int = 56) -> str:
         "".join(shades[picture.getpixel((x, y)) * (len(shades) - 1) // 255] for x in range(width))
         for y in range(height)
     ]
-    return "\n".join(row.rstrip() for row in rows)
+    return "\n".join(row.rstrip() for row in rows).strip("\n")

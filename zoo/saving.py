@@ -154,7 +154,8 @@ def _trainable(model: keras.Model) -> list:
     """The weights that training changes with everything thawed."""
     whole = model.trainable
     frozen = {layer.name: layer.trainable for layer in model.layers}
-    model.trainable = True
+    for part in [model, *model.layers]:
+        part.trainable = True
     found = list(model.trainable_weights)
     model.trainable = whole
     for layer in model.layers:

@@ -30,8 +30,7 @@ def write(model, path: Path, storage: str = "float32") -> None:
         raise ZooError(f"storage={storage!r} is none of {', '.join(STORAGES)}")
     try:
         model.save_weights(path)
-        if storage != "float32":
-            _convert(path, storage)
+        _convert(path, storage)
     except (OSError, RuntimeError) as error:  # h5py tells of a full disk as either, in many lines
         number = re.search(r"errno = (\d+)", str(error))
         if number is None:
@@ -40,11 +39,12 @@ def write(model, path: Path, storage: str = "float32") -> None:
 
 
 def _convert(path: Path, storage: str) -> None:
-    """Rounds the arrays of a file of float32 weights."""
+    """Rounds the arrays of a file of float32 weights, and leaves out what a compiled model's optimizer keeps."""
     with h5py.File(path, "r+") as file:
+        file.pop("optimizer", None)
         for name in _arrays(file):
             values = file[name][()]
-            if values.dtype != np.float32:
+            if storage == "float32" or values.dtype != np.float32:
                 continue
             del file[name]
             if storage == "float16":
@@ -58,7 +58,7 @@ def _convert(path: Path, storage: str) -> None:
             else:
                 file[name], scale = quantize(values)
                 file[name].attrs["scale"] = scale
-    # The arrays that were replaced still take up room: copy what is left into a file of its own.
+    # What was replaced or left out still takes up room: copy what is left into a file of its own.
     packed = path.with_name(f"packed.{path.name}")
     with h5py.File(path, "r") as source, h5py.File(packed, "w") as target:
         target.attrs.update(source.attrs)

@@ -8,7 +8,7 @@ import tensorflow as tf
 
 MAX_PIXELS = 50_000_000  # a 140 kB PNG can state 20,000 x 20,000; phones go up to 8,064 x 6,048
 _PNG = b"\x89PNG\r\n\x1a\n"
-MAX_STEPS = {"JPEG": 2_000, "GIF": 100_000}  # blocks walked through: a hostile file has a million empty ones
+MAX_STEPS = {"JPEG": 2_000, "GIF": 50_000}  # blocks walked through: a hostile file has a million empty ones
 _PAD = 64  # zeros behind the data, so that a look past the end of a truncated file finds zeros
 
 

@@ -46,6 +46,8 @@ def _file(path: Path) -> bytes:
         if status.st_size > MAX_BYTES:
             raise InputError(f"{path} has {status.st_size >> 20} MB, more than the limit of {MAX_BYTES >> 20} MB")
         return path.read_bytes()
+    except InputError:
+        raise
     except FileNotFoundError:
         raise InputError(f"{path} does not exist") from None
     except (OSError, ValueError) as error:

@@ -22,7 +22,6 @@ import tensorflow as tf
 
 from zoo.errors import ZooError, unknown
 
-
 # The weighted mean: items of weight 0 (padding) do not count, where Keras's default divides by their number, too.
 REDUCTION = "mean_with_sample_weight"
 
@@ -152,14 +151,16 @@ def read_safely(encoded, check: Callable, read: Callable, damaged: Callable, neu
     count = tf.size(encoded)
     neutral = tf.convert_to_tensor(neutral)
 
-    def item(index, one):
+    @tf.autograph.experimental.do_not_convert
+    def item(index):
+        one = encoded[index]
         error = check(one)
         value = tf.cond(error == "", lambda: tf.ensure_shape(read(one), neutral.shape), lambda: neutral)
         return index, value, error
 
     sentinel = tf.data.Dataset.from_tensors((count, neutral, tf.constant("")))  # the rest must not be empty
     items = tf.data.Dataset.range(tf.cast(count, tf.int64), output_type=tf.int32)
-    items = items.map(lambda index: item(index, encoded[index])).ignore_errors().concatenate(sentinel)
+    items = items.map(item).ignore_errors().concatenate(sentinel)
     index, values, errors = items.batch(tf.cast(count, tf.int64) + 1).get_single_element()
     index, values, errors = index[:-1, tf.newaxis], values[:-1], errors[:-1]
     batch = tf.broadcast_to(neutral, tf.concat([[count], tf.shape(neutral)], axis=0))

@@ -1,0 +1,383 @@
+"""The stream's law, folders and TFDS as sources, and the data set that fit takes."""
+
+import collections
+import random
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+import tensorflow_datasets as tfds
+
+import zoo
+from tests.conftest import draw_digit
+from zoo.data import sources
+from zoo.data.sources import open_source
+from zoo.data.stream import Stream, options
+from zoo.errors import ZooError
+from zoo.registry import entries
+
+
+def numbers(count: int = 23, batch_size: int = 5, **settings) -> Stream:
+    """Examples 0, 1, ...; an input is (example, a random number from its seed), the target the example."""
+
+    def finish(number, seed):
+        draw = tf.random.stateless_uniform((), seed, 0, 2**30, tf.int32)
+        return tf.stack([tf.cast(number, tf.int32), draw]), tf.cast(number, tf.float32)
+
+    return Stream(tf.data.Dataset.range(count), lambda number: number, finish, count, batch_size, **settings)
+
+
+def listed(dataset) -> list:
+    return [pair for inputs, _ in dataset for pair in inputs.numpy().tolist()]
+
+
+def test_an_epoch_is_a_function_of_seed_and_number():
+    first, second = numbers(seed=7), numbers(seed=7)
+    epochs = [listed(first.epoch(number)) for number in range(3)]
+    for number in (2, 0, 1):
+        tf.random.set_seed(number)  # the program's own seed has no say
+        assert listed(second.epoch(number)) == epochs[number]
+        assert listed(second.epoch(tf.constant(number, tf.int64))) == epochs[number]
+    assert [len({str(epoch) for epoch in column}) for column in (epochs,)] == [3]
+    assert listed(numbers(seed=8).epoch(0)) != epochs[0]
+    orders = [[number for number, _ in epoch] for epoch in epochs]
+    assert orders[0] != orders[1] != orders[2] != orders[0]
+    assert [number for number, _ in listed(numbers(seed=8).epoch(0))] != orders[0]
+
+
+@pytest.mark.parametrize("count", [1, 5, 23])
+@pytest.mark.parametrize("shuffle", [True, False])
+def test_an_epoch_has_every_example_once(count, shuffle):
+    stream = numbers(count, shuffle=shuffle)
+    for number in range(3):
+        epoch = listed(stream.epoch(number))
+        order = [number for number, _ in epoch]
+        assert sorted(order) == list(range(count))
+        assert len({draw for _, draw in epoch}) == count
+        assert shuffle or order == list(range(count))
+        assert [len(y) for _, y in stream.epoch(number)] == [5] * (count // 5) + [count % 5] * (count % 5 > 0)
+    assert stream.steps == -(-count // 5)
+
+
+def test_draws_differ_by_epoch_where_the_order_does_not():
+    stream = numbers(shuffle=False)
+    assert listed(stream.epoch(0)) != listed(stream.epoch(1))
+    assert listed(stream.epoch(0)) == listed(stream.epoch(0))
+
+
+def test_draws_follow_the_place_and_not_the_batch():
+    small, large = numbers(batch_size=2, seed=3), numbers(batch_size=9, seed=3)
+    assert listed(small.epoch(4)) == listed(large.epoch(4))
+
+
+def test_an_epoch_left_early_changes_no_other():
+    stream, whole = numbers(seed=1), [listed(numbers(seed=1).epoch(number)) for number in range(3)]
+    next(iter(stream.epoch(0)))
+    assert listed(stream.epoch(1)) == whole[1]
+    assert listed(stream.epoch(0)) == whole[0]
+    two, one = iter(stream.epoch(2)), iter(stream.epoch(1))
+    mixed = [(next(two)[0].numpy().tolist(), next(one)[0].numpy().tolist()) for _ in range(stream.steps)]
+    assert sum((pair[0] for pair in mixed), []) == whole[2]
+    assert sum((pair[1] for pair in mixed), []) == whole[1]
+
+
+def test_iterations_of_counted_are_the_epochs():
+    stream = numbers(seed=2)
+    counted = stream.counted()
+    assert counted.cardinality() == stream.steps == len(counted)
+    for number in range(4):
+        assert listed(counted) == listed(stream.epoch(number))
+    assert listed(stream.counted()) == listed(stream.epoch(0))  # each counts for itself
+
+
+@pytest.mark.parametrize("built", [False, True])
+def test_epochs_of_fit_are_the_epochs(built):
+    stream, seen = numbers(seed=2), []
+
+    def loss(y_true, y_pred):
+        tf.py_function(lambda y: seen.extend(y.numpy().ravel().tolist()), [y_true], [])
+        return tf.reduce_mean((y_true - y_pred) ** 2)
+
+    model = keras.Sequential([keras.layers.Rescaling(1e-9), keras.layers.Dense(1)])
+    if built:
+        model(tf.zeros((1, 2)))
+    model.compile("sgd", loss)
+    history = model.fit(stream.counted(), epochs=3, verbose=0, validation_data=numbers(shuffle=False).counted())
+    assert len(history.history["loss"]) == 3
+    train = [float(number) for epoch in range(3) for number, _ in listed(stream.epoch(epoch))]
+    validation = [float(number) for number in range(23)]
+    want = sum((train[23 * epoch : 23 * epoch + 23] + validation for epoch in range(3)), [])
+    assert seen == want
+
+
+def test_nothing_is_tuned_on_the_way():
+    stream = numbers()
+    for dataset in (stream.epoch(0), stream.counted()):
+        assert dataset.options().autotune.enabled is False
+        assert dataset.options().deterministic is True
+    assert options().autotune.enabled is False
+
+
+def test_examples_are_prepared_once():
+    calls = []
+
+    def prepare(number):
+        tf.py_function(lambda n: calls.append(int(n)), [number], [])
+        return number
+
+    stream = Stream(tf.data.Dataset.range(9), prepare, lambda number, _: (number, number), 9, 4)
+    for number in range(3):
+        assert sorted(n for batch, _ in stream.epoch(number) for n in batch.numpy()) == list(range(9))
+    assert sorted(calls) == list(range(9))
+
+
+# Folders
+
+
+def files_of(source) -> list[str]:
+    return [example["file"].numpy().decode() for example in source.dataset]
+
+
+def test_shares_of_a_folder(digits_folder):
+    shares = {split: open_source(digits_folder, split, ("image", "label")) for split in ("train", "validation", "test")}
+    assert {split: source.examples for split, source in shares.items()} == {"train": 42, "validation": 6, "test": 12}
+    files = {split: files_of(source) for split, source in shares.items()}
+    assert {split: len(names) for split, names in files.items()} == {"train": 42, "validation": 6, "test": 12}
+    together = sum(files.values(), [])
+    assert sorted(together) == sorted(str(file) for file in digits_folder.rglob("*.png"))
+    for split, source in shares.items():
+        assert source.labels == ["0", "1", "7"]
+        assert files_of(open_source(f"{digits_folder}/", split, ("image",))) == files[split]
+        for example in source.dataset:
+            name = example["file"].numpy().decode()
+            assert source.labels[example["label"]] == name.split("/")[-2]
+            with open(name, "rb") as file:
+                assert example["image"].numpy() == file.read()
+    assert len(collections.Counter(name.split("/")[-2] for name in files["train"])) == 3  # mixed, not sorted
+
+
+def test_what_a_folder_may_hold(tmp_path):
+    for label in ("b", "a", ".hidden", "C"):
+        (tmp_path / label / "deep").mkdir(parents=True)
+        for number in range(5):
+            draw_digit("7").save(tmp_path / label / "deep" / f"{number}.PNG")
+        (tmp_path / label / "notes.txt").write_text("no image")
+    (tmp_path / "loose.png").write_bytes(b"")
+    shares = [open_source(tmp_path, split, ("label",)) for split in ("train", "validation", "test")]
+    assert [source.labels for source in shares] == [["C", "a", "b"]] * 3
+    assert [source.examples for source in shares] == [10, 2, 3]
+
+
+def test_folders_that_are_no_data_set(tmp_path, digits_folder):
+    (tmp_path / "file").write_text("x")
+    (tmp_path / "one" / "cat").mkdir(parents=True)
+    draw_digit("7").save(tmp_path / "one" / "cat" / "1.png")
+    for label in "ab":
+        (tmp_path / "none" / label).mkdir(parents=True)
+    for folder, message in (
+        (tmp_path / "one", "needs one subfolder of images a class; it has 1 with 1 images"),
+        (tmp_path / "none", "it has 2 with 0 images"),
+        (tmp_path / "missing", "there is no folder .*missing"),
+        (tmp_path / "file", "there is no folder .*file"),
+    ):
+        for name in (folder, str(folder)):
+            with pytest.raises(ZooError, match=message):
+                open_source(name, "train", ("image",))
+    with pytest.raises(ZooError, match="unknown split of the folder .* did you mean validation"):
+        open_source(digits_folder, "validate", ("image",))
+    with pytest.raises(ZooError, match="has no field 'text'; it has image, label"):
+        open_source(digits_folder, "train", ("text",))
+    for limit in (0, -3):
+        with pytest.raises(ZooError, match="is no number of examples"):
+            open_source(digits_folder, "train", ("image",), limit=limit)
+    draw_digit("1").save(tmp_path / "none" / "a" / "1.png")
+    draw_digit("1").save(tmp_path / "none" / "b" / "1.png")
+    with pytest.raises(ZooError, match="too few images for a share called validation"):
+        open_source(tmp_path / "none", "validation", ("image",))
+
+
+def test_limit(digits_folder):
+    whole = files_of(open_source(digits_folder, "train", ("image",)))
+    for limit in (1, 5, 42, 1000):
+        source = open_source(digits_folder, "train", ("image",), limit=limit)
+        assert source.examples == min(limit, 42)
+        assert files_of(source) == whole[:limit]
+
+
+# TFDS
+
+
+class ZooTinyDigits(tfds.core.GeneratorBasedBuilder):
+    """Fifty drawn digits in one piece, made for these tests."""
+
+    VERSION = tfds.core.Version("1.0.0")
+
+    def _info(self):
+        features = {
+            "image": tfds.features.Image(shape=(None, None, 1)),
+            "label": tfds.features.ClassLabel(names=["l", "o"]),
+        }
+        return self.dataset_info_from_configs(features=tfds.features.FeaturesDict(features))
+
+    def _split_generators(self, dl_manager):
+        return {"train": self._generate_examples()}
+
+    def _generate_examples(self):
+        for number in range(50):
+            picture = np.asarray(draw_digit("10"[number % 2], 20 + number % 7))[..., None]
+            yield number, {"image": picture, "label": number % 2}
+
+
+@pytest.fixture(scope="module")
+def tfds_folder(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("tfds")
+    ZooTinyDigits(data_dir=folder).download_and_prepare()
+    return folder
+
+
+def test_tfds_by_name(tfds_folder):
+    source = open_source("zoo_tiny_digits", "train", ("image", "label"), tfds_folder)
+    assert (source.name, source.version, source.examples, source.labels) == ("zoo_tiny_digits", "1.0.0", 50, ["l", "o"])
+    examples = list(source.dataset.as_numpy_iterator())
+    assert sum(example["label"] for example in examples) == 25
+    assert all(example["image"].startswith(b"\x89PNG") for example in examples)  # still encoded
+    half = open_source("zoo_tiny_digits", "train[:40%]", ("label",), tfds_folder)
+    assert half.examples == len(list(half.dataset)) == 20
+    with pytest.raises(ZooError, match="unknown split of zoo_tiny_digits 'tran'; did you mean train"):
+        open_source("zoo_tiny_digits", "tran", ("image",), tfds_folder)
+    with pytest.raises(ZooError, match="has no field 'text'; it has image, label"):
+        open_source("zoo_tiny_digits", "train", ("text",), tfds_folder)
+
+
+def test_shares_of_a_data_set_in_one_piece(tfds_folder, monkeypatch):
+    monkeypatch.setattr(sources, "_ONE_PIECE", ("zoo_tiny_digits",))
+    whole = [
+        e["image"]
+        for e in open_source("zoo_tiny_digits", "train[:]", ("image",), tfds_folder).dataset.as_numpy_iterator()
+    ]
+    parts = []
+    for split, count in (("train", 35), ("validation", 5), ("test", 10)):
+        source = open_source("zoo_tiny_digits", split, ("image",), tfds_folder)
+        assert source.examples == count
+        parts += [example["image"] for example in source.dataset.as_numpy_iterator()]
+    assert parts == whole
+
+
+def test_names_that_tfds_does_not_have(tmp_path):
+    for name, message in (
+        ("mnits", "unknown data set 'mnits'; did you mean mnist or"),
+        ("tf_flower", "did you mean tf_flowers or"),
+        ("no/such/folder", "there is no folder no/such/folder"),
+        ("mnist/nope", "'mnist/nope' is no data set"),
+        ("mnist:9.9.9", "'mnist:9.9.9' is no data set"),
+        ("", "'' is no data set"),
+        ("two words", "'two words' is no data set"),
+    ):
+        with pytest.raises(ZooError, match=message) as raised:
+            open_source(name, "train", ("image",), tmp_path)
+        assert "\n" not in str(raised.value)
+    with pytest.raises(ZooError, match="to look for data sets in"):
+        open_source("mnist", "train", ("image",), tmp_path / "missing")
+
+
+# zoo.dataset
+
+
+def tiny_model(classes: int | None = 3, **overrides):
+    keras.utils.set_random_seed(0)
+    return zoo.create_model("mlp", classes=classes, **{**entries()["mlp"].tiny, **overrides})
+
+
+def test_dataset_records_where_it_comes_from(digits_folder):
+    model = tiny_model()
+    zoo.dataset(str(digits_folder), "validation", model=model)
+    assert model.origin.labels == ["0", "1", "7"]
+    assert model.origin.data == {"name": str(digits_folder), "version": "", "split": "validation"}
+    model.origin.labels = ["zero", "one", "seven"]
+    zoo.dataset(str(digits_folder), model=model)
+    assert model.origin.labels == ["zero", "one", "seven"]  # names once given stay
+
+
+def test_dataset_refuses_other_classes_and_batches(digits_folder):
+    model = tiny_model(10)
+    with pytest.raises(ZooError, match="has 3 classes, the model 10: load or create it with classes=3"):
+        zoo.dataset(str(digits_folder), model=model)
+    assert model.origin.labels is None
+    with pytest.raises(ZooError, match="batch_size=0 is no batch"):
+        zoo.dataset(str(digits_folder), model=tiny_model(), batch_size=0)
+
+
+def test_dataset_gives_what_the_pipeline_sees(digits_folder):
+    model = tiny_model()
+    data = zoo.dataset(str(digits_folder), "test", model=model, batch_size=5)
+    names = files_of(open_source(digits_folder, "test", ("image",)))
+    pipe = zoo.pipeline(model)
+    logits = np.concatenate([model(inputs)["logits"] for inputs, _ in data])
+    answers = pipe(names)
+    for row, answer in zip(logits, answers, strict=True):
+        assert answer["labels"][0] == model.origin.labels[row.argmax()]
+        np.testing.assert_allclose(answer["scores"][0], np.exp(row.max()) / np.exp(row).sum(), rtol=1e-4)
+    assert [len(y) for _, y in data] == [5, 5, 2]
+
+
+def test_dataset_shuffles_and_distorts_by_its_seed(digits_folder):
+    def first(**settings):
+        model = tiny_model()
+        ImageSettings = model.origin.settings
+        ImageSettings["augment"] = {"shift": 2.0, "rotate": 10.0}
+        return next(iter(zoo.dataset(str(digits_folder), model=model, batch_size=42, **settings)))
+
+    (plain, y), (again, y_again) = first(), first()
+    np.testing.assert_array_equal(plain["image"], again["image"])
+    np.testing.assert_array_equal(y, y_again)
+    assert not np.array_equal(y, first(shuffle=False)[1])
+    assert not np.array_equal(y, first(seed=1)[1])
+    distorted, same_order = first(augment=True)
+    np.testing.assert_array_equal(y, same_order)
+    assert np.abs(distorted["image"] - plain["image"]).max() > 0.3
+    np.testing.assert_array_equal(distorted["image"], first(augment=True)[0]["image"])
+    assert not np.array_equal(distorted["image"], first(augment=True, seed=1)[0]["image"])
+
+
+def test_fit_learns_a_folder(digits_folder):
+    model = tiny_model()
+    model.compile(
+        keras.optimizers.Adam(0.02), keras.losses.SparseCategoricalCrossentropy(from_logits=True), ["accuracy"]
+    )
+    losses = model.fit(zoo.dataset(str(digits_folder), model=model, batch_size=8), epochs=8, verbose=0).history["loss"]
+    assert losses[-1] < 0.3 * losses[0]
+    figures = model.evaluate(zoo.dataset(str(digits_folder), "test", model=model), verbose=0, return_dict=True)
+    assert figures["accuracy"] == 1.0
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"no image", "no image: neither"),
+        (b"", "empty"),
+        ("cut", "damaged or truncated PNG"),
+        ("late", "damaged or truncated"),
+    ],
+)
+def test_a_bad_file_is_named_with_its_path(tmp_path, content, message):
+    for label in "ab":
+        (tmp_path / label).mkdir()
+        for number in range(6):
+            draw_digit("1", 28 + random.Random(number).randrange(9)).save(tmp_path / label / f"{number}.png")
+    train = files_of(open_source(tmp_path, "train", ("image",)))
+    bad = train[len(train) // 2]
+    with open(bad, "rb") as file:
+        whole = file.read()
+    cuts = {"cut": whole[:40], "late": whole[:-30]}
+    with open(bad, "wb") as file:
+        file.write(cuts.get(content, content))
+    with pytest.raises(tf.errors.InvalidArgumentError) as raised:
+        list(zoo.dataset(str(tmp_path), model=tiny_model(2)))
+    assert bad in str(raised.value)
+    assert message in str(raised.value)
+    model = tiny_model(2)
+    model.compile("sgd", keras.losses.SparseCategoricalCrossentropy(from_logits=True))
+    with pytest.raises(tf.errors.InvalidArgumentError) as raised:
+        model.fit(zoo.dataset(str(tmp_path), model=model), verbose=0)
+    assert bad in str(raised.value)

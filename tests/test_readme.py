@@ -1,0 +1,56 @@
+"""The README says what is true: its table, its commands, its Python."""
+
+import re
+import shlex
+from pathlib import Path
+
+from click.testing import CliRunner
+
+from tests.conftest import draw_digit
+from zoo import card, preset
+from zoo.cli import main
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+def test_the_table_is_generated_from_the_presets():
+    records = [preset.open_preset(path).record for path in preset.BUNDLED.iterdir() if path.is_dir()]
+    shown = re.search(r"<!-- presets -->\n(.*?)<!-- end -->", README, re.DOTALL)[1]
+    assert shown == card.table(records)
+
+
+def test_the_list_is_what_the_command_prints():
+    shown = README.split('$ zoo list "lenet*"\n')[1].split("$")[0]
+    assert CliRunner().invoke(main, ["list", "lenet*"]).stdout == shown
+
+
+def test_recipes_state_the_figure_of_the_card():
+    for path in preset.BUNDLED.iterdir():
+        if path.is_dir():
+            figures = [metric for metric in preset.open_preset(path).record["metrics"] if metric.get("final")]
+            head = (ROOT / "training" / "recipes" / f"{path.name}.toml").read_text().split("\nmodel")[0]
+            assert all(card.figure(metric) in head for metric in figures)
+
+
+def test_every_command_in_the_readme_parses():
+    commands = re.findall(r"^\$ zoo (.+)$", README, re.MULTILINE)
+    assert len(commands) >= 8
+    for command in commands:
+        name, *arguments = shlex.split(command)
+        parsed = main.commands[name].make_context(name, list(arguments))
+        assert parsed.params["as_json"] == ("--json" in arguments)
+
+
+def test_the_python_runs(digits_folder, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    draw_digit("7").save("digit.png")
+    Path("my_symbols").symlink_to(digits_folder)
+    blocks = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+    names: dict = {}
+    for block in blocks:
+        exec(block, names)
+    assert names["pipeline"]("digit.png")["labels"][0] == "7"
+    answer = names["zoo"].pipeline("runs/symbols")("digit.png")
+    assert answer["labels"][0] == "7"
+    assert len(answer["labels"]) == 3
