@@ -246,6 +246,12 @@ def test_places_that_nothing_takes():
     assert made.tokens.numpy().tolist() == [[[0], [1], [0]]] * 2
     assert made.lengths.numpy().tolist() == [[0, 1, 0]] * 2
     np.testing.assert_allclose(made.scores, [[np.log(0.3), np.log(0.7), LOWEST]] * 2, rtol=1e-6)
+    # There are 4 up to length 3. A penalty that divides by more than 2 makes none of what can't be.
+    made = beam_search(Chain([[1.0, 0.0], [0.3, 0.7]]), tf.zeros(1), START, END, 3, 8, length_penalty=6.0, n_best=6)
+    assert made.lengths.numpy().tolist() == [[2, 1, 0, 3, 0, 0]]
+    totals = np.log([0.7 * 0.7 * 0.3, 0.7 * 0.3, 0.3, 0.7**3])
+    scores = totals / (np.array([8, 7, 6, 8]) / 6) ** 6.0
+    np.testing.assert_allclose(made.scores, [[*scores, LOWEST, LOWEST]], rtol=1e-5)
 
 
 @pytest.mark.parametrize("seed", [18, 40])
@@ -484,7 +490,8 @@ np.savez(sys.argv[1], backend=keras.backend.backend(), called=called, logits=log
     command = [sys.executable, "-c", script, str(tmp_path / "jax.npz")]
     child = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=120)
     assert child.returncode == 0, child.stderr
-    made = np.load(tmp_path / "jax.npz")
+    with np.load(tmp_path / "jax.npz") as file:
+        made = dict(file)
     assert made["backend"] == "jax"
     np.testing.assert_allclose(made["logits"], made["called"], atol=1e-5)
     model, inputs = ToyGenerator(), example()

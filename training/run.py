@@ -14,6 +14,7 @@ import tensorflow as tf
 
 from zoo import plotting, preset, registry, saving
 from zoo.data.sources import Source, open_source
+from zoo.data.stream import named_errors
 from zoo.errors import ZooError
 from zoo.tasks import task_class, task_of
 from zoo.tasks.dataset import check_labels, stream
@@ -87,14 +88,15 @@ def train(
     history, best, kept = [], -np.inf, None
     each = (lambda step, loss: report(step, last, {"loss": loss})) if report else (lambda step, loss: None)
     writer = tf.summary.create_file_writer(str(out / "tensorboard"))
-    for row in run(loop, batches["train"], batches.get("validation"), settings.epochs, last, each):
-        history.append(row)
-        _log(out, history, writer)
-        if report:
-            report(loop.step, last, row)
-        score = _score(row)
-        if settings.keep == "last" or score > best:
-            best, kept = score, (loop.weights(), row)
+    with named_errors():
+        for row in run(loop, batches["train"], batches.get("validation"), settings.epochs, last, each):
+            history.append(row)
+            _log(out, history, writer)
+            if report:
+                report(loop.step, last, row)
+            score = _score(row)
+            if settings.keep == "last" or score > best:
+                best, kept = score, (loop.weights(), row)
     weights, row = kept
     model.set_weights(weights)
     plotting.curves(history, out / "curves.png")

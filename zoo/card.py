@@ -69,15 +69,16 @@ def table(records: list[dict]) -> str:
     """The README's table of presets, a row each."""
     lines = ["| preset | paper | parameters | measured | size | terms |", "|---|---|---|---|---|---|"]
     for record in sorted(records, key=lambda record: record["name"]):
-        entry = registry.entries()[record["model"]["name"]]
+        entry = registry.entries().get(record["model"]["name"])
         final = [metric for metric in record.get("metrics", []) if metric.get("final")]
         measured = "; ".join(
             f"{metric['name']} {figure(metric)} ({metric['dataset']} {metric['split']}, {metric['examples']:,})"
             for metric in final
         )
         terms = record.get("terms") or {}
+        paper = entry.paper if entry else "not known here"
         lines.append(
-            f"| `{record['name']}` | {entry.paper} | {record['parameters']:,} | {measured or 'not measured'} "
+            f"| `{record['name']}` | {paper} | {record['parameters']:,} | {measured or 'not measured'} "
             f"| {size(record)} | weights {terms.get('weights', 'not stated')}; data {terms.get('data', 'not stated')} |"
         )
     return "\n".join(lines) + "\n"

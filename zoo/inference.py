@@ -36,6 +36,8 @@ def load(
     """
     if labels is not None and classes not in (None, len(labels)):
         raise ZooError(f"classes={classes}, but {len(labels)} labels are given")
+    if labels is not None and not all(isinstance(label, str) for label in labels):
+        raise ZooError(f"labels={labels!r} is no list of strings")
     if classes is not None and classes < 1:
         raise ZooError(f"classes={classes} is no number of classes; give 1 or more")
     model = presets.load_model(presets.open_preset(name), len(labels) if labels else classes, freeze)
@@ -191,6 +193,7 @@ def evaluate(
         ZooError: no such preset, data set or split; classes that don't match; a record of a part of a split.
     """
     from zoo.data.sources import open_source
+    from zoo.data.stream import named_errors
     from zoo.tasks.dataset import check_labels, stream
 
     preset = presets.open_preset(name)
@@ -208,7 +211,9 @@ def evaluate(
     source = open_source(dataset, split, task.fields, data_dir, limit)
     check_labels(task, source)
     started = time.perf_counter()
-    figures, confusion = _measure(model, task, stream(task, source, batch_size, augment=False, shuffle=False), report)
+    with named_errors():
+        batches = stream(task, source, batch_size, augment=False, shuffle=False)
+        figures, confusion = _measure(model, task, batches, report)
     result = {
         "preset": preset.name,
         "dataset": source.name,

@@ -229,13 +229,15 @@ def _read(path: Path, module: str, changed: int) -> tuple[Entry, ...]:
     for node in tree.body:
         if isinstance(node, ast.FunctionDef):
             for decorator in node.decorator_list:
-                if isinstance(decorator, ast.Call) and _called(decorator) == "register_model":
+                if isinstance(decorator, ast.Call) and _name(decorator.func) == "register_model":
                     found.extend(_entries(node, decorator, path, module))
+                elif _name(decorator) == "register_model":
+                    raise ZooError(f"{path}:{decorator.lineno}: @register_model needs its arguments")
     return tuple(found)
 
 
-def _called(call: ast.Call) -> str | None:
-    return getattr(call.func, "id", None) or getattr(call.func, "attr", None)
+def _name(node: ast.expr) -> str | None:
+    return getattr(node, "id", None) or getattr(node, "attr", None)
 
 
 def _entries(builder: ast.FunctionDef, decorator: ast.Call, path: Path, module: str) -> Iterator[Entry]:

@@ -4,6 +4,7 @@ import dataclasses
 import datetime
 import os
 import platform
+import tempfile
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -16,9 +17,9 @@ import tensorflow as tf
 from zoo import preset as presets
 from zoo import weights
 from zoo.errors import ZooError
-from zoo.inference import pipeline
+from zoo.inference import Pipeline, pipeline
 from zoo.preset import Preset
-from zoo.registry import Origin
+from zoo.registry import Origin, create_model
 
 
 def save(
@@ -112,23 +113,16 @@ def write_preset(
     """Joins what is known of a model into a preset and writes it; `old` gives the samples where none are named."""
     origin = model.origin
     others = {f"assets/{file}": content for file, content in origin.assets.items()}
-    answered = []
-    if samples is not None:
-        answer = pipeline(model)
-        for sample in map(Path, samples):
-            name_inside = f"samples/{sample.name}"
-            if name_inside in others:
-                raise ZooError(f"two samples are named {sample.name}: give each a name of its own")
-            told = answer(sample)
-            others[name_inside] = sample.read_bytes()
-            answered.append({"input": name_inside, "answer": _without_input(told)})
-    elif old is not None and old.record.get("samples"):
-        answered = old.record["samples"]
-        others |= {row["input"]: old.file(row["input"]).read_bytes() for row in answered}
-        if origin.labels != old.record["task"]["settings"].get("labels"):
-            answer = pipeline(model)
-            inputs = [row["input"] for row in answered]
-            answered = [{"input": name, "answer": _without_input(answer(others[name]))} for name in inputs]
+    shown = {}
+    for sample in map(Path, samples or ()):
+        if f"samples/{sample.name}" in shown:
+            raise ZooError(f"two samples are named {sample.name}: give each a name of its own")
+        shown[f"samples/{sample.name}"] = _bytes(sample)
+    if samples is None and old is not None:
+        shown = {row["input"]: old.file(row["input"]).read_bytes() for row in old.record.get("samples", [])}
+    answer = pipeline(_as_stored(model, storage)) if shown else None
+    answered = [{"input": name, "answer": _answer(answer, name, content)} for name, content in shown.items()]
+    others |= shown
     settings = dict(origin.settings)
     if origin.labels is not None:
         settings["labels"] = origin.labels
@@ -146,7 +140,27 @@ def write_preset(
     return presets.write(Path(path), record, model, storage, others)
 
 
-def _without_input(told: dict) -> dict:
+def _bytes(sample: Path) -> bytes:
+    try:
+        return sample.read_bytes()
+    except OSError as error:
+        raise ZooError(f"sample {sample}: {error.strerror}") from None
+
+
+def _as_stored(model: keras.Model, storage: str) -> keras.Model:
+    """The model with the rounding that its preset will have."""
+    twin = create_model(model.origin.model, **model.origin.overrides)
+    with tempfile.TemporaryDirectory() as folder:
+        weights.write(model, Path(folder) / presets.WEIGHTS, storage)
+        weights.read(twin, Path(folder) / presets.WEIGHTS)
+    twin.origin = model.origin
+    return twin
+
+
+def _answer(answer: Pipeline, name: str, content: bytes) -> dict:
+    told = answer(content, errors="return")
+    if "error" in told:
+        raise ZooError(f"{name} can't be a sample: {told['error']}")
     return {key: value for key, value in told.items() if key != "input"}
 
 

@@ -1,7 +1,9 @@
 """What the command prints: JSON, tables, rows as they are ready, progress."""
 
+import atexit
 import contextlib
 import csv
+import gc
 import json
 import os
 import shutil
@@ -15,6 +17,11 @@ def load_tensorflow() -> None:
     """Imports TensorFlow and keeps what its libraries write on standard error before they can be told not to."""
     from zoo import tasks  # noqa: F401 (its check of the backend comes first)
 
+    if "tensorflow" in sys.modules:
+        return
+    # A million objects come to stay: looking for garbage among them takes a second here and another one at the end.
+    gc.disable()
+    atexit.register(gc.freeze)
     sys.stderr.flush()
     own = os.dup(2)
     nowhere = os.open(os.devnull, os.O_WRONLY)
@@ -26,6 +33,8 @@ def load_tensorflow() -> None:
         os.dup2(own, 2)
         os.close(own)
         os.close(nowhere)
+        gc.freeze()
+        gc.enable()
 
 
 def print_json(value) -> None:
@@ -100,8 +109,11 @@ def progress(title: str):
 
 @contextlib.contextmanager
 def status(title: str):
+    """A spinner on standard error, where that is a terminal."""
+    if not sys.stderr.isatty():
+        yield
+        return
     from rich.console import Console
 
-    console = Console(stderr=True)
-    with console.status(title) if console.is_terminal else contextlib.nullcontext():
+    with Console(stderr=True).status(title):
         yield

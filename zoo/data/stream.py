@@ -1,8 +1,12 @@
 """The one input pipeline: read, prepare, keep, shuffle, enumerate, finish, batch, prefetch."""
 
-from collections.abc import Callable
+import contextlib
+import re
+from collections.abc import Callable, Iterator
 
 import tensorflow as tf
+
+from zoo.errors import ZooError
 
 # Shuffling is complete up to this many examples, and in a window of as many above.
 SHUFFLE = 65_536
@@ -85,6 +89,18 @@ def _shuffled(dataset: tf.data.Dataset, window: int, seed: int, order: tf.Tensor
         reshuffle_each_iteration=False,
     )
     return tf.data.experimental.from_variant(flat, dataset.element_spec)
+
+
+@contextlib.contextmanager
+def named_errors() -> Iterator[None]:
+    """Around the consumption of a stream: a file that can't be read ends it with one line that names it."""
+    try:
+        yield
+    except tf.errors.InvalidArgumentError as error:
+        found = re.search(r"assertion failed: \[(.*?)\] \[(.*?)\]", error.message)
+        if not found:
+            raise
+        raise ZooError(f"{found[1]}: {found[2]}; repair or remove it") from None
 
 
 def options() -> tf.data.Options:

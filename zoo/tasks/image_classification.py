@@ -133,6 +133,8 @@ class ImageClassification(Task):
         return read_safely(encoded, image_files.header_error, self._picture, image_files.damaged, self._neutral())
 
     def signatures(self):
+        if self.classes is None:
+            raise ZooError(f"{self.model.name} has no head (classes=0): it gives embeddings, and no labels")
         encoded = {"image_bytes": tf.TensorSpec((None,), tf.string, name="image_bytes")}
         image = {"image": tf.TensorSpec((None, *self.model.input["image"].shape[1:]), tf.float32, name="image")}
 
