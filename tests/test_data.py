@@ -18,11 +18,13 @@ from zoo.errors import ZooError
 def numbers(count: int = 23, batch_size: int = 5, **settings) -> Stream:
     """Examples 0, 1, ...; an input is (example, a random number from its seed), the target the example."""
 
-    def finish(number, seed):
-        draw = tf.random.stateless_uniform((), seed, 0, 2**30, tf.int32)
-        return tf.stack([tf.cast(number, tf.int32), draw]), tf.cast(number, tf.float32)
+    def augment(number, seed):
+        return number, tf.random.stateless_uniform((), seed, 0, 2**30, tf.int32)
 
-    return Stream(tf.data.Dataset.range(count), lambda number: number, finish, count, batch_size, **settings)
+    def finish(number, draw):
+        return tf.stack([tf.cast(number, tf.int32), draw], axis=-1), tf.cast(number, tf.float32)
+
+    return Stream(tf.data.Dataset.range(count), lambda number: number, augment, finish, count, batch_size, **settings)
 
 
 def listed(dataset) -> list:
@@ -123,7 +125,7 @@ def test_examples_are_prepared_once():
         tf.py_function(lambda n: calls.append(int(n)), [number], [])
         return number
 
-    stream = Stream(tf.data.Dataset.range(9), prepare, lambda number, _: (number, number), 9, 4)
+    stream = Stream(tf.data.Dataset.range(9), prepare, None, lambda number: (number, number), 9, 4)
     for number in range(3):
         assert sorted(n for batch, _ in stream.epoch(number) for n in batch.numpy()) == list(range(9))
     assert sorted(calls) == list(range(9))

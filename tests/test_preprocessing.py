@@ -13,6 +13,14 @@ from zoo.preprocessing import image_files
 SEED = (3, 4)
 COLOURS = scene().astype("float32") / 255
 GREY = COLOURS[..., :1]
+
+
+def distorted(image, seed, **settings):
+    """One image through training's distortion."""
+    draws = image_ops.draw(seed, settings.get("elastic", 0.0))
+    return image_ops.distort(image[tf.newaxis], draws[tf.newaxis], **settings)[0]
+
+
 CASES = {
     "to_float rgb": (lambda x: image_ops.to_float(x, "rgb"), scene()),
     "to_float grey": (lambda x: image_ops.to_float(x, "grey"), scene()),
@@ -22,7 +30,7 @@ CASES = {
     "ink, light on dark": (lambda x: image_ops.ink(x, "light_on_dark"), GREY),
     "centre_ink": (lambda x: image_ops.centre_ink(x, (28, 24), 0.7), GREY),
     "crop_and_resize": (lambda x: image_ops.crop_and_resize(x, (12, 16), 0.8), COLOURS),
-    "distort": (lambda x: image_ops.distort(x, SEED, 10.0, 0.2, 0.1, 2.0, 1.5), COLOURS),
+    "distort": (lambda x: distorted(x, SEED, rotate=10.0, zoom=0.2, shear=0.1, shift=2.0, elastic=1.5), COLOURS),
     **{f"read {name}": (image_files.read, raw) for name, raw in GOOD.items() if "scene" in name},
     "header of a good file": (image_files.header_error, GOOD["scene.gif"]),
     "header of a bad file": (image_files.header_error, b"GIF89a"),
@@ -139,17 +147,17 @@ def test_crop_takes_the_middle():
 
 def test_distortion_of_nothing_is_the_identity():
     for image in (COLOURS, GREY, COLOURS[:1, :1]):
-        np.testing.assert_allclose(image_ops.distort(tf.constant(image), SEED), image, atol=1e-6)
+        np.testing.assert_allclose(distorted(tf.constant(image), SEED), image, atol=1e-6)
 
 
 @pytest.mark.parametrize("kind", ["rotate", "zoom", "shear", "shift", "elastic"])
 def test_each_distortion_follows_its_seed(kind):
     setting = {kind: 0.3 if kind in ("zoom", "shear") else 3.0}
     image = tf.constant(COLOURS)
-    first = image_ops.distort(image, SEED, **setting).numpy()
+    first = distorted(image, SEED, **setting).numpy()
     tf.random.set_seed(99)
-    np.testing.assert_array_equal(image_ops.distort(image, list(SEED), **setting), first)
-    assert np.abs(image_ops.distort(image, (3, 5), **setting) - first).max() > 0.02
+    np.testing.assert_array_equal(distorted(image, list(SEED), **setting), first)
+    assert np.abs(distorted(image, (3, 5), **setting) - first).max() > 0.02
     assert np.abs(first - COLOURS).max() > 0.02
 
 
@@ -158,7 +166,7 @@ def test_outside_of_a_distorted_picture_is_nothing():
     image = tf.ones((20, 30, 1))
     sides = set()
     for number in range(40):
-        moved = image_ops.distort(image, (0, number), shift=8.0).numpy()[..., 0]
+        moved = distorted(image, (0, number), shift=8.0).numpy()[..., 0]
         assert moved.min() >= 0.0
         assert moved.max() <= 1.0 + 1e-6
         for side, row in (("top", moved[0]), ("bottom", moved[-1]), ("left", moved[:, 0]), ("right", moved[:, -1])):
@@ -176,7 +184,16 @@ def test_shift_moves_by_at_most_so_many_pixels():
     image[15, 15] = 1.0
     places = []
     for number in range(30):
-        moved = image_ops.distort(tf.constant(image), (1, number), shift=4.0).numpy()[..., 0]
+        moved = distorted(tf.constant(image), (1, number), shift=4.0).numpy()[..., 0]
         assert abs(moved.sum() - 1) < 1e-4
         places.append([(moved.sum(axis=1 - axis) * np.arange(31)).sum() - 15 for axis in (0, 1)])
     assert 2.5 < np.abs(places).max() <= 4.001
+
+
+def test_a_batch_is_distorted_as_its_images_are_alone():
+    images = tf.constant(np.stack([COLOURS, COLOURS[::-1], COLOURS[:, ::-1]]))
+    settings = {"rotate": 20.0, "zoom": 0.2, "shear": 0.2, "shift": 2.0, "elastic": 1.0}
+    draws = tf.stack([image_ops.draw((5, number), 1.0) for number in range(3)])
+    together = image_ops.distort(images, draws, **settings)
+    for number in range(3):
+        np.testing.assert_allclose(together[number], distorted(images[number], (5, number), **settings), atol=1e-5)

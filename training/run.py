@@ -2,6 +2,7 @@
 
 import csv
 import datetime
+import functools
 import os
 import platform
 import time
@@ -59,7 +60,7 @@ def train(
     name, recipe = read_recipe(recipe, overrides)
     tf.config.experimental.enable_op_determinism()
     keras.utils.set_random_seed(recipe.seed)
-    distribution = tf.distribute.MirroredStrategy() if strategy == "mirrored" else tf.distribute.get_strategy()
+    distribution = _mirrored() if strategy == "mirrored" else tf.distribute.get_strategy()
 
     sources = _sources(recipe)
     settings = recipe.training
@@ -135,6 +136,12 @@ def hardware() -> str:
     """The machine in words, for cards."""
     devices = [device.device_type for device in tf.config.list_physical_devices() if device.device_type != "CPU"]
     return ", ".join([f"{os.cpu_count()} cores {platform.machine()}", *devices])
+
+
+@functools.cache
+def _mirrored() -> tf.distribute.Strategy:
+    """One for all runs of a process: a second strategy would number its collective operations like the first."""
+    return tf.distribute.MirroredStrategy()
 
 
 def _sources(recipe: Recipe) -> dict[str, Source]:

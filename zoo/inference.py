@@ -1,6 +1,5 @@
 """Using presets: load (compiled), pipeline, evaluate."""
 
-import functools
 import os
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -55,12 +54,7 @@ class Pipeline:
         serve, spec = task.signatures()["serving_default"]
         # Tasks write their control flow as ops: without AutoGraph's rewriting, tracing takes a third of the time.
         self._serve = tf.function(serve, input_signature=list(spec.values()), autograph=False)
-        self._answer, self._spec, self._damaged = task.one()
-
-    @functools.cached_property
-    def _one(self) -> Callable:
-        """The short way of a single item, traced at the first one; called without tf.function's look for a trace."""
-        return tf.function(self._answer, input_signature=[self._spec], autograph=False).get_concrete_function()
+        self._one = task.one()
 
     def __call__(self, x: Any, errors: str = "raise") -> dict | list[dict]:
         """One input gives one dict, a list a list of dicts.
@@ -98,11 +92,7 @@ class Pipeline:
             encoded = self.task.encode(item)
         except InputError as error:
             return {"input": shown(item), "error": str(error)}
-        try:
-            answers = self._one(tf.constant(encoded))
-        except tf.errors.InvalidArgumentError:
-            return {"input": shown(item), "error": self._damaged(tf.constant(encoded)).numpy().decode()}
-        return self._told(item, {key: value.numpy() for key, value in answers.items()})
+        return self._told(item, self._one(encoded))
 
     def _batch(self, items: list, errors: str) -> Iterator[dict]:
         encoded, told = [], {}

@@ -1,4 +1,4 @@
-"""The one input pipeline: read, prepare, keep, shuffle, enumerate, finish, batch, prefetch."""
+"""The one input pipeline: read, prepare, keep, shuffle, enumerate, augment, batch, finish, prefetch."""
 
 import contextlib
 import re
@@ -19,13 +19,14 @@ class Stream:
     The order of the chain and its reasons: examples are *read* and *prepared* (decoded, framed: whatever needs no
     random number); small data sets are *kept* in memory at this point, before any shuffling, so that later epochs do
     not decode again; then they are *shuffled* with the epoch's seed; *enumerated*, so that each example's random
-    numbers depend on its place in the epoch and not on timing; *finished* (augmentation, scaling, targets); *batched*
-    and *prefetched*.
+    numbers depend on its place in the epoch and not on timing; *augmented*; *batched*; *finished* (scaling, and what
+    augmentation a whole batch goes through faster); and *prefetched*.
 
     Args:
         dataset: of raw examples, {field: tensor}.
         prepare: example -> what the data set is kept as.
-        finish: (prepared, seed (2,) int32) -> (inputs, y) or (inputs, y, weights).
+        augment: (prepared, seed (2,)) -> prepared; None: nothing is random but the order.
+        finish: a batch of prepared -> (inputs, y) or (inputs, y, weights).
         examples: their number.
         batch_size: of every batch but the last.
         seed: of everything random.
@@ -36,6 +37,7 @@ class Stream:
         self,
         dataset: tf.data.Dataset,
         prepare: Callable,
+        augment: Callable | None,
         finish: Callable,
         examples: int,
         batch_size: int,
@@ -44,7 +46,8 @@ class Stream:
     ):
         prepared = dataset.map(prepare, num_parallel_calls=tf.data.AUTOTUNE)
         self.prepared = prepared.cache() if _bytes(prepared, examples) < KEEP_BYTES else prepared
-        self.finish, self.examples, self.batch_size = finish, examples, batch_size
+        self.augment, self.finish = augment, finish
+        self.examples, self.batch_size = examples, batch_size
         self.seed, self.shuffle = seed, shuffle
 
     @property
@@ -62,11 +65,14 @@ class Stream:
             order = tf.random.stateless_uniform((), seed, 0, 2**31 - 1, tf.int64)
             dataset = _shuffled(dataset, window, self.seed, order)
 
-        def finish(index, item):  # item: what `prepare` returned
-            return self.finish(item, tf.random.experimental.stateless_fold_in(seed, index))
+        if self.augment is not None:
 
-        dataset = dataset.enumerate().map(finish, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
-        return dataset.batch(self.batch_size).prefetch(2).with_options(options())
+            def augment(index, item):  # item: what `prepare` returned
+                return self.augment(item, tf.random.experimental.stateless_fold_in(seed, index))
+
+            dataset = dataset.enumerate().map(augment, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
+        dataset = dataset.batch(self.batch_size).map(self.finish, num_parallel_calls=tf.data.AUTOTUNE)
+        return dataset.prefetch(2).with_options(options())
 
     def counted(self) -> tf.data.Dataset:
         """A data set for Keras's fit: its n-th iteration is epoch n, from 0."""

@@ -68,8 +68,12 @@ def stream(task: Task, source: Source, batch_size: int, seed: int = 0, *, augmen
     def prepare(example):
         return task.prepare(task.read(example)), task.targets(example)
 
-    def finish(item, seed):
+    def augmented(item, seed):
         prepared, y = item
-        return task.finish(task.augment(prepared, seed) if augment else prepared), y
+        return task.augment(prepared, seed), y
 
-    return Stream(source.dataset, prepare, finish, source.examples, batch_size, seed, shuffle)
+    def finish(prepared, y):
+        return task.finish(prepared), y
+
+    random = augmented if augment else None
+    return Stream(source.dataset, prepare, random, finish, source.examples, batch_size, seed, shuffle)

@@ -1,5 +1,7 @@
 """Image classification: an encoded image in, labels and their scores out."""
 
+import functools
+
 import keras
 import numpy as np
 import tensorflow as tf
@@ -8,7 +10,7 @@ from zoo import registry
 from zoo.errors import ZooError, unknown
 from zoo.preprocessing import image as image_ops
 from zoo.preprocessing import image_files
-from zoo.tasks.image_inputs import encoded_image
+from zoo.tasks.image_inputs import encoded_image, is_plain_png
 from zoo.tasks.task import REDUCTION, FunctionLoss, Task, read_safely
 
 
@@ -91,12 +93,15 @@ class ImageClassification(Task):
     def augment(self, prepared, seed):
         if not self.settings["augment"]:
             return prepared
-        picture = image_ops.distort(prepared["picture"], seed, **self.settings["augment"])
-        return {"picture": tf.ensure_shape(picture, prepared["picture"].shape)}
+        return {**prepared, "draw": image_ops.draw(seed, self.settings["augment"].get("elastic", 0.0))}
 
     def finish(self, prepared):
+        pictures = prepared["picture"]  # (B, h, w, C), or one of them
+        if "draw" in prepared:
+            pictures = image_ops.distort(pictures, prepared["draw"], **self.settings["augment"])
+            pictures = tf.ensure_shape(pictures, prepared["picture"].shape)
         low, high = self.settings["low"], self.settings["high"]
-        return {"image": low + (high - low) * prepared["picture"]}
+        return {"image": low + (high - low) * pictures}
 
     def targets(self, example):
         return example["label"]
@@ -168,13 +173,32 @@ class ImageClassification(Task):
         return keras.Model(self.model.input, heads[0].input)
 
     def one(self):
-        def answer(image_bytes):
+        spec = [tf.TensorSpec((), tf.string, name="image_bytes")]
+
+        def whole(image_bytes):
             error = image_files.header_error(image_bytes)
             image = tf.cond(error == "", lambda: self._picture(image_bytes), self._neutral)
-            answers = self.answer(self.model({"image": image[tf.newaxis]}, training=False))
-            return {**{key: value[0] for key, value in answers.items()}, "error": error}
+            return {**first(self.answer(self.model({"image": image[tf.newaxis]}, training=False))), "error": error}
 
-        return answer, tf.TensorSpec((), tf.string, name="image_bytes"), lambda encoded: image_files.damaged(encoded)
+        def short(image_bytes):
+            image = self.preprocess({"pixels": tf.io.decode_png(image_bytes, channels=3)})["image"]
+            return {**first(self.answer(self.model({"image": image[tf.newaxis]}, training=False))), "error": ""}
+
+        def first(answers):
+            return {key: value[0] for key, value in answers.items()}
+
+        @functools.cache
+        def traced(function):
+            return tf.function(function, input_signature=spec, autograph=False).get_concrete_function()
+
+        def answer(encoded):
+            try:
+                answers = traced(short if is_plain_png(encoded) else whole)(tf.constant(encoded))
+            except tf.errors.InvalidArgumentError:
+                return {"error": image_files.damaged(tf.constant(encoded)).numpy()}
+            return {key: value.numpy() for key, value in answers.items()}
+
+        return answer
 
     def encode(self, item):
         return encoded_image(item)

@@ -3,7 +3,7 @@
     read          example of a data set -> raw tensors
     prepare       raw -> prepared: what needs no random number
     augment       prepared -> prepared, in training only
-    finish        prepared -> model inputs
+    finish        a batch of prepared items, or one -> model inputs
     targets       example -> y, and sample weights where items count unequally (0 on padding)
     adapt         what is learned from the training data before the first step
     loss, metrics what compile gets
@@ -112,7 +112,7 @@ class Task:
         raise NotImplementedError
 
     def one(self) -> Callable:
-        """The short way of a single item: raw without a batch -> answers; a damaged item raises in TensorFlow."""
+        """The short way of a single encoded item to its answers in NumPy, `error` among them."""
         raise NotImplementedError
 
     def encode(self, item) -> Any:
