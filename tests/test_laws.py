@@ -224,3 +224,33 @@ def test_models_run_on_jax(tmp_path):
         np.savez(path / "data.npz", **{f"input_{key}": value for key, value in inputs.items()}, **outputs)
         paths.append(str(path))
     assert len(run_child(JAX, *paths, KERAS_BACKEND="jax").splitlines()) == len(BUILDERS)
+
+
+SERVED = """
+import json, sys
+import tensorflow as tf
+folder, *files = sys.argv[1:]
+signature = tf.saved_model.load(folder).signatures["serving_default"]
+answers = signature(image_bytes=tf.constant([open(file, "rb").read() for file in files]))
+assert not any(name.split(".")[0] == "zoo" for name in sys.modules)
+print(json.dumps({key: value.numpy().tolist() for key, value in answers.items()}, default=bytes.decode))
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", BUILDERS)
+def test_the_export_answers_in_a_process_without_zoo(name, tmp_path):
+    import json
+
+    model = make(name)
+    files = [tmp_path / "three.png", tmp_path / "bad.png", tmp_path / "seven.jpg"]
+    draw_digit("3", 60, ink=20, ground=230).save(files[0])
+    files[1].write_bytes(b"no image")
+    draw_digit("7").save(files[2])
+    folder = zoo.export(model, tmp_path / "out", top=2)
+    answers = json.loads(run_child(SERVED, str(folder), *map(str, files)))
+    for row, told in enumerate(zoo.pipeline(model, top=2)(files, errors="return")):
+        assert answers["error"][row] == told.get("error", "")
+        if "error" not in told:
+            assert answers["labels"][row] == told["labels"]
+            np.testing.assert_allclose(answers["scores"][row], told["scores"], atol=1e-5)
