@@ -160,13 +160,12 @@ def read_safely(encoded, check: Callable, read: Callable, damaged: Callable, neu
 
     sentinel = tf.data.Dataset.from_tensors((count, neutral, tf.constant("")))  # the rest must not be empty
     items = tf.data.Dataset.range(tf.cast(count, tf.int64), output_type=tf.int32)
-    items = items.map(item).ignore_errors().concatenate(sentinel)
+    items = items.map(item, num_parallel_calls=tf.data.AUTOTUNE).ignore_errors().concatenate(sentinel)
     index, values, errors = items.batch(tf.cast(count, tf.int64) + 1).get_single_element()
     index, values, errors = index[:-1, tf.newaxis], values[:-1], errors[:-1]
     batch = tf.broadcast_to(neutral, tf.concat([[count], tf.shape(neutral)], axis=0))
     batch = tf.tensor_scatter_nd_update(batch, index, values)
     is_read = tf.scatter_nd(index, tf.ones_like(index[:, 0]), [count]) > 0
-    # `damaged` must not be asked of every item: looking at a file's kind is cheap, and it can't fail.
-    all_errors = tf.map_fn(damaged, encoded)
-    error = tf.tensor_scatter_nd_update(all_errors, index, errors)
-    return batch, tf.where(is_read, error, all_errors)
+    error = tf.tensor_scatter_nd_update(tf.fill([count], ""), index, errors)
+    texts = tf.cond(tf.reduce_all(is_read), lambda: error, lambda: tf.map_fn(damaged, encoded))
+    return batch, tf.where(is_read, error, texts)
