@@ -6,7 +6,7 @@ from pathlib import Path
 import keras
 
 from zoo import preset as presets
-from zoo.errors import unknown
+from zoo.errors import ZooError, checked_path, unknown
 from zoo.exporting import saved_model
 from zoo.tasks import task_of
 
@@ -42,7 +42,11 @@ def export(
     """
     if format not in FORMATS:
         raise unknown("format", format, FORMATS)
+    out = checked_path(out, "out")
     if not isinstance(model, keras.Model):
         preset = presets.open_preset(model)
         model, name = presets.load_model(preset), name or preset.name
-    return FORMATS[format](task_of(model, **settings), Path(out) / (name or model.name))
+    name = name or getattr(model, "name", None)
+    if not isinstance(name, str) or Path(name).name != name or name.startswith("."):
+        raise ZooError(f"name={name!r} can't be a model's folder: give a plain name")
+    return FORMATS[format](task_of(model, **settings), out / name)

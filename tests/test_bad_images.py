@@ -46,7 +46,7 @@ def test_lists_of_every_length(tiny):
 
 def test_bad_batch_sizes_and_modes(tiny):
     for size in (0, -1):
-        with pytest.raises(ZooError, match="is no batch"):
+        with pytest.raises(ZooError, match="is no whole number"):
             zoo.pipeline(tiny.pipe.model, batch_size=size)
     with pytest.raises(ZooError, match="none of 'raise', 'return'"):
         tiny.pipe(GOOD["digit.png"], errors="ignore")

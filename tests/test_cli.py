@@ -232,3 +232,17 @@ def test_predict_writes_nothing_but_the_answer(digit_file):
     status, out, err = child("--threads", 1, "predict", "lenet5.mnist", digit_file, "--json")
     assert (status, err) == (0, "")
     assert json.loads(out)[0]["labels"][0] == "7"
+
+
+def test_the_bare_command_shows_its_help():
+    status, out, err = zoo()
+    assert (status, err) == (0, "")
+    assert "zoo predict lenet5.mnist digit.png" in out
+
+
+def test_a_path_that_no_system_takes_fails_alone(tiny_preset, digit_file):
+    status, out, _ = zoo("predict", tiny_preset, "a" * 300, digit_file, "", "--json")
+    rows = json.loads(out)
+    assert status == 1
+    assert ["error" in row for row in rows] == [True, False, True]
+    assert "File name too long" in rows[0]["error"]

@@ -38,7 +38,7 @@ def test_dataset_refuses_other_classes_and_batches(digits_folder):
     with pytest.raises(ZooError, match="has 3 classes, the model 10: load or create it with classes=3"):
         zoo.dataset(str(digits_folder), model=model)
     assert model.origin.labels is None
-    with pytest.raises(ZooError, match="batch_size=0 is no batch"):
+    with pytest.raises(ZooError, match="batch_size=0 is no whole number"):
         zoo.dataset(str(digits_folder), model=tiny_model(), batch_size=0)
 
 

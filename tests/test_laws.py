@@ -181,6 +181,7 @@ for name in names:
 """
 
 
+@pytest.mark.slow
 def test_one_replica_equals_two(digits_folder, tmp_path):
     """The losses of a run over two devices are those of one: clipping, averages and an uneven last batch included."""
     import json

@@ -253,7 +253,7 @@ def test_a_name_is_no_path(places, monkeypatch):
     make(places / "x.tag")
     make(places / "one" / "y.tag")
     monkeypatch.chdir(places)
-    assert "unknown preset 'x.tag'; did you mean y.tag?" in told(preset.open_preset, "x.tag")
+    assert "unknown preset 'x.tag'; for the folder give ./x.tag" in told(preset.open_preset, "x.tag")
     assert preset.open_preset("./x.tag").name == "x.tag"
     assert "no preset: there is no such folder" in told(preset.open_preset, "./y.tag")
     assert "no preset: it has no preset.json" in told(preset.open_preset, Path("one"))

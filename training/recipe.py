@@ -10,7 +10,7 @@ import pydantic
 import tomlkit
 
 from zoo import preset, registry
-from zoo.errors import ZooError, unknown
+from zoo.errors import ZooError, checked_path, unknown
 
 RECIPES = Path(__file__).parent / "recipes"
 
@@ -80,7 +80,7 @@ def read_recipe(name: str | os.PathLike, overrides: dict | None = None) -> tuple
     Raises:
         ZooError: no such recipe, or a key or value that is not one of a recipe's.
     """
-    name = os.fspath(name)
+    name = os.fspath(checked_path(name, "recipe") if not isinstance(name, str) else name)
     table = registry.entries()
     if preset.is_path(name):
         content, label = _toml(Path(name)), Path(name).stem

@@ -16,7 +16,7 @@ import tensorflow as tf
 from zoo import plotting, preset, registry, saving
 from zoo.data.sources import Source, open_source
 from zoo.data.stream import named_errors
-from zoo.errors import ZooError
+from zoo.errors import ZooError, checked_count, checked_path
 from zoo.tasks import task_class, task_of
 from zoo.tasks.dataset import check_labels, stream
 from zoo.training.loop import Loop, make_optimizer, run
@@ -50,13 +50,13 @@ def train(
     Raises:
         ZooError: something in the recipe, its data or the folder can't be used; nothing has been written then.
     """
-    out = Path(out)
-    if (out / "preset.json").exists() or (out / "history.csv").exists():
+    out = checked_path(out, "out")
+    if any((out / name).exists() for name in ("preset.json", "recipe.toml", "history.csv")):
         raise ZooError(f"{out} holds a run already: choose another folder, or remove it")
     if strategy not in STRATEGIES:
         raise ZooError(f"strategy={strategy!r} is none of {', '.join(STRATEGIES)}")
-    if steps is not None and steps < 1:
-        raise ZooError(f"steps={steps} is no number of steps; give 1 or more")
+    if steps is not None:
+        checked_count(steps, "steps")
     name, recipe = read_recipe(recipe, overrides)
     tf.config.experimental.enable_op_determinism()
     keras.utils.set_random_seed(recipe.seed)

@@ -22,6 +22,9 @@ class _Commands(click.Group):
             sys.exit(super().main(*args, **{**kwargs, "standalone_mode": False}) or 0)
         except ZooError as error:
             _fail(str(error), 2)
+        except click.exceptions.NoArgsIsHelpError as error:
+            click.echo(error.ctx.get_help())
+            sys.exit(0)
         except click.ClickException as error:
             _fail(error.format_message(), 2)
         except (click.Abort, KeyboardInterrupt):
@@ -57,7 +60,7 @@ def _find(preset: str) -> None:
 
 
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
-@click.option("--threads", type=click.IntRange(1), help="Use at most so many threads an operation.")
+@click.option("--threads", type=click.IntRange(1, 1024), help="Use at most so many threads an operation.")
 @click.version_option(package_name="keras-zoo")
 def main(threads: int | None) -> None:
     """The systems of the review "Deep learning" (Nature 2015), by name, with trained weights.
@@ -156,12 +159,11 @@ def _inputs(inputs: Iterable[str], file: str | None) -> Iterator[str]:
 
     def items():
         for item in inputs:
-            path = Path(item)
-            if path.is_dir():
-                files = sorted(inner for inner in path.iterdir() if inner.is_file() and not inner.name.startswith("."))
-                yield from map(str, files) if files else [item]
-            else:
-                yield item
+            try:
+                files = sorted(inner for inner in Path(item).iterdir() if inner.is_file() and inner.name[0] != ".")
+            except (OSError, ValueError):  # no folder, or none that can be read: the pipeline says what it is
+                files = []
+            yield from map(str, files) if files and item else [item]
         for line in lines or ():
             text = line.decode("utf-8", "replace").strip()
             if text:

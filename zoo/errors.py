@@ -1,7 +1,9 @@
 """What a user is told when something is wrong: one line, what it was and what would be right."""
 
 import difflib
+import os
 from collections.abc import Iterable
+from pathlib import Path
 
 
 class ZooError(ValueError):
@@ -27,3 +29,18 @@ def unknown(kind: str, name: object, known: Iterable[str]) -> ZooError:
     else:
         hint = f"known: {', '.join(known[:12])}" + (", ..." if len(known) > 12 else "")
     return ZooError(f"unknown {kind} {name!r}; {hint}")
+
+
+def checked_path(value: object, what: str) -> Path:
+    """A path where something is written or read; raises ZooError where `value` can't be one."""
+    text = os.fspath(value) if isinstance(value, (str, os.PathLike)) else ""
+    if not text or "\0" in text:
+        raise ZooError(f"{what}={value!r} is no path")
+    return Path(text)
+
+
+def checked_count(value: object, what: str) -> int:
+    """A whole number of at least one; raises ZooError where `value` is none."""
+    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+        raise ZooError(f"{what}={value!r} is no whole number of 1 or more")
+    return value

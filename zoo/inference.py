@@ -3,7 +3,6 @@
 import os
 import time
 from collections.abc import Callable, Iterable, Iterator
-from pathlib import Path
 from typing import Any
 
 from zoo.tasks import task_of  # first: it checks Keras's backend
@@ -13,7 +12,7 @@ import numpy as np
 import tensorflow as tf
 
 from zoo import preset as presets
-from zoo.errors import InputError, ZooError
+from zoo.errors import InputError, ZooError, checked_count, checked_path
 from zoo.tasks.task import Task
 
 
@@ -37,8 +36,8 @@ def load(
         raise ZooError(f"classes={classes}, but {len(labels)} labels are given")
     if labels is not None and not all(isinstance(label, str) for label in labels):
         raise ZooError(f"labels={labels!r} is no list of strings")
-    if classes is not None and classes < 1:
-        raise ZooError(f"classes={classes} is no number of classes; give 1 or more")
+    if classes is not None:
+        checked_count(classes, "classes")
     model = presets.load_model(presets.open_preset(name), len(labels) if labels else classes, freeze)
     if labels is not None:
         model.origin.labels = list(labels)
@@ -129,8 +128,7 @@ def pipeline(name: str | os.PathLike | keras.Model, batch_size: int = 32, **sett
     >>> zoo.pipeline("lenet5.mnist")("digit.png")["labels"][0]   # doctest: +SKIP
     '7'
     """
-    if batch_size < 1:
-        raise ZooError(f"batch_size={batch_size} is no batch; give 1 or more")
+    checked_count(batch_size, "batch_size")
     model = name if isinstance(name, keras.Model) else presets.load_model(presets.open_preset(name))
     return Pipeline(model, task_of(model, **settings), batch_size)
 
@@ -194,8 +192,13 @@ def evaluate(
     split = split or (usual.get("test") if dataset == usual.get("name") else None) or "test"
     if record and limit is not None:
         raise ZooError("a figure on a part of a split is not recorded: leave out limit or record")
-    if limit is not None and limit < 1:
-        raise ZooError(f"limit={limit} is no number of examples; give 1 or more")
+    checked_count(batch_size, "batch_size")
+    if limit is not None:
+        checked_count(limit, "limit")
+    if picture is not None:
+        picture = checked_path(picture, "picture")
+        if not picture.parent.is_dir() or picture.suffix.lower() not in (".png", ".pdf", ".svg"):
+            raise ZooError(f"can't draw into {picture}: give a .png, .pdf or .svg in a folder that exists")
     model = presets.load_model(preset)
     task = task_of(model)
     source = open_source(dataset, split, task.fields, data_dir, limit)
@@ -216,9 +219,9 @@ def evaluate(
         from zoo import plotting
 
         try:
-            plotting.confusion(confusion, task.names(), Path(picture))
+            plotting.confusion(confusion, task.names(), picture)
         except (OSError, ValueError) as error:
-            raise ZooError(f"can't write the picture {picture}: {error}") from None
+            raise ZooError(f"can't write the picture {picture}: {error.args[-1]}") from None
     if record:
         where = {"dataset": source.name, "version": source.version, "split": split, "examples": source.examples}
         others = [

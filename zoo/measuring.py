@@ -33,8 +33,8 @@ def benchmark(
     Raises:
         ZooError: no such preset, or one without samples.
     """
-    if seconds <= 0:
-        raise ZooError(f"seconds={seconds} is no time to measure; give more than 0")
+    if not isinstance(seconds, (int, float)) or not 0 < seconds <= 3600:
+        raise ZooError(f"seconds={seconds} is no time to measure; give more than 0, at most 3600")
     preset = presets.open_preset(name)
     samples = [preset.file(row["input"]).read_bytes() for row in preset.record.get("samples", [])]
     if not samples:

@@ -18,7 +18,7 @@ import re
 from pathlib import Path
 
 from zoo import cache, registry
-from zoo.errors import ZooError, unknown
+from zoo.errors import ZooError, checked_path, unknown
 from zoo.record import FORMAT, read_record, record_text
 
 BUNDLED = Path(__file__).parent / "presets"
@@ -88,8 +88,10 @@ def open_preset(name: str | os.PathLike) -> Preset:
     Raises:
         ZooError: there is none, or its preset.json can't be used.
     """
+    if not isinstance(name, (str, os.PathLike)):
+        raise ZooError(f"{name!r} is no preset: give a name or a path")
     if isinstance(name, os.PathLike) or is_path(name):
-        path = Path(name)
+        path = checked_path(name, "preset")
         if not (path / "preset.json").is_file():
             reason = "it has no preset.json" if path.is_dir() else "there is no such folder"
             raise ZooError(f"{path} is no preset: {reason}")
@@ -109,6 +111,8 @@ def _no_preset(name: str) -> ZooError:
         tags = [preset for preset in _names() if preset.startswith(f"{name}.")]
         has = f"load {' or '.join(tags)}" if tags else "it has no trained weights yet; see zoo train --help"
         return ZooError(f"{name!r} is a model, not a preset: {has}")
+    if Path(name).is_dir() and name.strip("."):
+        return ZooError(f"unknown preset {name!r}; for the folder give .{os.sep}{name}")
     return unknown("preset", name, _names())
 
 
@@ -295,7 +299,7 @@ def _preset_row(preset: Preset) -> dict:
 def model_info(name: str) -> dict:
     """What is known of a model or a preset: task, paper, parameters; metrics, provenance and terms of a preset."""
     table = registry.entries()
-    if name in table:
+    if isinstance(name, str) and name in table:
         entry = table[name]
         facts = {"paper": entry.paper, "settings": dict(entry.settings), "overrides": dict(entry.overrides)}
         presets = [preset for preset in _names() if preset.startswith(f"{name}.")]
@@ -303,7 +307,7 @@ def model_info(name: str) -> dict:
     try:
         preset = open_preset(name)
     except ZooError:
-        if is_path(name) or name in _names():
+        if not isinstance(name, str) or is_path(name) or name in _names():
             raise
         raise unknown("model or preset", name, [*table, *_names()]) from None
     model = preset.record["model"]["name"]

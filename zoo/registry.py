@@ -116,7 +116,7 @@ def create_model(name: str, classes: int | None = None, freeze: str | None = Non
     >>> zoo.create_model("lenet5", classes=26).count_params()   # doctest: +SKIP
     """
     table = entries()
-    if name not in table:
+    if not isinstance(name, str) or name not in table:
         raise unknown("model", name, table)
     entry = table[name]
     overrides = {**entry.overrides, **overrides}

@@ -16,7 +16,7 @@ import tensorflow as tf
 
 from zoo import preset as presets
 from zoo import weights
-from zoo.errors import ZooError
+from zoo.errors import ZooError, checked_path
 from zoo.inference import Pipeline, pipeline
 from zoo.preset import Preset
 from zoo.registry import Origin, create_model
@@ -46,7 +46,7 @@ def save(
     Raises:
         ZooError: no origin, labels that don't match, a sample that can't be answered, or no place to write.
     """
-    path = Path(path)
+    path = checked_path(path, "path")
     parent = None
     if not isinstance(model, keras.Model):
         parent = presets.open_preset(model)
@@ -87,8 +87,10 @@ def save(
 
 def _relabelled(model: keras.Model, labels: list[str]) -> Origin:
     """The model's origin with other labels; raises ZooError where they don't match."""
-    if isinstance(labels, str) or not all(isinstance(label, str) for label in labels):
+    if not isinstance(labels, (list, tuple)) or not all(isinstance(label, str) for label in labels):
         raise ZooError(f"labels={labels!r} is no list of strings")
+    if len(set(labels)) < len(labels):
+        raise ZooError(f"labels={labels!r} names a class twice")
     origin, known = model.origin, model.origin.labels or []
     if set(labels) == set(known) and list(labels) != list(known):
         raise ZooError(f"labels are in another order than the model's classes: {', '.join(known)}")
@@ -114,7 +116,7 @@ def write_preset(
     origin = model.origin
     others = {f"assets/{file}": content for file, content in origin.assets.items()}
     shown = {}
-    for sample in map(Path, samples or ()):
+    for sample in [checked_path(sample, "sample") for sample in samples or ()]:
         if f"samples/{sample.name}" in shown:
             raise ZooError(f"two samples are named {sample.name}: give each a name of its own")
         shown[f"samples/{sample.name}"] = _bytes(sample)

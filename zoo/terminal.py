@@ -101,7 +101,7 @@ def progress(title: str):
 
         def report(done, total, told="", keep=False):
             if keep:
-                console.print(told, highlight=False)
+                console.print(told, highlight=False, soft_wrap=True)
             bar.update(task, completed=done, total=total, told="" if keep else told)
 
         yield report

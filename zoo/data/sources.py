@@ -1,14 +1,17 @@
 """Where examples come from: TensorFlow Datasets by name, or a folder with one subfolder of images a class."""
 
+import contextlib
 import dataclasses
 import os
 import random
+import shutil
+import sys
 from collections.abc import Iterable
 from pathlib import Path
 
 import tensorflow as tf
 
-from zoo.errors import ZooError, unknown
+from zoo.errors import ZooError, checked_count, unknown
 
 # The terms of the data, as its source states them.
 TERMS = {
@@ -50,6 +53,8 @@ def open_source(
     Raises:
         ZooError: no such data set, split or field, or data that can't be had.
     """
+    if not isinstance(name, (str, os.PathLike)):
+        raise ZooError(f"{name!r} is no data set: give a TFDS name or the path of a folder")
     is_folder = isinstance(name, os.PathLike) or os.sep in os.fspath(name) and Path(name).is_dir()
     source = _folder(Path(name), split) if is_folder else _tfds(os.fspath(name), split, data_dir)
     spec = source.dataset.element_spec
@@ -59,8 +64,7 @@ def open_source(
     keep = [*fields, *({"file"} & set(spec))]  # a folder's, so that a bad file can be named
     dataset = source.dataset.map(lambda example: {field: example[field] for field in keep})
     if limit is not None:
-        if limit < 1:
-            raise ZooError(f"limit={limit} is no number of examples; give 1 or more")
+        checked_count(limit, "limit")
         dataset = dataset.take(limit)
         source = dataclasses.replace(source, examples=min(limit, source.examples))
     return dataclasses.replace(source, dataset=dataset)
@@ -76,13 +80,20 @@ def _tfds(name: str, split: str, data_dir: str | os.PathLike | None) -> Source:
     try:
         builder = tfds.builder(name, data_dir=data_dir)
     except tfds.core.DatasetNotFoundError:
+        if Path(name).is_dir():
+            raise ZooError(f"{name!r} is no data set; for the folder give .{os.sep}{name}") from None
         raise unknown("data set", name, {*tfds.list_builders(), *TERMS}) from None
     except (ValueError, AssertionError) as error:  # a version or configuration that is not there, or no name at all
         raise ZooError(f"{name!r} is no data set: {' '.join(str(error).split())[:150]}") from None
     if not builder.info.splits:
+        place = Path(builder.data_path).parent
+        is_new = not place.exists()
         try:
-            builder.download_and_prepare()
+            with contextlib.redirect_stdout(sys.stderr):
+                builder.download_and_prepare()
         except Exception as error:  # whatever the download meets: no network, no space, files to be fetched by hand
+            if is_new:
+                shutil.rmtree(place, ignore_errors=True)
             reason = " ".join(str(error).split())[:150]
             raise ZooError(f"{name} is not in {builder.data_path.parent.parent} and can't be had: {reason}") from error
     slices = _SHARES.get(split) if name in _ONE_PIECE else None

@@ -52,6 +52,8 @@ def task_of(model, **settings):
     Raises:
         ZooError: the model has lost its origin, a setting is unknown, or the task does not fit the model.
     """
+    if not hasattr(model, "layers"):
+        raise ZooError(f"{model!r} is no Keras model: give one from zoo.load or zoo.create_model")
     origin = getattr(model, "origin", None)
     if origin is None:
         raise ZooError(

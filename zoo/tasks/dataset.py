@@ -5,7 +5,7 @@ import tensorflow as tf
 
 from zoo.data.sources import Source, open_source
 from zoo.data.stream import Stream
-from zoo.errors import ZooError
+from zoo.errors import ZooError, checked_count
 from zoo.tasks import task_of
 from zoo.tasks.task import Task
 
@@ -40,8 +40,7 @@ def dataset(
 
     >>> model.fit(zoo.dataset("mnist", model=model, augment=True))   # doctest: +SKIP
     """
-    if batch_size < 1:
-        raise ZooError(f"batch_size={batch_size} is no batch; give 1 or more")
+    checked_count(batch_size, "batch_size")
     task = task_of(model)
     source = open_source(name, split, task.fields, data_dir, limit)
     check_labels(task, source)

@@ -14,6 +14,7 @@
 `preprocess` is `finish(prepare(raw))`: the same function in a data set, in a pipeline and in a SavedModel.
 """
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -66,7 +67,7 @@ class Task:
                 raise unknown(f"setting of {self.name}", key, self.defaults)
             default = self.defaults[key]
             if isinstance(default, (int, float)) and not isinstance(default, bool):
-                if not isinstance(value, (int, float)) or isinstance(value, bool):
+                if not isinstance(value, (int, float)) or isinstance(value, bool) or not math.isfinite(value):
                     raise ZooError(f"{self.name}: {key}={value!r} is no number")
             elif default is not None and value is not None and not isinstance(value, type(default)):
                 raise ZooError(f"{self.name}: {key}={value!r} is no {type(default).__name__}")
