@@ -175,6 +175,15 @@ def test_settings_of_the_command_keep_their_type():
         parse_setting("training.epochs")
 
 
+def test_a_run_on_a_folder_is_evaluated_on_it_from_anywhere(digits_folder, tmp_path, monkeypatch):
+    (tmp_path / "symbols").symlink_to(digits_folder)
+    monkeypatch.chdir(tmp_path)
+    train("symbols", "run", steps=1)
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    assert zoo.evaluate("../run")["examples"] == 12
+
+
 def test_a_second_run_does_not_touch_the_first(digits_folder, tmp_path):
     train(digits_folder, tmp_path / "run", steps=1)
     before = (tmp_path / "run" / "preset.json").read_bytes()

@@ -48,7 +48,8 @@ def train(
         **overrides: differences from the recipe, such as training={"epochs": 3}.
 
     Raises:
-        ZooError: something in the recipe, its data or the folder can't be used; nothing has been written then.
+        ZooError: something in the recipe, its data or the folder can't be used, and nothing has been written; or the
+            loss is not finite or a file can't be read on the way, and the run's folder holds no preset.
     """
     out = checked_path(out, "out")
     if any((out / name).exists() for name in ("preset.json", "recipe.toml", "history.csv")):
@@ -125,7 +126,9 @@ def train(
             for key, value in row.items()
             if key.startswith("val_")
         ]
-    data = {"name": recipe.data.name or recipe.data.folder, "test": recipe.data.test}
+    # A folder by its whole path, so that `evaluate` finds it from anywhere.
+    place = recipe.data.name or os.path.abspath(recipe.data.folder)
+    data = {"name": place, "test": recipe.data.test}
     terms = {"weights": recipe.terms, "data": sources["train"].terms}
     return saving.write_preset(
         model, out, name, data=data, metrics=metrics, provenance=provenance, terms=terms, storage="float32"

@@ -111,9 +111,8 @@ class Pipeline:
             yield told[number]
 
     def _told(self, item, answers: dict) -> dict:
-        error = answers["error"].decode() if isinstance(answers["error"], bytes) else answers["error"].item().decode()
-        if error:
-            return {"input": shown(item), "error": error}
+        if answers["error"]:
+            return {"input": shown(item), "error": answers["error"].decode()}
         return {"input": shown(item), **self.task.told(answers)}
 
 
