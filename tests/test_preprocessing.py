@@ -7,6 +7,7 @@ from PIL import Image, ImageOps
 
 from tests.conftest import draw_digit
 from tests.image_samples import GOOD, scene
+from zoo.preprocessing import augmentation
 from zoo.preprocessing import image as image_ops
 from zoo.preprocessing import image_files
 
@@ -17,8 +18,8 @@ GREY = COLOURS[..., :1]
 
 def distorted(image, seed, **settings):
     """One image through training's distortion."""
-    draws = image_ops.draw(seed, settings.get("elastic", 0.0))
-    return image_ops.distort(image[tf.newaxis], draws[tf.newaxis], **settings)[0]
+    draws = augmentation.draw(seed, settings.get("elastic", 0.0))
+    return augmentation.distort(image[tf.newaxis], draws[tf.newaxis], **settings)[0]
 
 
 CASES = {
@@ -193,7 +194,7 @@ def test_shift_moves_by_at_most_so_many_pixels():
 def test_a_batch_is_distorted_as_its_images_are_alone():
     images = tf.constant(np.stack([COLOURS, COLOURS[::-1], COLOURS[:, ::-1]]))
     settings = {"rotate": 20.0, "zoom": 0.2, "shear": 0.2, "shift": 2.0, "elastic": 1.0}
-    draws = tf.stack([image_ops.draw((5, number), 1.0) for number in range(3)])
-    together = image_ops.distort(images, draws, **settings)
+    draws = tf.stack([augmentation.draw((5, number), 1.0) for number in range(3)])
+    together = augmentation.distort(images, draws, **settings)
     for number in range(3):
         np.testing.assert_allclose(together[number], distorted(images[number], (5, number), **settings), atol=1e-5)

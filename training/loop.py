@@ -25,12 +25,15 @@ def make_optimizer(settings: Training, total_steps: int, model: keras.Model) -> 
         )
     elif warmup:
         rate = keras.optimizers.schedules.PolynomialDecay(0.0, warmup, end_learning_rate=rate)
-    if settings.optimizer.name == "sgd":
-        return keras.optimizers.SGD(rate, settings.optimizer.momentum, settings.optimizer.nesterov)
-    if settings.optimizer.name == "adam":
+    chosen = settings.optimizer
+    if chosen.name == "sgd":
+        optimizer = keras.optimizers.SGD(rate, chosen.momentum, chosen.nesterov, chosen.weight_decay or None)
+    elif chosen.name == "adam":
         return keras.optimizers.Adam(rate)
-    optimizer = keras.optimizers.AdamW(rate, weight_decay=settings.optimizer.weight_decay)
-    optimizer.exclude_from_weight_decay([weight for weight in model.trainable_weights if len(weight.shape) < 2])
+    else:
+        optimizer = keras.optimizers.AdamW(rate, weight_decay=chosen.weight_decay)
+    if chosen.weight_decay:
+        optimizer.exclude_from_weight_decay([weight for weight in model.trainable_weights if len(weight.shape) < 2])
     return optimizer
 
 

@@ -35,7 +35,7 @@ class Optimizer(_Section):
     learning_rate: pydantic.PositiveFloat = 1e-3
     momentum: float = pydantic.Field(0.0, ge=0, lt=1)  # of sgd
     nesterov: bool = False  # of sgd
-    weight_decay: pydantic.NonNegativeFloat = 0.0  # of adamw; biases and vectors are left alone
+    weight_decay: pydantic.NonNegativeFloat = 0.0  # of sgd and adamw, times the rate; biases and norms are left alone
 
 
 class Schedule(_Section):
@@ -50,6 +50,7 @@ class Training(_Section):
     schedule: Schedule = Schedule()
     global_clipnorm: pydantic.PositiveFloat | None = None
     weight_averaging: float | None = pydantic.Field(None, gt=0, lt=1)
+    label_smoothing: float = pydantic.Field(0.0, ge=0, lt=1)
     augment: bool = True
     keep: Literal["best", "last"] = "best"
 

@@ -76,7 +76,7 @@ def train(
         }  # fmt: skip
         planned = settings.epochs * batches["train"].steps
         optimizer = make_optimizer(settings, planned, model)
-        model.compile(optimizer, task.loss(), metrics=task.metrics())
+        model.compile(optimizer, task.loss(settings.label_smoothing), metrics=task.metrics())
         optimizer.build(model.trainable_variables)
         loop = Loop(model, settings, distribution)
     last = min(planned, steps or planned)

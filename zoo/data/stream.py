@@ -10,7 +10,7 @@ from zoo.errors import ZooError
 
 # Shuffling is complete up to this many examples, and in a window of as many above.
 SHUFFLE = 65_536
-KEEP_BYTES = 512 << 20
+KEEP_BYTES = 1 << 30
 
 
 class Stream:

@@ -1,9 +1,7 @@
-"""Pixels to a model's input, in the graph: grey, polarity, centring, resizing, scaling and training's distortions.
+"""Pixels to a model's input, in the graph: grey, polarity, centring and resizing.
 
 Every function takes one image, (H, W, C) float32 in [0, 1] unless it says otherwise.
 """
-
-import math
 
 import tensorflow as tf
 
@@ -104,63 +102,3 @@ def crop_and_resize(image, size: tuple[int, int], share: float = 1.0):
     left = (tf.shape(image)[1] - crop_width) // 2
     image = image[top : top + crop_height, left : left + crop_width]
     return tf.clip_by_value(tf.image.resize(image, size, antialias=True), 0.0, 1.0)
-
-
-def draw(seed, elastic: float = 0.0):
-    """The random numbers of one image's `distort`: (2,) integers -> (7,) float32, (79,) where elastic is not 0."""
-    seed = tf.convert_to_tensor(seed)
-    numbers = tf.random.stateless_uniform((7,), seed, -1.0, 1.0)
-    if not elastic:
-        return numbers
-    return tf.concat([numbers, tf.random.stateless_normal((72,), seed + [0, 1], stddev=elastic)], axis=0)
-
-
-def distort(images, draws, rotate=0.0, zoom=0.0, shear=0.0, shift=0.0, elastic=0.0):
-    """A random affine map and a random bending of each image, for training; outside the picture is 0.
-
-    The affine map is that of LeCun et al. 1998, section III.C (shift, scaling, squeezing, shearing); the bending
-    follows Simard, Steinkraus & Platt 2003, with a coarse random grid in place of their blurred noise. A whole batch
-    goes through at once: image by image the small operations would take longer than a small network's step.
-
-    Args:
-        images: (B, H, W, C).
-        draws: (B, 7) or (B, 79), a row of `draw` an image.
-        rotate: greatest turn, degrees.
-        zoom: greatest change of scale, of each axis by itself.
-        shear: greatest slant.
-        shift: greatest move, pixels.
-        elastic: standard deviation of the bending, pixels.
-    """
-    size = tf.shape(images)[1:3]
-    height, width = tf.unstack(tf.cast(size, tf.float32))
-    angle, scale_y, scale_x, slant, down, right = tf.unstack(draws[:, :6, tf.newaxis, tf.newaxis], axis=1)  # (B, 1, 1)
-    zoom_y, zoom_x = tf.exp(scale_y * math.log1p(zoom)), tf.exp(scale_x * math.log1p(zoom))
-    sine, cosine = tf.sin(angle * rotate * math.pi / 180.0), tf.cos(angle * rotate * math.pi / 180.0)
-    # Output pixel -> input pixel, about the middle: turn, then slant, then scale.
-    rows = tf.reshape(tf.range(height) - (height - 1.0) / 2.0, (1, -1, 1))  # (1, H, 1)
-    columns = tf.reshape(tf.range(width) - (width - 1.0) / 2.0, (1, 1, -1))  # (1, 1, W)
-    y = zoom_y * (cosine * rows + sine * columns)
-    x = zoom_x * (cosine * columns - sine * rows) + shear * slant * y
-    y = y + (height - 1.0) / 2.0 + shift * down
-    x = x + (width - 1.0) / 2.0 + shift * right
-    if elastic:
-        bend = tf.image.resize(tf.reshape(draws[:, 7:], (-1, 6, 6, 2)), size, method="bicubic")  # (B, H, W, 2)
-        y, x = y + bend[..., 0], x + bend[..., 1]
-    return _sample(images, y, x)
-
-
-def _sample(images, y, x):
-    """Bilinear interpolation of (B, H, W, C) at y and x, each (B, H, W); 0 outside."""
-    images = tf.pad(images, ((0, 0), (1, 2), (1, 2), (0, 0)))
-    count, step = tf.shape(images)[1] * tf.shape(images)[2], tf.shape(images)[2]
-    height, width = tf.unstack(tf.cast(tf.shape(images)[1:3], tf.float32))
-    y = tf.clip_by_value(y + 1.0, 0.0, height - 2.0)
-    x = tf.clip_by_value(x + 1.0, 0.0, width - 2.0)
-    top, left = tf.floor(y), tf.floor(x)
-    down, right = (y - top)[..., tf.newaxis], (x - left)[..., tf.newaxis]
-    first = tf.reshape(tf.range(tf.shape(images)[0]) * count, (-1, 1, 1))  # of each image in the flat batch
-    corner = first + tf.cast(top, tf.int32) * step + tf.cast(left, tf.int32)  # (B, H, W)
-    flat = tf.reshape(images, (-1, tf.shape(images)[3]))
-    upper = tf.gather(flat, corner) * (1.0 - right) + tf.gather(flat, corner + 1) * right
-    lower = tf.gather(flat, corner + step) * (1.0 - right) + tf.gather(flat, corner + step + 1) * right
-    return upper * (1.0 - down) + lower * down

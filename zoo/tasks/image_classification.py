@@ -8,10 +8,14 @@ import tensorflow as tf
 
 from zoo import registry
 from zoo.errors import ZooError, unknown
+from zoo.preprocessing import augmentation
 from zoo.preprocessing import image as image_ops
 from zoo.preprocessing import image_files
 from zoo.tasks.image_inputs import encoded_image, is_plain_png
-from zoo.tasks.task import REDUCTION, FunctionLoss, Task, read_safely
+from zoo.tasks.task import CrossEntropy, FunctionLoss, Task, read_safely
+
+DISTORTIONS = ("rotate", "zoom", "shear", "shift", "elastic")
+VIEWS = ("flip", "pad", "crop", "colour")
 
 
 class ImageClassification(Task):
@@ -23,7 +27,9 @@ class ImageClassification(Task):
         centre: "ink" frames the drawing itself (digits, characters); None takes the middle of the picture.
         share: with centre "ink" the longer side of the drawing over the frame's; else the part of the middle kept.
         low, high: the values that black and white (ground and full ink) become.
-        augment: the arguments of preprocessing.image.distort, in training.
+        augment: in training, by name: the arguments of preprocessing.augmentation.distort; flip = true, left to right
+            every second time; pad, pixels to move by; crop, the least share of the area that a random window has;
+            colour, greatest change of brightness, contrast and saturation.
         top: how many labels an answer gives, best first.
     """
 
@@ -49,9 +55,7 @@ class ImageClassification(Task):
                 raise ZooError(f"{self.name}: {key}={self.settings[key]!r} is none of {known}")
         if self.settings["centre"] and self.settings["colour"] != "grey":
             raise ZooError(f"{self.name}: centre='ink' needs colour='grey'")
-        for key in self.settings["augment"]:
-            if key not in ("rotate", "zoom", "shear", "shift", "elastic"):
-                raise unknown("augmentation", key, ("rotate", "zoom", "shear", "shift", "elastic"))
+        checked_augmentation(self.settings["augment"])
         if not isinstance(self.settings["top"], int) or self.settings["top"] < 1:
             raise ZooError(f"{self.name}: top={self.settings['top']!r} is no number of labels; give 1 or more")
         height, width, channels = model.input["image"].shape[1:]
@@ -91,25 +95,41 @@ class ImageClassification(Task):
         return {"picture": tf.ensure_shape(picture, self.model.input["image"].shape[1:])}
 
     def augment(self, prepared, seed):
-        if not self.settings["augment"]:
-            return prepared
-        return {**prepared, "draw": image_ops.draw(seed, self.settings["augment"].get("elastic", 0.0))}
+        chosen = self.settings["augment"]
+        if any(key in chosen for key in DISTORTIONS):
+            prepared = {**prepared, "draw": augmentation.draw(seed, chosen.get("elastic", 0.0))}
+        if any(key in chosen for key in VIEWS):
+            prepared = {**prepared, "view": augmentation.draw_view(seed)}
+        return prepared
 
     def finish(self, prepared):
-        pictures = prepared["picture"]  # (B, h, w, C), or one of them
-        if "draw" in prepared:
-            pictures = image_ops.distort(pictures, prepared["draw"], **self.settings["augment"])
-            pictures = tf.ensure_shape(pictures, prepared["picture"].shape)
+        chosen, pictures = self.settings["augment"], prepared["picture"]  # (B, h, w, C), or one of them
         low, high = self.settings["low"], self.settings["high"]
-        return {"image": low + (high - low) * pictures}
+        if "draw" in prepared:
+            distortions = {key: value for key, value in chosen.items() if key in DISTORTIONS}
+            pictures = augmentation.distort(pictures, prepared["draw"], **distortions)
+            pictures = tf.ensure_shape(pictures, prepared["picture"].shape)
+        view = prepared.get("view")
+        if view is not None and "crop" in chosen:
+            pictures = augmentation.resized_crop(pictures, view, chosen["crop"])
+        if view is not None and chosen.get("flip"):
+            pictures = augmentation.mirror(pictures, view)
+        if view is not None and "colour" in chosen:
+            pictures = augmentation.colour(pictures, view, chosen["colour"])
+        pictures = low + (high - low) * pictures
+        if view is not None and "pad" in chosen:
+            pictures = augmentation.pad_and_crop(pictures, view, chosen["pad"])
+        return {"image": pictures}
 
     def targets(self, example):
         return example["label"]
 
-    def loss(self):
+    def loss(self, label_smoothing=0.0):
         entry = registry.entries().get(self.model.origin.model)
         if entry is None or entry.loss is None:
-            return keras.losses.SparseCategoricalCrossentropy(from_logits=True, reduction=REDUCTION)
+            return CrossEntropy(label_smoothing)
+        if label_smoothing:
+            raise ZooError(f"{self.model.origin.model} has a loss of its own, which knows no label_smoothing")
         return FunctionLoss(entry.loss_function())
 
     def metrics(self):
@@ -209,3 +229,15 @@ class ImageClassification(Task):
     def told(self, answers):
         labels = [label.decode() for label in answers["labels"]]
         return {"labels": labels, "scores": [float(score) for score in answers["scores"]]}
+
+
+def checked_augmentation(chosen: dict) -> None:
+    """Refuses what `augment` does not know."""
+    for key, value in chosen.items():
+        if key not in DISTORTIONS + VIEWS:
+            raise unknown("augmentation", key, DISTORTIONS + VIEWS)
+        kind = {"flip": bool, "pad": int}.get(key, (int, float))
+        good = isinstance(value, kind) and (key == "flip" or not isinstance(value, bool)) and value >= 0
+        if not good or key == "crop" and not 0 < value <= 1:
+            wanted = {"flip": "true or false", "pad": "whole number of pixels", "crop": "share in 0 ... 1"}
+            raise ZooError(f"augment: {key} = {value!r} is no {wanted.get(key, 'number')}")

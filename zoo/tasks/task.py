@@ -46,6 +46,30 @@ class FunctionLoss(keras.losses.Loss):
         return cls(keras.saving.deserialize_keras_object(config["function"]), config["name"])
 
 
+@keras.saving.register_keras_serializable("zoo")
+class CrossEntropy(keras.losses.Loss):
+    """Cross-entropy of logits (B, ..., classes) with class numbers (B, ...).
+
+    Args:
+        label_smoothing: the share of each target that is spread evenly over all classes (Szegedy et al. 2015, arXiv
+            1512.00567, section 7).
+    """
+
+    def __init__(self, label_smoothing: float = 0.0, name: str = "cross_entropy"):
+        super().__init__(name, reduction=REDUCTION)
+        self.label_smoothing = label_smoothing
+
+    def call(self, y_true, y_pred):
+        right = keras.losses.sparse_categorical_crossentropy(y_true, y_pred, from_logits=True)
+        if not self.label_smoothing:
+            return right
+        even = -tf.reduce_mean(tf.nn.log_softmax(y_pred), axis=-1)
+        return (1.0 - self.label_smoothing) * right + self.label_smoothing * even
+
+    def get_config(self):
+        return {"label_smoothing": self.label_smoothing, "name": self.name}
+
+
 class Task:
     """A task bound to a model; subclasses are one file each.
 
@@ -99,7 +123,7 @@ class Task:
     def targets(self, example: dict):
         raise NotImplementedError
 
-    def loss(self):
+    def loss(self, label_smoothing: float = 0.0):
         raise NotImplementedError
 
     def metrics(self) -> list:

@@ -1,0 +1,111 @@
+"""The cuda-convnet for CIFAR-10: Krizhevsky 2012, https://code.google.com/archive/p/cuda-convnet.
+
+The four-layer network of "11 % error" (its layers-conv-local-11pct.cfg) that Krizhevsky, Sutskever & Hinton 2012,
+"ImageNet classification with deep convolutional neural networks", section 3.3, cite for what local response
+normalisation gains: two convolutions with overlapping pooling and normalisation across maps, two layers of local
+filters that share no weights, and the classes.
+"""
+
+import keras
+from keras import layers, ops
+
+from zoo.layers.normalization import LocalResponseNormalization
+from zoo.registry import register_model
+
+
+@keras.saving.register_keras_serializable("zoo")
+class LocallyConnected(layers.Layer):
+    """A convolution whose filters differ from place to place: (B, H, W, C) -> (B, H, W, filters), zeros around.
+
+    Args:
+        filters: maps made.
+        size: side of the filters.
+        stddev: of the normally distributed first weights; None: He's.
+    """
+
+    def __init__(self, filters: int, size: int = 3, stddev: float | None = None, **kwargs):
+        super().__init__(**kwargs)
+        self.filters, self.size, self.stddev = filters, size, stddev
+
+    def build(self, input_shape):
+        _, height, width, maps = input_shape
+        reads = self.size**2 * maps
+        stddev = (2.0 / reads) ** 0.5 if self.stddev is None else self.stddev
+        initializer = keras.initializers.RandomNormal(stddev=stddev)
+        self.kernel = self.add_weight(
+            shape=(height * width, reads, self.filters), initializer=initializer, name="kernel"
+        )
+        self.bias = self.add_weight(shape=(height, width, self.filters), initializer="zeros", name="bias")
+
+    def call(self, x):
+        _, height, width, maps = x.shape
+        around = self.size // 2
+        x = ops.pad(x, ((0, 0), (around, self.size - 1 - around), (around, self.size - 1 - around), (0, 0)))
+        shifts = [(row, column) for row in range(self.size) for column in range(self.size)]
+        patches = [x[:, row : row + height, column : column + width, :] for row, column in shifts]
+        patches = ops.reshape(ops.concatenate(patches, axis=-1), (-1, height * width, len(shifts) * maps))
+        patches = ops.transpose(patches, (1, 0, 2))  # (H W, B, size size C): a matrix product a place
+        made = ops.transpose(ops.matmul(patches, self.kernel), (1, 0, 2))  # (B, H W, filters)
+        return ops.reshape(made, (-1, height, width, self.filters)) + self.bias
+
+    def compute_output_shape(self, input_shape):
+        return (*input_shape[:3], self.filters)
+
+    def get_config(self):
+        return {**super().get_config(), "filters": self.filters, "size": self.size, "stddev": self.stddev}
+
+
+@register_model(
+    task="image_classification",
+    paper="Krizhevsky, Sutskever & Hinton 2012, ImageNet classification with deep convolutional neural networks, "
+    "section 3.3, and cuda-convnet, https://code.google.com/archive/p/cuda-convnet",
+    variants={"cifar_convnet": {}},
+    parameters=3_672_906,  # of the network as it is built here; the source states none
+    # About zero mean and unit variance; cuda-convnet takes off the mean of each pixel.
+    settings={"low": -2.0, "high": 2.0},
+    tiny={"input_shape": (16, 16, 3), "filters": (8, 8, 8, 8)},
+)
+def cifar_convnet(
+    input_shape: tuple[int, ...] = (32, 32, 3),
+    classes: int = 10,
+    filters: tuple[int, ...] = (64, 64, 64, 32),
+    dropout: float = 0.0,
+) -> keras.Model:
+    """ConvNet of 2012 for images of 32x32: overlapping pooling, local response normalisation, local filters.
+
+    Args:
+        input_shape: (H, W, C). cuda-convnet reads 24x24 cuts of the pictures, and ten of each for its answer; here
+            the whole picture is read, once.
+        classes: number of classes; 0 gives the last local layer's outputs as `embeddings`.
+        filters: maps of the two convolutions and of the two local layers.
+        dropout: share of the local layers' outputs dropped in training (Krizhevsky 2012, section 4.2).
+
+    Returns:
+        A model {"image": (B, H, W, C)} -> {"logits": (B, classes)}.
+
+    Raises:
+        ValueError: an image smaller than 8x8, or other than four numbers of filters.
+    """
+    if len(filters) != 4:
+        raise ValueError(f"filters={filters} are not four numbers")
+    if min(input_shape[:2]) < 8:
+        raise ValueError(f"cifar_convnet needs images of 8x8 or more; input_shape is {tuple(input_shape)}")
+    # He's initial weights in place of normal ones of 1e-4 to 0.04: the first thousand steps are not lost.
+    start = {"activation": "relu", "padding": "same", "kernel_initializer": "he_normal"}
+    norm = {"size": 9, "bias": 1.0, "alpha": 0.001 / 9, "beta": 0.75}
+    image = keras.Input(tuple(input_shape), name="image")  # (B, 32, 32, C)
+    x = layers.Conv2D(filters[0], 5, name="conv1", **start)(image)
+    x = layers.MaxPooling2D(3, 2, padding="same", name="pool1")(x)  # (B, 16, 16, 64)
+    x = LocalResponseNormalization(**norm, name="rnorm1")(x)
+    x = layers.Conv2D(filters[1], 5, name="conv2", **start)(x)
+    x = LocalResponseNormalization(**norm, name="rnorm2")(x)
+    x = layers.MaxPooling2D(3, 2, padding="same", name="pool2")(x)  # (B, 8, 8, 64)
+    x = layers.ReLU(name="local3_relu")(LocallyConnected(filters[2], 3, name="local3")(x))
+    x = layers.Dropout(dropout, name="local3_dropout")(x)
+    x = layers.ReLU(name="local4_relu")(LocallyConnected(filters[3], 3, name="local4")(x))  # (B, 8, 8, 32)
+    x = layers.Flatten(name="flatten")(x)  # (B, 2048)
+    x = layers.Dropout(dropout, name="local4_dropout")(x)
+    if classes == 0:
+        return keras.Model({"image": image}, {"embeddings": x}, name="cifar_convnet")
+    logits = layers.Dense(classes, dtype="float32", name="head")(x)  # (B, classes)
+    return keras.Model({"image": image}, {"logits": logits}, name="cifar_convnet")

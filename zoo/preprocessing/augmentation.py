@@ -1,0 +1,125 @@
+"""Training's random changes of pictures: stateless, each image by numbers of its own, a batch at once.
+
+Image by image the small operations would take longer than a small network's step. Every function takes (B, H, W, C)
+float32; `draw` and `draw_view` make the random numbers of one image from its seed.
+"""
+
+import math
+
+import tensorflow as tf
+
+
+def draw(seed, elastic: float = 0.0):
+    """The random numbers of one image's `distort`: (2,) integers -> (7,) float32, (79,) where elastic is not 0."""
+    seed = tf.convert_to_tensor(seed)
+    numbers = tf.random.stateless_uniform((7,), seed, -1.0, 1.0)
+    if not elastic:
+        return numbers
+    return tf.concat([numbers, tf.random.stateless_normal((72,), seed + [0, 1], stddev=elastic)], axis=0)
+
+
+def distort(images, draws, rotate=0.0, zoom=0.0, shear=0.0, shift=0.0, elastic=0.0):
+    """A random affine map and a random bending of each image, for training; outside the picture is 0.
+
+    The affine map is that of LeCun et al. 1998, section III.C (shift, scaling, squeezing, shearing); the bending
+    follows Simard, Steinkraus & Platt 2003, with a coarse random grid in place of their blurred noise. A whole batch
+    goes through at once: image by image the small operations would take longer than a small network's step.
+
+    Args:
+        images: (B, H, W, C).
+        draws: (B, 7) or (B, 79), a row of `draw` an image.
+        rotate: greatest turn, degrees.
+        zoom: greatest change of scale, of each axis by itself.
+        shear: greatest slant.
+        shift: greatest move, pixels.
+        elastic: standard deviation of the bending, pixels.
+    """
+    size = tf.shape(images)[1:3]
+    height, width = tf.unstack(tf.cast(size, tf.float32))
+    angle, scale_y, scale_x, slant, down, right = tf.unstack(draws[:, :6, tf.newaxis, tf.newaxis], axis=1)  # (B, 1, 1)
+    zoom_y, zoom_x = tf.exp(scale_y * math.log1p(zoom)), tf.exp(scale_x * math.log1p(zoom))
+    sine, cosine = tf.sin(angle * rotate * math.pi / 180.0), tf.cos(angle * rotate * math.pi / 180.0)
+    # Output pixel -> input pixel, about the middle: turn, then slant, then scale.
+    rows = tf.reshape(tf.range(height) - (height - 1.0) / 2.0, (1, -1, 1))  # (1, H, 1)
+    columns = tf.reshape(tf.range(width) - (width - 1.0) / 2.0, (1, 1, -1))  # (1, 1, W)
+    y = zoom_y * (cosine * rows + sine * columns)
+    x = zoom_x * (cosine * columns - sine * rows) + shear * slant * y
+    y = y + (height - 1.0) / 2.0 + shift * down
+    x = x + (width - 1.0) / 2.0 + shift * right
+    if elastic:
+        bend = tf.image.resize(tf.reshape(draws[:, 7:], (-1, 6, 6, 2)), size, method="bicubic")  # (B, H, W, 2)
+        y, x = y + bend[..., 0], x + bend[..., 1]
+    return _sample(images, y, x)
+
+
+def _sample(images, y, x):
+    """Bilinear interpolation of (B, H, W, C) at y and x, each (B, H, W); 0 outside."""
+    images = tf.pad(images, ((0, 0), (1, 2), (1, 2), (0, 0)))
+    count, step = tf.shape(images)[1] * tf.shape(images)[2], tf.shape(images)[2]
+    height, width = tf.unstack(tf.cast(tf.shape(images)[1:3], tf.float32))
+    y = tf.clip_by_value(y + 1.0, 0.0, height - 2.0)
+    x = tf.clip_by_value(x + 1.0, 0.0, width - 2.0)
+    top, left = tf.floor(y), tf.floor(x)
+    down, right = (y - top)[..., tf.newaxis], (x - left)[..., tf.newaxis]
+    first = tf.reshape(tf.range(tf.shape(images)[0]) * count, (-1, 1, 1))  # of each image in the flat batch
+    corner = first + tf.cast(top, tf.int32) * step + tf.cast(left, tf.int32)  # (B, H, W)
+    flat = tf.reshape(images, (-1, tf.shape(images)[3]))
+    upper = tf.gather(flat, corner) * (1.0 - right) + tf.gather(flat, corner + 1) * right
+    lower = tf.gather(flat, corner + step) * (1.0 - right) + tf.gather(flat, corner + step + 1) * right
+    return upper * (1.0 - down) + lower * down
+
+
+def draw_view(seed):
+    """The random numbers of one image for everything below: (2,) integers -> (8,) float32 in [0, 1)."""
+    return tf.random.stateless_uniform((8,), tf.convert_to_tensor(seed) + [0, 2])
+
+
+def mirror(images, draws):
+    """Every second image left to right, by draws[:, 0]."""
+    return tf.where(draws[:, 0, tf.newaxis, tf.newaxis, tf.newaxis] < 0.5, images[:, :, ::-1], images)
+
+
+def pad_and_crop(images, draws, pad: int):
+    """Zeros around, `pad` wide, and the image's size cut out again at a random place, by draws[:, 1:3].
+
+    He et al. 2015, section 4.2, after Lee et al. 2014, "Deeply-supervised nets".
+    """
+    height, width = images.shape[1:3]
+    moves = tf.cast(draws[:, 1:3, tf.newaxis] * (2 * pad + 1), tf.int32)  # (B, 2, 1) of 0 ... 2 pad
+    padded = tf.pad(images, ((0, 0), (pad, pad), (pad, pad), (0, 0)))
+    padded = tf.gather(padded, tf.range(height) + moves[:, 0], axis=1, batch_dims=1)
+    return tf.gather(padded, tf.range(width) + moves[:, 1], axis=2, batch_dims=1)
+
+
+def resized_crop(images, draws, share: float, aspect: float = 4 / 3):
+    """A window of random area, shape and place, brought back to full size, by draws[:, 1:5].
+
+    Szegedy et al. 2014, arXiv 1409.4842, section 6. Where the paper draws again until a window fits, too long a side
+    is cut to the image's here.
+
+    Args:
+        images: (B, H, W, C).
+        draws: (B, 8).
+        share: the window's least part of the area; the greatest is all of it.
+        aspect: greatest ratio of width to height, and of height to width.
+    """
+    area = share + (1.0 - share) * draws[:, 1]
+    ratio = tf.exp((2.0 * draws[:, 2] - 1.0) * math.log(aspect))
+    height, width = tf.minimum(tf.sqrt(area / ratio), 1.0), tf.minimum(tf.sqrt(area * ratio), 1.0)
+    top, left = draws[:, 3] * (1.0 - height), draws[:, 4] * (1.0 - width)
+    boxes = tf.stack([top, left, top + height, left + width], axis=1)
+    return tf.image.crop_and_resize(images, boxes, tf.range(tf.shape(images)[0]), images.shape[1:3])
+
+
+def colour(images, draws, strength: float):
+    """Brightness, contrast and saturation each times 1 - strength to 1 + strength, by draws[:, 5:8]; in [0, 1].
+
+    Howard 2013, arXiv 1312.5402, section 2.
+    """
+    brightness, contrast, saturation = tf.unstack(
+        1.0 + strength * (2.0 * draws[:, 5:8, tf.newaxis, tf.newaxis, tf.newaxis] - 1.0), axis=1
+    )  # (B, 1, 1, 1) each
+    images = images * brightness
+    images = tf.reduce_mean(images, axis=(1, 2, 3), keepdims=True) * (1.0 - contrast) + images * contrast
+    images = tf.reduce_mean(images, axis=3, keepdims=True) * (1.0 - saturation) + images * saturation
+    return tf.clip_by_value(images, 0.0, 1.0)
