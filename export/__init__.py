@@ -8,6 +8,7 @@ import keras
 from zoo import preset as presets
 from zoo.errors import ZooError, checked_path, unknown
 from zoo.exporting import saved_model
+from zoo.layers.folding import fold_batch_normalization
 from zoo.tasks import task_of
 
 FORMATS = {"saved_model": saved_model.write}
@@ -49,4 +50,4 @@ def export(
     name = name or getattr(model, "name", None)
     if not isinstance(name, str) or Path(name).name != name or name.startswith("."):
         raise ZooError(f"name={name!r} can't be a model's folder: give a plain name")
-    return FORMATS[format](task_of(model, **settings), out / name)
+    return FORMATS[format](task_of(fold_batch_normalization(model), **settings), out / name)

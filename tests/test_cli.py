@@ -37,7 +37,8 @@ def test_list():
     assert "lenet5.mnist" in zoo("list", "lenet")[1]
     assert json.loads(zoo("list", "nothing-like-it", "--json")[1]) == []
     status, _, err = zoo("list", "--task", "image_clasification")
-    assert (status, err) == (2, "zoo: unknown task 'image_clasification'; did you mean image_classification?\n")
+    hint = "did you mean image_classification or tensor_classification?"
+    assert (status, err) == (2, f"zoo: unknown task 'image_clasification'; {hint}\n")
 
 
 def test_info():
@@ -146,8 +147,9 @@ def test_demo():
     rows = json.loads(zoo("demo", "--json")[1])
     assert {row["preset"] for row in rows} >= {"lenet5.mnist", "lenet5_modern.mnist", "mlp.mnist"}
     for row in rows:
-        digit = row["input"].rpartition(".")[0][-1]  # the samples are named by what they show
-        assert row["answer"].startswith(digit)
+        samples = preset.open_preset(row["preset"]).record["samples"]
+        (label,) = (each["answer"]["labels"][0] for each in samples if row["input"].endswith(each["input"]))
+        assert row["answer"].startswith(f"{label} (")
 
 
 @pytest.mark.parametrize(
@@ -190,7 +192,7 @@ def test_a_mistake_gets_one_line_and_status_2(arguments, message, tmp_path, monk
 
 def test_every_command_has_help_that_starts_with_what_it_does():
     assert set(main.commands) == {
-        *("list", "info", "predict", "evaluate", "train", "export", "benchmark", "demo", "cache")
+        *("list", "info", "predict", "evaluate", "train", "export", "explain", "benchmark", "demo", "cache")
     }
     for name, command in main.commands.items():
         status, out, _ = zoo(name, "--help")

@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import keras
 import numpy as np
@@ -10,7 +11,7 @@ import pytest
 import tensorflow as tf
 
 import zoo
-from tests.conftest import draw_digit
+from tests.raw_inputs import as_served, raw_files, training_folder
 from zoo import preset, weights
 from zoo.registry import entries
 from zoo.tasks import task_of
@@ -35,6 +36,10 @@ def batch(model: keras.Model, size: int = 8) -> tuple[dict, np.ndarray]:
     random = np.random.default_rng(1)
     inputs = {key: random.random((size, *tensor.shape[1:]), "float32") for key, tensor in model.input.items()}
     return inputs, random.integers(0, model.output["logits"].shape[-1], size)
+
+
+def has_batch_norm(model: keras.Model) -> bool:
+    return any(isinstance(layer, keras.layers.BatchNormalization) for layer in model.layers)
 
 
 def count(model) -> int:
@@ -64,10 +69,13 @@ def test_every_weight_has_a_finite_gradient(name):
 @pytest.mark.parametrize("training", [False, True])
 @pytest.mark.parametrize("name", BUILDERS)
 def test_a_neighbour_changes_nothing(name, training):
-    """An item's outputs are those it has alone; in training only where there is no randomness or BatchNorm."""
+    """An item's outputs are those it has alone; in training a neighbour acts only through batch normalisation."""
     model = make(name)
     if training and any(isinstance(layer, keras.layers.Dropout) and layer.rate for layer in model.layers):
         pytest.fail(f"the tiny {name} must be without dropout")
+    for layer in model.layers:
+        if isinstance(layer, keras.layers.BatchNormalization):
+            layer.trainable = False  # it keeps to its moving statistics
     inputs, _ = batch(model)
     together = model(inputs, training=training)
     others = {key: np.concatenate([value[:1], 9 * value[1:]]) for key, value in inputs.items()}
@@ -109,16 +117,13 @@ def test_preset_round_trip(name, storage, tmp_path):
 def test_pipeline_equals_signature(name, tmp_path):
     """What a server answers from the SavedModel is what the pipeline answers, errors too, alone and in a batch."""
     model = make(name)
-    good, other, bad = tmp_path / "good.png", tmp_path / "other.png", tmp_path / "bad.png"
-    draw_digit("3", 40, ink=20, ground=230).save(good)
-    draw_digit("7").save(other)
-    bad.write_bytes(good.read_bytes()[:60])
+    good, bad, other = raw_files(model, tmp_path)
     pipeline = zoo.pipeline(model)
     folder = zoo.export(model, tmp_path / "out", name="served")
     served = tf.saved_model.load(str(folder)).signatures
     for files in ([good], [bad], [bad, good, other], [good, bad, bad, other]):
-        raw = tf.constant([file.read_bytes() for file in files], tf.string)
-        answers = {key: value.numpy() for key, value in served["serving_default"](image_bytes=raw).items()}
+        raw = {key: tf.constant(values) for key, values in as_served(files).items()}
+        answers = {key: value.numpy() for key, value in served["serving_default"](**raw).items()}
         assert len(answers["error"]) == len(files)
         for row, (file, batched) in enumerate(zip(files, pipeline(files, errors="return"), strict=True)):
             for told in (batched, pipeline(file, errors="return")):
@@ -128,7 +133,7 @@ def test_pipeline_equals_signature(name, tmp_path):
                     np.testing.assert_allclose(answers["scores"][row], told["scores"], atol=1e-5)
     inputs, _ = batch(model)
     np.testing.assert_allclose(served["tensors"](**inputs)["logits"], model(inputs)["logits"], rtol=1e-4, atol=1e-4)
-    kept = served["embeddings"](image_bytes=tf.constant([good.read_bytes(), b"no image"]))
+    kept = served["embeddings"](**{key: tf.constant(values) for key, values in as_served([good, bad]).items()})
     assert [bool(error) for error in kept["error"].numpy()] == [False, True]
     assert np.abs(kept["embeddings"][0]).max() > 0
     assert np.abs(kept["embeddings"][1]).max() == 0
@@ -152,6 +157,7 @@ def test_mixed_precision_learns(name, policy):
 def run_child(code: str, *arguments: str, **environment: str) -> str:
     done = subprocess.run(
         [sys.executable, "-c", code, *arguments],
+        cwd=Path(__file__).parents[1],
         env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3", **environment},
         capture_output=True,
         text=True,
@@ -168,8 +174,8 @@ tf.config.set_logical_device_configuration(
     tf.config.list_physical_devices("CPU")[0], [tf.config.LogicalDeviceConfiguration()] * 2)
 import zoo
 from zoo.registry import entries
-folder, out, *names = sys.argv[1:]
-for name in names:
+out, *pairs = sys.argv[1:]
+for name, folder in zip(pairs[::2], pairs[1::2]):
     losses = {}
     for strategy in ("one", "mirrored"):
         losses[strategy] = []
@@ -183,18 +189,27 @@ for name in names:
 
 @pytest.mark.slow
 def test_one_replica_equals_two(digits_folder, tmp_path):
-    """The losses of a run over two devices are those of one: clipping, averages and an uneven last batch included."""
+    """The losses of a run over two devices are those of one: clipping, averages and an uneven last batch included.
+
+    With batch normalisation to 1e-3: the statistics are summed in another order, and divided by them that grows.
+    """
     import json
 
-    lines = run_child(TWO_REPLICAS, str(digits_folder), str(tmp_path), *BUILDERS).splitlines()
+    models = {name: make(name) for name in BUILDERS}
+    folders = {name: training_folder(model, tmp_path / f"{name}-data", digits_folder) for name, model in models.items()}
+    pairs = [str(part) for pair in folders.items() for part in pair]
+    lines = run_child(TWO_REPLICAS, str(tmp_path), *pairs).splitlines()
     assert len(lines) == len(BUILDERS)
-    for line in map(json.loads, lines):
-        np.testing.assert_allclose(line["one"], line["mirrored"], rtol=1e-5, atol=1e-5)
-        assert line["one"][-1] < line["one"][0]
+    tolerances = {name: 1e-3 if has_batch_norm(model) else 1e-5 for name, model in models.items()}
+    for name, line in zip(BUILDERS, map(json.loads, lines), strict=True):
+        tolerance = tolerances[name]
+        np.testing.assert_allclose(line["one"], line["mirrored"], rtol=tolerance, atol=tolerance, err_msg=name)
+        assert line["one"][-1] < line["one"][0], name
     for name in BUILDERS:
+        tolerance = 10 * tolerances[name]
         one, two = (preset.open_preset(tmp_path / f"{name}-{kind}") for kind in ("one", "mirrored"))
         for a, b in zip(preset.load_model(one).get_weights(), preset.load_model(two).get_weights(), strict=True):
-            np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-4)
+            np.testing.assert_allclose(a, b, rtol=tolerance, atol=tolerance, err_msg=name)
 
 
 JAX = """
@@ -229,10 +244,12 @@ def test_models_run_on_jax(tmp_path):
 
 SERVED = """
 import json, sys
+from pathlib import Path
 import tensorflow as tf
+from tests.raw_inputs import as_served
 folder, *files = sys.argv[1:]
 signature = tf.saved_model.load(folder).signatures["serving_default"]
-answers = signature(image_bytes=tf.constant([open(file, "rb").read() for file in files]))
+answers = signature(**{key: tf.constant(values) for key, values in as_served([Path(file) for file in files]).items()})
 assert not any(name.split(".")[0] == "zoo" for name in sys.modules)
 print(json.dumps({key: value.numpy().tolist() for key, value in answers.items()}, default=bytes.decode))
 """
@@ -244,10 +261,7 @@ def test_the_export_answers_in_a_process_without_zoo(name, tmp_path):
     import json
 
     model = make(name)
-    files = [tmp_path / "three.png", tmp_path / "bad.png", tmp_path / "seven.jpg"]
-    draw_digit("3", 60, ink=20, ground=230).save(files[0])
-    files[1].write_bytes(b"no image")
-    draw_digit("7").save(files[2])
+    files = raw_files(model, tmp_path)
     folder = zoo.export(model, tmp_path / "out", top=2)
     answers = json.loads(run_child(SERVED, str(folder), *map(str, files)))
     for row, told in enumerate(zoo.pipeline(model, top=2)(files, errors="return")):

@@ -7,9 +7,8 @@ from PIL import Image, ImageOps
 
 from tests.conftest import draw_digit
 from tests.image_samples import GOOD, scene
-from zoo.preprocessing import augmentation
+from zoo.preprocessing import augmentation, image_files
 from zoo.preprocessing import image as image_ops
-from zoo.preprocessing import image_files
 
 SEED = (3, 4)
 COLOURS = scene().astype("float32") / 255

@@ -229,14 +229,14 @@ def test_what_editors_leave_is_ignored(models):
     ("call", "told"),
     [
         (lambda: zoo.create_model("lenet6"), "unknown model 'lenet6'; did you mean lenet5"),
-        (lambda: zoo.create_model("zzz"), "unknown model 'zzz'; known: lenet5, lenet5_modern, "),
+        (lambda: zoo.create_model("zzz"), "unknown model 'zzz'; known: "),
         (lambda: zoo.create_model("mlp", hiden_units=(3,)), "'hiden_units'; did you mean hidden_units?"),
         (lambda: zoo.create_model("mlp", activation="swish"), "mlp: activation='swish' is none of"),
         (lambda: zoo.create_model("mlp", hidden_units=3), "mlp: "),
         (lambda: zoo.create_model("mlp", classes=-1), "mlp: "),
         (lambda: zoo.create_model("lenet5", input_shape=(8, 8, 1)), "lenet5: LeNet-5 needs images of 32x32"),
         (lambda: zoo.model_info("lenet6"), "did you mean lenet5"),
-        (lambda: zoo.list_models(task="image_clasification"), "did you mean image_classification?"),
+        (lambda: zoo.list_models(task="image_clasification"), "did you mean image_classification"),
     ],
 )
 def test_a_mistake_in_a_call_names_what_would_be_right(call, told):

@@ -52,6 +52,7 @@ class Training(_Section):
     weight_averaging: float | None = pydantic.Field(None, gt=0, lt=1)
     label_smoothing: float = pydantic.Field(0.0, ge=0, lt=1)
     augment: bool = True
+    keep_features: bool = False  # compute what is frozen once; with freeze = "all but head", without augmentation
     keep: Literal["best", "last"] = "best"
 
 

@@ -19,6 +19,7 @@ from zoo.data.stream import named_errors
 from zoo.errors import ZooError, checked_count, checked_path
 from zoo.tasks import task_class, task_of
 from zoo.tasks.dataset import check_labels, stream
+from zoo.training import features
 from zoo.training.loop import Loop, make_optimizer, run
 from zoo.training.recipe import Recipe, as_toml, read_recipe
 
@@ -66,7 +67,7 @@ def train(
     sources = _sources(recipe)
     settings = recipe.training
     with distribution.scope():
-        model = _model(recipe, sources["train"])
+        model = _model(recipe, sources["train"], distribution.num_replicas_in_sync)
         task = task_of(model)
         check_labels(task, sources["train"])
         batches = {
@@ -75,18 +76,25 @@ def train(
             for split, source in sources.items()
         }  # fmt: skip
         planned = settings.epochs * batches["train"].steps
-        optimizer = make_optimizer(settings, planned, model)
-        model.compile(optimizer, task.loss(settings.label_smoothing), metrics=task.metrics())
-        optimizer.build(model.trainable_variables)
-        loop = Loop(model, settings, distribution)
-    last = min(planned, steps or planned)
-
+        last = min(planned, steps or planned)
+        optimizer, loss = make_optimizer(settings, planned, model), task.loss(settings.label_smoothing)
+        body, learner = features.split(model) if settings.keep_features else (None, model)
+        if settings.keep_features and settings.augment and task.settings.get("augment"):
+            raise ZooError(f"recipe {name}: kept features are without augmentation: set training.augment = false")
     try:
         out.mkdir(parents=True, exist_ok=True)
         (out / "recipe.toml").write_text(as_toml(recipe), encoding="utf-8")
     except OSError as error:
         raise ZooError(f"can't write into {out}: {error.strerror}") from None
     started = time.perf_counter()
+    if body is not None:
+        told = (lambda done, total: report(0, last, {"features": done})) if report else (lambda done, total: None)
+        with named_errors():
+            batches = features.keep(body, batches, out, told)
+    with distribution.scope():
+        learner.compile(optimizer, loss, metrics=task.metrics())
+        optimizer.build(learner.trainable_variables)
+        loop = Loop(learner, settings, distribution)
     history, best, kept = [], -np.inf, None
     each = (lambda step, loss: report(step, last, {"loss": loss})) if report else (lambda step, loss: None)
     writer = tf.summary.create_file_writer(str(out / "tensorboard"))
@@ -100,7 +108,7 @@ def train(
             if settings.keep == "last" or score > best:
                 best, kept = score, (loop.weights(), row)
     weights, row = kept
-    model.set_weights(weights)
+    learner.set_weights(weights)  # the head's layers are the model's own
     plotting.curves(history, out / "curves.png")
     provenance = {
         "recipe": name,
@@ -158,7 +166,7 @@ def _sources(recipe: Recipe) -> dict[str, Source]:
     }
 
 
-def _model(recipe: Recipe, source: Source):
+def _model(recipe: Recipe, source: Source, replicas: int) -> keras.Model:
     classes = len(source.labels) if source.labels else None
     if recipe.start_from:
         model = preset.load_model(preset.open_preset(recipe.start_from), classes, recipe.freeze, recipe.task)
@@ -170,6 +178,10 @@ def _model(recipe: Recipe, source: Source):
     model.origin.settings |= settings
     model.origin.assets |= assets
     model.origin.labels = source.labels
+    for layer in model.layers:
+        # Over replicas the statistics are those of the global batch, as on one device.
+        if isinstance(layer, keras.layers.BatchNormalization) and replicas > 1:
+            layer.synchronized = True
     return model
 
 

@@ -8,7 +8,13 @@ _PERCENT = ("accuracy", "top_5_accuracy", "frame_accuracy", "analogy_accuracy")
 def figure(metric: dict) -> str:
     """A metric as people read it: a share in per cent, others as they are."""
     value = metric["value"]
-    return f"{100 * value:.2f} %" if metric["name"] in _PERCENT else f"{value:.4g}"
+    text = f"{100 * value:.2f} %" if metric["name"] in _PERCENT else f"{value:.4g}"
+    return f"{text} (published, not re-measured here)" if metric.get("published") else text
+
+
+def final(record: dict) -> list[dict]:
+    """The metrics that count: measured on a split that no choice was made on, or published with the weights."""
+    return [metric for metric in record.get("metrics", []) if metric.get("final") or metric.get("published")]
 
 
 def size(record: dict) -> str:
@@ -70,10 +76,9 @@ def table(records: list[dict]) -> str:
     lines = ["| preset | paper | parameters | measured | size | terms |", "|---|---|---|---|---|---|"]
     for record in sorted(records, key=lambda record: record["name"]):
         entry = registry.entries().get(record["model"]["name"])
-        final = [metric for metric in record.get("metrics", []) if metric.get("final")]
         measured = "; ".join(
             f"{metric['name']} {figure(metric)} ({metric['dataset']} {metric['split']}, {metric['examples']:,})"
-            for metric in final
+            for metric in final(record)
         )
         terms = record.get("terms") or {}
         paper = entry.paper if entry else "not known here"

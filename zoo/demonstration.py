@@ -4,6 +4,8 @@ import io
 import time
 from collections.abc import Iterable, Iterator
 
+import numpy as np
+
 from zoo import preset as presets
 from zoo.inference import pipeline
 
@@ -26,8 +28,15 @@ def demo(names: Iterable[str]) -> Iterator[dict]:
         told = answer(file)
         milliseconds = 1e3 * (time.perf_counter() - started)
         best = f"{told['labels'][0]} ({told['scores'][0]:.1%})"
-        yield {"preset": name, "input": str(file), "shown": blocks(file.read_bytes()), "answer": best,
+        show = tensor if preset.record["task"]["name"] == "tensor_classification" else blocks
+        yield {"preset": name, "input": str(file), "shown": show(file.read_bytes()), "answer": best,
                "milliseconds": round(milliseconds, 2)}  # fmt: skip
+
+
+def tensor(encoded: bytes) -> str:
+    """A .npy file in words."""
+    values = np.load(io.BytesIO(encoded), allow_pickle=False)
+    return f"{' x '.join(map(str, values.shape))} values from {values.min():.4g} to {values.max():.4g}"
 
 
 def blocks(encoded: bytes, width: int = 40) -> str:

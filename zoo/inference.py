@@ -13,22 +13,29 @@ import tensorflow as tf
 
 from zoo import preset as presets
 from zoo.errors import InputError, ZooError, checked_count, checked_path
+from zoo.layers.folding import fold_batch_normalization
+from zoo.registry import tapped
 from zoo.tasks.task import Task
 
 
 def load(
-    name: str | os.PathLike, classes: int | None = None, labels: list[str] | None = None, freeze: str | None = None
+    name: str | os.PathLike,
+    classes: int | None = None,
+    labels: list[str] | None = None,
+    freeze: str | None = None,
+    taps: Iterable[str] | None = None,
 ) -> keras.Model:
     """A pretrained model, compiled with its task's defaults: `fit` works at once.
 
     Args:
         name: a preset's name, or the path of its folder.
-        classes: another number of classes; the head then starts fresh.
+        classes: another number of classes; the head then starts fresh. 0 gives the pooled `embeddings`, not compiled.
         labels: their names; gives `classes` where that is left out.
         freeze: "all", "all but head" or "up to LAYER".
+        taps: names of layers whose outputs the model gives, {name: tensor}, in place of its own; not compiled.
 
     Raises:
-        ZooError: no such preset, a damaged one, or labels and classes that disagree.
+        ZooError: no such preset or layer, a damaged preset, or labels and classes that disagree.
 
     >>> model = zoo.load("lenet5.mnist", classes=5)   # doctest: +SKIP
     """
@@ -36,12 +43,16 @@ def load(
         raise ZooError(f"classes={classes}, but {len(labels)} labels are given")
     if labels is not None and not all(isinstance(label, str) for label in labels):
         raise ZooError(f"labels={labels!r} is no list of strings")
-    if classes is not None:
+    if classes is not None and (classes != 0 or isinstance(classes, bool)):
         checked_count(classes, "classes")
     model = presets.load_model(presets.open_preset(name), len(labels) if labels else classes, freeze)
     if labels is not None:
         model.origin.labels = list(labels)
-    task_of(model).compile()
+    if taps is not None:
+        return tapped(model, taps)
+    task = task_of(model)
+    if classes != 0:
+        task.compile()
     return model
 
 
@@ -67,7 +78,7 @@ class Pipeline:
         """
         if errors not in ("raise", "return"):
             raise ZooError(f"errors={errors!r} is none of 'raise', 'return'")
-        if isinstance(x, (list, tuple)) or getattr(x, "ndim", 0) == 4:
+        if self.task.is_batch(x):
             answers = list(self.stream(x, errors))
         else:
             answers = self._single(x)
@@ -128,7 +139,10 @@ def pipeline(name: str | os.PathLike | keras.Model, batch_size: int = 32, **sett
     '7'
     """
     checked_count(batch_size, "batch_size")
-    model = name if isinstance(name, keras.Model) else presets.load_model(presets.open_preset(name))
+    if isinstance(name, keras.Model):
+        model = name  # as it is: it may be trained further, and the pipeline answers with what it learns
+    else:
+        model = fold_batch_normalization(presets.load_model(presets.open_preset(name)))
     return Pipeline(model, task_of(model, **settings), batch_size)
 
 
@@ -198,7 +212,7 @@ def evaluate(
         picture = checked_path(picture, "picture")
         if not picture.parent.is_dir() or picture.suffix.lower() not in (".png", ".pdf", ".svg"):
             raise ZooError(f"can't draw into {picture}: give a .png, .pdf or .svg in a folder that exists")
-    model = presets.load_model(preset)
+    model = fold_batch_normalization(presets.load_model(preset))
     task = task_of(model)
     source = open_source(dataset, split, task.fields, data_dir, limit)
     check_labels(task, source)

@@ -11,7 +11,7 @@ import functools
 import importlib
 import inspect
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from importlib import metadata
 from importlib.util import find_spec
 from pathlib import Path
@@ -98,13 +98,16 @@ def register_model(
     return lambda builder: builder
 
 
-def create_model(name: str, classes: int | None = None, freeze: str | None = None, **overrides):
+def create_model(
+    name: str, classes: int | None = None, freeze: str | None = None, taps: Iterable[str] | None = None, **overrides
+):
     """Builds an untrained model; the paper's values are the defaults.
 
     Args:
         name: a registered model, such as "lenet5".
-        classes: size of the last layer.
+        classes: size of the last layer; 0 gives the pooled `embeddings` below it.
         freeze: "all", "all but head", or "up to LAYER" (that layer included): these layers are not trained.
+        taps: names of layers whose outputs the model gives, {name: tensor}, in place of its own.
         **overrides: the builder's own keyword arguments.
 
     Returns:
@@ -134,7 +137,21 @@ def create_model(name: str, classes: int | None = None, freeze: str | None = Non
     overrides = {key: value for key, value in overrides.items() if entry.overrides.get(key, ...) != value}
     model.origin = Origin(model=name, overrides=overrides, task=entry.task, settings=dict(entry.settings))
     freeze_layers(model, freeze)
-    return model
+    return model if taps is None else tapped(model, taps)
+
+
+def tapped(model, taps: Iterable[str]):
+    """A model on the same layers that gives the outputs of those named, {name: tensor}; it keeps no origin."""
+    import keras
+
+    names = [layer.name for layer in model.layers]
+    taps = [taps] if isinstance(taps, str) else list(taps)
+    if not taps:
+        raise ZooError(f"taps={taps!r} names no layer of {model.name}")
+    for tap in taps:
+        if tap not in names:
+            raise unknown(f"layer of {model.name}", tap, names)
+    return keras.Model(model.input, {tap: model.get_layer(tap).output for tap in taps}, name=model.name)
 
 
 def is_head(layer_name: str) -> bool:

@@ -91,6 +91,10 @@ def read(model, path: Path) -> None:
         ZooError: the file is no weights file, or of another model.
     """
     try:
+        with h5py.File(path, "r") as file:
+            held = len(_arrays(file))
+        if held != len(model.weights):  # Keras would warn of each and leave some as they are
+            raise ValueError(f"it holds {held} arrays, the model has {len(model.weights)} weights")
         with _dequantized(path) as plain:
             model.load_weights(plain)
     except (ValueError, KeyError, OSError) as error:

@@ -1,4 +1,4 @@
-"""Where examples come from: TensorFlow Datasets by name, or a folder with one subfolder of images a class."""
+"""Where examples come from: TensorFlow Datasets by name, or a folder with one subfolder of files a class."""
 
 import contextlib
 import dataclasses
@@ -22,12 +22,16 @@ TERMS = {
 # Data sets that TFDS has in one piece, in an order that it shuffled: train, validation and the last fifth as test.
 _SHARES = {"train": ":70%", "validation": "70%:80%", "test": "80%:"}
 _ONE_PIECE = ("tf_flowers",)
-_IMAGES = {".jpg", ".jpeg", ".png", ".gif", ".bmp"}
+# The files that a folder has for a field: what they are called, and how their names end.
+_FILES = {
+    "image": ("images", {".jpg", ".jpeg", ".png", ".gif", ".bmp"}),
+    "tensor": (".npy files", {".npy"}),
+}
 
 
 @dataclasses.dataclass(frozen=True)
 class Source:
-    """Examples of one split, images still encoded."""
+    """Examples of one split, images and other files still encoded."""
 
     name: str
     version: str
@@ -46,7 +50,7 @@ def open_source(
     Args:
         name: a TFDS name ("mnist"), or the path of a folder (with a separator) that has one subfolder a class.
         split: "train", "validation", "test", or TFDS's slices ("train[:55000]").
-        fields: the fields that the caller reads.
+        fields: the fields that the caller reads; they decide which files of a folder count.
         data_dir: where TFDS keeps its data; by default ~/tensorflow_datasets.
         limit: only the first so many examples.
 
@@ -55,8 +59,9 @@ def open_source(
     """
     if not isinstance(name, (str, os.PathLike)):
         raise ZooError(f"{name!r} is no data set: give a TFDS name or the path of a folder")
+    fields = tuple(fields)
     is_folder = isinstance(name, os.PathLike) or os.sep in os.fspath(name) and Path(name).is_dir()
-    source = _folder(Path(name), split) if is_folder else _tfds(os.fspath(name), split, data_dir)
+    source = _folder(Path(name), split, fields) if is_folder else _tfds(os.fspath(name), split, data_dir)
     spec = source.dataset.element_spec
     for field in fields:
         if field not in spec:
@@ -118,27 +123,29 @@ def _tfds(name: str, split: str, data_dir: str | os.PathLike | None) -> Source:
     return Source(name, str(builder.version), split, examples, labels, dataset, terms)
 
 
-def _folder(path: Path, split: str) -> Source:
+def _folder(path: Path, split: str, fields: tuple[str, ...]) -> Source:
     """One subfolder a class; its files sorted, shuffled with seed 0, then shared as 70, 10 and 20 per cent."""
     if not path.is_dir():
         raise ZooError(f"there is no folder {path}")
+    field = next((field for field in fields if field in _FILES), "image")
+    kind, suffixes = _FILES[field]
     labels = sorted(entry.name for entry in path.iterdir() if entry.is_dir() and not entry.name.startswith("."))
     files = [
         (str(file), number)
         for number, label in enumerate(labels)
         for file in sorted((path / label).rglob("*"))
-        if file.suffix.lower() in _IMAGES and file.is_file()
+        if file.suffix.lower() in suffixes and file.is_file()
     ]
     if len(labels) < 2 or not files:
-        raise ZooError(f"{path} needs one subfolder of images a class; it has {len(labels)} with {len(files)} images")
+        raise ZooError(f"{path} needs one subfolder of {kind} a class; it has {len(labels)} with {len(files)} {kind}")
     if split not in _SHARES:
         raise unknown(f"split of the folder {path}", split, _SHARES)
     random.Random(0).shuffle(files)
     begin, end = {"train": (0, 0.7), "validation": (0.7, 0.8), "test": (0.8, 1)}[split]
     files = files[round(begin * len(files)) : round(end * len(files))]
     if not files:
-        raise ZooError(f"{path} has too few images for a share called {split}")
+        raise ZooError(f"{path} has too few {kind} for a share called {split}")
     names, numbers = zip(*files, strict=True)
     dataset = tf.data.Dataset.from_tensor_slices((list(names), tf.constant(numbers, tf.int64)))
-    dataset = dataset.map(lambda file, label: {"image": tf.io.read_file(file), "label": label, "file": file})
+    dataset = dataset.map(lambda file, label: {field: tf.io.read_file(file), "label": label, "file": file})
     return Source(str(path), "", split, len(files), labels, dataset, "the folder's own")

@@ -74,6 +74,11 @@ class Stream:
         dataset = dataset.batch(self.batch_size).map(self.finish, num_parallel_calls=tf.data.AUTOTUNE)
         return dataset.prefetch(2).with_options(options())
 
+    def in_order(self) -> tf.data.Dataset:
+        """The batches as the data set has them, with nothing random."""
+        dataset = self.prepared.batch(self.batch_size).map(self.finish, num_parallel_calls=tf.data.AUTOTUNE)
+        return dataset.prefetch(2).with_options(options())
+
     def counted(self) -> tf.data.Dataset:
         """A data set for Keras's fit: its n-th iteration is epoch n, from 0."""
         counter = tf.Variable(-1, dtype=tf.int64, trainable=False)

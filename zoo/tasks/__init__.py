@@ -10,7 +10,7 @@ from pathlib import Path
 
 from zoo.errors import ZooError, unknown
 
-_NAMES = ("image_classification",)
+_NAMES = ("image_classification", "tensor_classification")
 
 
 def _guard() -> None:

@@ -16,7 +16,7 @@ def dataset(
     *,
     model: keras.Model,
     batch_size: int = 32,
-    augment: bool = False,
+    augment: bool | dict = False,
     shuffle: bool | None = None,
     seed: int = 0,
     data_dir: str | None = None,
@@ -25,11 +25,12 @@ def dataset(
     """A tf.data.Dataset of (inputs, y) batches, ready for model.fit and model.evaluate.
 
     Args:
-        name: a TFDS name, or the path of a folder with one subfolder of images a class.
+        name: a TFDS name, or the path of a folder with one subfolder of files a class: images, or .npy for tensors.
         split: "train", "validation", "test", or TFDS's slices.
         model: from load or create_model; its task preprocesses.
         batch_size: of every batch but the last.
-        augment: training's random distortions.
+        augment: training's random changes: True for those that the model was trained with, or a dict of the task's
+            own, such as {"flip": True, "crop": 0.35} for images; their range is in the task's documentation.
         shuffle: by default the train split is shuffled, others are not.
         seed: each iteration over the data set is an epoch e; its order and augmentation follow from (seed, e).
         data_dir: where TFDS keeps its data.
@@ -41,7 +42,7 @@ def dataset(
     >>> model.fit(zoo.dataset("mnist", model=model, augment=True))   # doctest: +SKIP
     """
     checked_count(batch_size, "batch_size")
-    task = task_of(model)
+    task = task_of(model, **({"augment": augment} if isinstance(augment, dict) else {}))
     source = open_source(name, split, task.fields, data_dir, limit)
     check_labels(task, source)
     if model.origin.labels is None:
@@ -49,7 +50,7 @@ def dataset(
     model.origin.data = {"name": source.name, "version": source.version, "split": split}
     if shuffle is None:
         shuffle = split.startswith("train")
-    return stream(task, source, batch_size, seed, augment=augment, shuffle=shuffle).counted()
+    return stream(task, source, batch_size, seed, augment=bool(augment), shuffle=shuffle).counted()
 
 
 def check_labels(task: Task, source: Source) -> None:

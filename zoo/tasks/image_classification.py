@@ -2,23 +2,21 @@
 
 import functools
 
-import keras
 import numpy as np
 import tensorflow as tf
 
-from zoo import registry
 from zoo.errors import ZooError, unknown
-from zoo.preprocessing import augmentation
+from zoo.preprocessing import augmentation, image_files
 from zoo.preprocessing import image as image_ops
-from zoo.preprocessing import image_files
+from zoo.tasks.classification import Classification
 from zoo.tasks.image_inputs import encoded_image, is_plain_png
-from zoo.tasks.task import CrossEntropy, FunctionLoss, Task, read_safely
+from zoo.tasks.task import read_safely
 
 DISTORTIONS = ("rotate", "zoom", "shear", "shift", "elastic")
 VIEWS = ("flip", "pad", "crop", "colour")
 
 
-class ImageClassification(Task):
+class ImageClassification(Classification):
     """Images of any size to a model of one size.
 
     Settings:
@@ -35,7 +33,6 @@ class ImageClassification(Task):
 
     name = "image_classification"
     fields = ("image", "label")
-    keys = ("labels", "scores")
     defaults = {
         "colour": "rgb",
         "polarity": None,
@@ -56,16 +53,10 @@ class ImageClassification(Task):
         if self.settings["centre"] and self.settings["colour"] != "grey":
             raise ZooError(f"{self.name}: centre='ink' needs colour='grey'")
         checked_augmentation(self.settings["augment"])
-        if not isinstance(self.settings["top"], int) or self.settings["top"] < 1:
-            raise ZooError(f"{self.name}: top={self.settings['top']!r} is no number of labels; give 1 or more")
         height, width, channels = model.input["image"].shape[1:]
         self.size = (height, width)
         if channels != (1 if self.settings["colour"] == "grey" else 3):
             raise ZooError(f"{model.name} takes {channels} channels, which is not colour={self.settings['colour']!r}")
-        outputs = model.output
-        self.classes = outputs["logits"].shape[-1] if "logits" in outputs else None
-        if self.classes and labels is not None and len(labels) != self.classes:
-            raise ZooError(f"{model.name} has {self.classes} classes, {len(labels)} labels are given")
 
     def read(self, example):
         """Encoded bytes -> pixels (H, W, 3) uint8; a bad file is named and ends the run."""
@@ -121,33 +112,6 @@ class ImageClassification(Task):
             pictures = augmentation.pad_and_crop(pictures, view, chosen["pad"])
         return {"image": pictures}
 
-    def targets(self, example):
-        return example["label"]
-
-    def loss(self, label_smoothing=0.0):
-        entry = registry.entries().get(self.model.origin.model)
-        if entry is None or entry.loss is None:
-            return CrossEntropy(label_smoothing)
-        if label_smoothing:
-            raise ZooError(f"{self.model.origin.model} has a loss of its own, which knows no label_smoothing")
-        return FunctionLoss(entry.loss_function())
-
-    def metrics(self):
-        metrics = [keras.metrics.SparseCategoricalAccuracy(name="accuracy")]
-        if self.classes > 20:
-            metrics.append(keras.metrics.SparseTopKCategoricalAccuracy(5, name="top_5_accuracy"))
-        return metrics
-
-    def names(self) -> list[str]:
-        """The labels, or the classes' numbers where there are none."""
-        return self.labels or [str(number) for number in range(self.classes)]
-
-    def answer(self, outputs):
-        """logits (B, classes) -> labels (B, k) strings and scores (B, k), best first; a score is a softmax share."""
-        scores = tf.nn.softmax(tf.cast(outputs["logits"], tf.float32))
-        scores, places = tf.math.top_k(scores, min(self.settings["top"], self.classes))
-        return {"labels": tf.gather(tf.constant(self.names()), places), "scores": scores}
-
     def _picture(self, encoded):
         return self.preprocess({"pixels": image_files.read(encoded)})["image"]
 
@@ -158,17 +122,13 @@ class ImageClassification(Task):
         return read_safely(encoded, image_files.header_error, self._picture, image_files.damaged, self._neutral())
 
     def signatures(self):
-        if self.classes is None:
-            raise ZooError(f"{self.model.name} has no head (classes=0): it gives embeddings, and no labels")
+        self.check_head()
         encoded = {"image_bytes": tf.TensorSpec((None,), tf.string, name="image_bytes")}
         image = {"image": tf.TensorSpec((None, *self.model.input["image"].shape[1:]), tf.float32, name="image")}
 
         def serving_default(image_bytes):
             images, error = self._images(image_bytes)
-            answers = self.answer(self.model({"image": images}, training=False))
-            good = (error == "")[:, tf.newaxis]
-            labels = tf.where(good, answers["labels"], "")
-            return {"labels": labels, "scores": tf.where(good, answers["scores"], 0.0), "error": error}
+            return self.served(self.model({"image": images}, training=False), error)
 
         def tensors(image):
             return self.model({"image": image}, training=False)
@@ -184,13 +144,6 @@ class ImageClassification(Task):
 
             signatures["embeddings"] = (embeddings, encoded)
         return signatures
-
-    def body(self) -> keras.Model | None:
-        """The model up to its head, giving embeddings (B, D); None where the head has no flat input."""
-        heads = [layer for layer in self.model.layers if registry.is_head(layer.name)]
-        if not heads or not hasattr(heads[0], "input") or len(heads[0].input.shape) != 2:
-            return None
-        return keras.Model(self.model.input, heads[0].input)
 
     def one(self):
         spec = [tf.TensorSpec((), tf.string, name="image_bytes")]
@@ -220,15 +173,14 @@ class ImageClassification(Task):
 
         return answer
 
+    def is_batch(self, x):
+        return super().is_batch(x) or getattr(x, "ndim", 0) == 4
+
     def encode(self, item):
         return encoded_image(item)
 
     def collate(self, encoded):
         return {"image_bytes": tf.constant(np.array(encoded, object), tf.string)}
-
-    def told(self, answers):
-        labels = [label.decode() for label in answers["labels"]]
-        return {"labels": labels, "scores": [float(score) for score in answers["scores"]]}
 
 
 def checked_augmentation(chosen: dict) -> None:

@@ -2,7 +2,6 @@
 
 import io
 import os
-import stat
 import warnings
 from pathlib import Path
 
@@ -10,8 +9,7 @@ import numpy as np
 
 from zoo.errors import InputError
 from zoo.preprocessing.image_files import MAX_PIXELS
-
-MAX_BYTES = 256 << 20
+from zoo.tasks.raw_files import content_of
 
 
 def encoded_image(item) -> bytes:
@@ -25,7 +23,7 @@ def encoded_image(item) -> bytes:
         InputError: missing, a folder, empty, too large, no image, or of another type.
     """
     if isinstance(item, (str, os.PathLike)):
-        item = _file(Path(item))
+        item = content_of(Path(item), "an image")
     if isinstance(item, (bytes, bytearray, memoryview)):
         item = bytes(item)
         return item if _in_graph(item) else _by_pillow(io.BytesIO(item)) or item  # the graph says what it is not
@@ -45,24 +43,6 @@ def is_plain_png(content: bytes) -> bool:
         return False
     width, height = int.from_bytes(content[16:20], "big"), int.from_bytes(content[20:24], "big")
     return 0 < width < 1 << 31 and 0 < height < 1 << 31 and width * height <= MAX_PIXELS and b"tRNS" not in content
-
-
-def _file(path: Path) -> bytes:
-    try:
-        status = path.stat()
-        if stat.S_ISDIR(status.st_mode):
-            raise InputError(f"{path} is a folder, not an image")
-        if not stat.S_ISREG(status.st_mode):
-            raise InputError(f"{path} is no regular file")
-        if status.st_size > MAX_BYTES:
-            raise InputError(f"{path} has {status.st_size >> 20} MB, more than the limit of {MAX_BYTES >> 20} MB")
-        return path.read_bytes()
-    except InputError:
-        raise
-    except FileNotFoundError:
-        raise InputError(f"{path} does not exist") from None
-    except (OSError, ValueError) as error:
-        raise InputError(f"{path} can't be read: {getattr(error, 'strerror', None) or error}") from None
 
 
 def _in_graph(content: bytes) -> bool:

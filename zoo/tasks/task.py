@@ -140,6 +140,10 @@ class Task:
         """The short way of a single encoded item to its answers in NumPy, `error` among them."""
         raise NotImplementedError
 
+    def is_batch(self, x) -> bool:
+        """Whether what a pipeline was called with is several items, and not one."""
+        return isinstance(x, (list, tuple))
+
     def encode(self, item) -> Any:
         """The user's input (path, bytes, array, sentence) -> what `collate` takes; raises InputError."""
         raise NotImplementedError

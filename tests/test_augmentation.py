@@ -1,0 +1,157 @@
+"""Training's random changes of pictures, and the loss and the optimizer that go with them."""
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+import zoo
+from zoo.errors import ZooError
+from zoo.preprocessing import augmentation
+from zoo.tasks.task import CrossEntropy
+from zoo.training.loop import make_optimizer
+from zoo.training.recipe import Optimizer, Schedule, Training
+
+RANDOM = np.random.default_rng(0)
+IMAGES = RANDOM.random((6, 8, 10, 3), "float32")
+
+
+def draws(count: int = 6) -> tf.Tensor:
+    return tf.stack([augmentation.draw_view((3, number)) for number in range(count)])
+
+
+def test_draws_are_even_and_each_image_has_its_own():
+    numbers = draws(500).numpy()
+    assert numbers.shape == (500, 8)
+    assert 0 <= numbers.min() < 0.01 < 0.99 < numbers.max() < 1
+    np.testing.assert_allclose(numbers.mean(0), 0.5, atol=0.06)
+    np.testing.assert_array_equal(numbers[3], augmentation.draw_view((3, 3)))
+    assert len(np.unique(numbers[:, 0])) == 500
+
+
+def test_mirror():
+    numbers = np.array([[0.1], [0.9], [0.4], [0.5], [0.49], [0.99]], "float32")
+    value = augmentation.mirror(IMAGES, numbers).numpy()
+    for row, turned in enumerate([True, False, True, False, True, False]):
+        np.testing.assert_array_equal(value[row], IMAGES[row, :, ::-1] if turned else IMAGES[row])
+
+
+def test_pad_and_crop_moves_by_whole_pixels():
+    numbers = draws()
+    value = augmentation.pad_and_crop(tf.constant(IMAGES), numbers, 4).numpy()
+    padded = np.pad(IMAGES, ((0, 0), (4, 4), (4, 4), (0, 0)))
+    for row, (down, right) in enumerate((numbers.numpy()[:, 1:3] * 9).astype(int)):
+        np.testing.assert_array_equal(value[row], padded[row, down : down + 8, right : right + 10])
+    moves = (draws(500).numpy()[:, 1:3] * 9).astype(int)
+    assert set(moves[:, 0]) == set(moves[:, 1]) == set(range(9))  # 4 up to 4 down, all of them
+
+
+def test_resized_crop_of_everything_is_the_picture():
+    still = np.full((6, 8), 0.5, "float32")
+    np.testing.assert_allclose(augmentation.resized_crop(tf.constant(IMAGES), still, 1.0), IMAGES, atol=1e-5)
+
+
+def test_resized_crop_takes_a_window():
+    """A picture whose pixels say where they are: the corners of what comes out are the window's."""
+    rows, columns = np.meshgrid(np.linspace(0, 1, 33), np.linspace(0, 1, 41), indexing="ij")
+    places = tf.constant(np.stack([rows, columns], -1)[np.newaxis].repeat(200, 0), tf.float32)
+    value = augmentation.resized_crop(places, draws(200), 0.3).numpy()
+    height, width = (value[:, -1, -1] - value[:, 0, 0]).T
+    assert value.min() >= 0
+    assert value.max() <= 1 + 1e-6
+    area, aspect = height * width, width / height
+    assert 0.25 < area.min() < 0.4  # a side that would not fit is cut, so a few are smaller
+    assert area.max() > 0.9
+    assert 0.74 < aspect.min() < 0.8
+    assert 1.25 < aspect.max() < 1.36
+    np.testing.assert_allclose(value[:, 0, -1], np.stack([value[:, 0, 0, 0], value[:, -1, -1, 1]], -1), atol=1e-5)
+
+
+def test_colour():
+    still = np.full((6, 8), 0.5, "float32")
+    np.testing.assert_allclose(augmentation.colour(tf.constant(IMAGES), still, 0.4), IMAGES, atol=1e-6)
+    brighter, flatter, greyer = still.copy(), still.copy(), still.copy()
+    brighter[:, 5], flatter[:, 6], greyer[:, 7] = 1.0, 0.0, 0.0
+    half = tf.constant(IMAGES * 0.5)
+    np.testing.assert_allclose(augmentation.colour(half, brighter, 0.4), IMAGES * 0.7, atol=1e-5)
+    flat = augmentation.colour(tf.constant(IMAGES), flatter, 0.4).numpy()
+    np.testing.assert_allclose(flat.std((1, 2, 3)), 0.6 * IMAGES.std((1, 2, 3)), rtol=1e-4)
+    grey = augmentation.colour(tf.constant(IMAGES), greyer, 1.0).numpy()
+    np.testing.assert_allclose(grey, IMAGES.mean(-1, keepdims=True).repeat(3, -1), atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    "chosen",
+    [{"pad": 2, "flip": True}, {"crop": 0.3, "colour": 0.3}, {"rotate": 20.0, "flip": True, "pad": 1}],
+    ids=str,
+)
+def test_an_epoch_is_a_function_of_its_seed(chosen, digits_folder):
+    """The same numbers twice; another epoch has others; without augment the pictures are left alone."""
+    model = zoo.create_model("resnet_cifar20", depth=8, classes=3)
+
+    def epochs(augment, **settings):
+        data = zoo.dataset(digits_folder, model=model, augment=augment, shuffle=False, **settings)
+        return [np.concatenate([x["image"] for x, _ in data]) for _ in range(2)]
+
+    first, second = epochs(chosen)
+    np.testing.assert_array_equal(epochs(chosen)[0], first)
+    assert np.abs(first - second).max() > 0.1
+    assert np.abs(epochs(chosen, seed=1)[0] - first).max() > 0.1
+    plain, again = epochs(False)
+    np.testing.assert_array_equal(plain, again)
+    assert first.shape == plain.shape
+    np.testing.assert_array_equal(epochs(True)[0], plain)  # this model was trained without
+
+
+@pytest.mark.parametrize(
+    ("chosen", "message"),
+    [
+        ({"flop": True}, "unknown augmentation 'flop'; did you mean flip"),
+        ({"flip": 1}, "flip = 1 is no true or false"),
+        ({"pad": 1.5}, "pad = 1.5 is no whole number of pixels"),
+        ({"pad": True}, "pad = True is no whole number of pixels"),
+        ({"crop": 0}, r"crop = 0 is no share in 0 \.\.\. 1"),
+        ({"crop": 1.2}, "crop = 1.2 is no share"),
+        ({"colour": "much"}, "colour = 'much' is no number"),
+        ({"rotate": -3.0}, "rotate = -3.0 is no number"),
+    ],
+)
+def test_augmentation_that_is_none(chosen, message, digits_folder):
+    model = zoo.create_model("resnet_cifar20", depth=8, classes=3)
+    with pytest.raises(ZooError, match=message):
+        zoo.dataset(digits_folder, model=model, augment=chosen)
+
+
+@pytest.mark.parametrize("smoothing", [0.0, 0.1, 0.5])
+def test_cross_entropy_with_label_smoothing_is_keras_own(smoothing):
+    logits, classes = RANDOM.normal(0, 3, (7, 4)).astype("float32"), RANDOM.integers(0, 4, 7)
+    theirs = keras.losses.CategoricalCrossentropy(from_logits=True, label_smoothing=smoothing)
+    expected = theirs(keras.ops.one_hot(classes, 4), logits)
+    for targets in (classes, classes[:, np.newaxis]):
+        np.testing.assert_allclose(CrossEntropy(smoothing)(targets, logits), expected, rtol=1e-5)
+    weight = np.array([1, 0, 1, 0, 0, 2, 1], "float32")
+    each = np.array([theirs(keras.ops.one_hot(classes[i : i + 1], 4), logits[i : i + 1]) for i in range(7)])
+    np.testing.assert_allclose(CrossEntropy(smoothing)(classes, logits, weight), (each * weight).sum() / 5, rtol=1e-5)
+    again = CrossEntropy.from_config(CrossEntropy(smoothing).get_config())
+    assert again.label_smoothing == smoothing
+
+
+def test_a_loss_of_its_own_takes_no_smoothing(digits_folder, tmp_path):
+    settings = {"epochs": 1, "batch_size": 12, "label_smoothing": 0.1}
+    with pytest.raises(ZooError, match="lenet5 has a loss of its own, which knows no label_smoothing"):
+        zoo.train("lenet5", tmp_path / "run", data={"folder": str(digits_folder)}, training=settings)
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("name", ["sgd", "adamw"])
+def test_weight_decay_leaves_biases_and_norms_alone(name):
+    """One step without any gradient: kernels shrink by rate times decay, nothing else moves."""
+    model = zoo.create_model("resnet_cifar20", depth=8)
+    model.set_weights([value + 0.5 for value in model.get_weights()])
+    chosen = Optimizer(name=name, learning_rate=0.1, momentum=0.9, weight_decay=0.02)
+    settings = Training(epochs=1, batch_size=1, optimizer=chosen, schedule=Schedule())
+    optimizer = make_optimizer(settings, 10, model)
+    before = [weight.numpy() for weight in model.trainable_weights]
+    optimizer.apply([tf.zeros(weight.shape) for weight in model.trainable_weights], model.trainable_weights)
+    for weight, old in zip(model.trainable_weights, before, strict=True):
+        np.testing.assert_allclose(weight, old * (1 - 0.1 * 0.02) if weight.ndim > 1 else old, rtol=1e-6)

@@ -1,0 +1,1 @@
+"""Models of signals, sequences and volumes."""

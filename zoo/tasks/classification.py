@@ -1,0 +1,76 @@
+"""What every classification has in common: labels and their scores out, whatever goes in."""
+
+import keras
+import tensorflow as tf
+
+from zoo import registry
+from zoo.errors import ZooError
+from zoo.tasks.task import CrossEntropy, FunctionLoss, Task
+
+
+class Classification(Task):
+    """A task whose model gives logits (B, classes); subclasses bring the way in.
+
+    Settings:
+        top: how many labels an answer gives, best first.
+    """
+
+    keys = ("labels", "scores")
+
+    def __init__(self, model, settings, labels, assets):
+        super().__init__(model, settings, labels, assets)
+        if not isinstance(self.settings["top"], int) or self.settings["top"] < 1:
+            raise ZooError(f"{self.name}: top={self.settings['top']!r} is no number of labels; give 1 or more")
+        outputs = model.output
+        self.classes = outputs["logits"].shape[-1] if "logits" in outputs else None
+        if self.classes and labels is not None and len(labels) != self.classes:
+            raise ZooError(f"{model.name} has {self.classes} classes, {len(labels)} labels are given")
+
+    def targets(self, example):
+        return example["label"]
+
+    def loss(self, label_smoothing=0.0):
+        entry = registry.entries().get(self.model.origin.model)
+        if entry is None or entry.loss is None:
+            return CrossEntropy(label_smoothing)
+        if label_smoothing:
+            raise ZooError(f"{self.model.origin.model} has a loss of its own, which knows no label_smoothing")
+        return FunctionLoss(entry.loss_function())
+
+    def metrics(self):
+        metrics = [keras.metrics.SparseCategoricalAccuracy(name="accuracy")]
+        if self.classes > 20:
+            metrics.append(keras.metrics.SparseTopKCategoricalAccuracy(5, name="top_5_accuracy"))
+        return metrics
+
+    def names(self) -> list[str]:
+        """The labels, or the classes' numbers where there are none."""
+        return self.labels or [str(number) for number in range(self.classes)]
+
+    def answer(self, outputs):
+        """logits (B, classes) -> labels (B, k) strings and scores (B, k), best first; a score is a softmax share."""
+        scores = tf.nn.softmax(tf.cast(outputs["logits"], tf.float32))
+        scores, places = tf.math.top_k(scores, min(self.settings["top"], self.classes))
+        return {"labels": tf.gather(tf.constant(self.names()), places), "scores": scores}
+
+    def served(self, outputs, error):
+        """A batch's outputs and `error` (B,) -> what a server sees: neutral answers in the place of bad items."""
+        answers, good = self.answer(outputs), (error == "")[:, tf.newaxis]
+        labels = tf.where(good, answers["labels"], "")
+        return {"labels": labels, "scores": tf.where(good, answers["scores"], 0.0), "error": error}
+
+    def check_head(self) -> None:
+        """Raises ZooError where the model has no head, and so no answers."""
+        if self.classes is None:
+            raise ZooError(f"{self.model.name} has no head (classes=0): it gives embeddings, and no labels")
+
+    def body(self) -> keras.Model | None:
+        """The model up to its head, giving embeddings (B, D); None where the head has no flat input."""
+        heads = [layer for layer in self.model.layers if registry.is_head(layer.name)]
+        if not heads or not hasattr(heads[0], "input") or len(heads[0].input.shape) != 2:
+            return None
+        return keras.Model(self.model.input, heads[0].input)
+
+    def told(self, answers):
+        labels = [label.decode() for label in answers["labels"]]
+        return {"labels": labels, "scores": [float(score) for score in answers["scores"]]}
