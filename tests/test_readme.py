@@ -28,9 +28,10 @@ def test_the_list_is_what_the_command_prints():
 def test_recipes_state_the_figure_of_the_card():
     for path in preset.BUNDLED.iterdir():
         if path.is_dir():
-            figures = [metric for metric in preset.open_preset(path).record["metrics"] if metric.get("final")]
-            head = (ROOT / "training" / "recipes" / f"{path.name}.toml").read_text().split("\nmodel")[0]
-            assert all(card.figure(metric) in head for metric in figures)
+            for metric in preset.open_preset(path).record["metrics"]:
+                if metric.get("final"):
+                    head = (ROOT / "training" / "recipes" / f"{path.name}.toml").read_text().split("\nmodel")[0]
+                    assert card.figure(metric) in head
 
 
 def test_every_command_in_the_readme_parses():
@@ -45,12 +46,10 @@ def test_every_command_in_the_readme_parses():
 def test_the_python_runs(digits_folder, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     draw_digit("7").save("digit.png")
-    Path("my_symbols").symlink_to(digits_folder)
+    Path("my_photos").symlink_to(digits_folder)
     blocks = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
     names: dict = {}
     for block in blocks:
         exec(block, names)
     assert names["pipeline"]("digit.png")["labels"][0] == "7"
-    answer = names["zoo"].pipeline("runs/symbols")("digit.png")
-    assert answer["labels"][0] == "7"
-    assert len(answer["labels"]) == 3
+    assert set(names["zoo"].pipeline("runs/photos")("digit.png")["labels"]) == {"0", "1", "7"}

@@ -53,7 +53,8 @@ def keep(body: keras.Model, streams: dict[str, Stream], folder: Path, report: Ca
         report: called as report(examples done, examples).
     """
     fast = fold_batch_normalization(body)
-    forward = tf.function(lambda inputs: fast(inputs, training=False), reduce_retracing=True)
+    spec = {name: tf.TensorSpec(tensor.shape, tensor.dtype) for name, tensor in body.input.items()}
+    forward = tf.function(lambda inputs: fast(inputs, training=False), input_signature=[spec])
     total, done = sum(stream.examples for stream in streams.values()), 0
     arrays = {}
     for part, stream in streams.items():

@@ -74,7 +74,8 @@ def read_recipe(name: str | os.PathLike, overrides: dict | None = None) -> tuple
     Args:
         name: a recipe of the package ("lenet5.mnist"), the path of a TOML file, or a model's name, which is trained
             by its task's default recipe.
-        overrides: differences, nested ({"training": {"epochs": 3}}) or dotted ({"training.epochs": 3}).
+        overrides: differences, nested ({"training": {"epochs": 3}}) or dotted ({"training.epochs": 3}). Another
+            data.name or data.folder takes the place of the recipe's data set and of its splits.
 
     Returns:
         The name of the preset it makes, and the recipe with every setting filled in.
@@ -92,8 +93,11 @@ def read_recipe(name: str | os.PathLike, overrides: dict | None = None) -> tuple
         content, label = {"model": name}, f"{name}.mine"
     else:
         raise unknown("recipe or model", name, [*recipes(), *table])
-    for key, value in (overrides or {}).items():
-        content = _merged(content, _nested(key, value))
+    changes = [_nested(key, value) for key, value in (overrides or {}).items()]
+    if any(_names_data(change) for change in changes):
+        content = {**content, "data": {}}  # the recipe's data set goes, and its splits with it
+    for change in changes:
+        content = _merged(content, change)
     defaults = _toml(RECIPES / "defaults" / f"{_task(content, name)}.toml")
     try:
         recipe = Recipe.model_validate(_merged(defaults, content))
@@ -149,6 +153,11 @@ def _nested(key: str, value: Any) -> dict:
     for part in reversed(key.split(".")):
         value = {part: value}
     return value
+
+
+def _names_data(change: dict) -> bool:
+    data = change.get("data")
+    return isinstance(data, dict) and any(data.get(key) is not None for key in ("name", "folder"))
 
 
 def _merged(base: dict, over: dict) -> dict:

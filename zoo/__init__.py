@@ -7,6 +7,7 @@ import importlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from zoo.explaining import explain
     from zoo.exporting import export
     from zoo.inference import evaluate, load, pipeline
     from zoo.measuring import benchmark
@@ -21,6 +22,7 @@ _MODULES = {
     "create_model": "zoo.registry",
     "dataset": "zoo.tasks.dataset",
     "evaluate": "zoo.inference",
+    "explain": "zoo.explaining",
     "export": "zoo.exporting",
     "list_models": "zoo.preset",
     "load": "zoo.inference",
@@ -36,6 +38,7 @@ __all__ = [
     "create_model",
     "dataset",
     "evaluate",
+    "explain",
     "export",
     "list_models",
     "load",

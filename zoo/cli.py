@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from zoo import terminal
-from zoo.errors import ZooError, unknown
+from zoo.errors import InputError, ZooError, unknown
 
 _JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON, for machines.")
 _DATA_DIR = click.option("--data-dir", metavar="DIR", help="Where TFDS keeps its data [~/tensorflow_datasets].")
@@ -21,7 +21,7 @@ class _Commands(click.Group):
         try:
             sys.exit(super().main(*args, **{**kwargs, "standalone_mode": False}) or 0)
         except ZooError as error:
-            _fail(str(error), 2)
+            _fail(str(error), 1 if isinstance(error, InputError) else 2)
         except click.exceptions.NoArgsIsHelpError as error:
             click.echo(error.ctx.get_help())
             sys.exit(0)
@@ -89,9 +89,7 @@ def list_command(pattern, task, pretrained, as_json) -> None:
         return terminal.print_json(rows)
     table = []
     for row in rows:
-        metrics = [
-            f"{metric['name']} {card.figure(metric)}" for metric in row.get("metrics", []) if metric.get("final")
-        ]
+        metrics = [f"{metric['name']} {card.figure(metric)}" for metric in card.final(row)]
         count = f"{row['parameters']:,}" if row["parameters"] else "-"
         table.append((row["name"], row["kind"], row["task"], count, "; ".join(metrics) or row.get("description", "")))
     terminal.print_table(("name", "kind", "task", "parameters", ""), table)
@@ -129,7 +127,7 @@ def info(name, as_json) -> None:
 @click.option("--top", type=click.IntRange(1), help="How many labels an answer gives [5].")
 @_JSON
 def predict(preset, inputs, file, as_csv, top, as_json) -> None:
-    """Answer on raw input: image files, or folders of them.
+    """Answer on raw input: images or, for models of signals and volumes, .npy files; or folders of them.
 
     PRESET is a name that 'zoo list --pretrained' shows, or the path of a preset's folder, as in ./runs/mine. An input
     that can't be answered gets an error of its own, the others are still answered, and the exit status is 1.
@@ -174,7 +172,7 @@ def _inputs(inputs: Iterable[str], file: str | None) -> Iterator[str]:
 
 @main.command()
 @click.argument("preset")
-@click.option("--dataset", metavar="NAME", help="A TFDS name, or a folder with one subfolder of images a class.")
+@click.option("--dataset", metavar="NAME", help="A TFDS name, or a folder with one subfolder of files a class.")
 @click.option("--split", help="Of the data set [the card's].")
 @click.option("--limit", type=click.IntRange(1), help="Only the first so many examples.")
 @_DATA_DIR
@@ -237,7 +235,7 @@ def train(recipe, out, settings, steps, strategy, as_json) -> None:
     for metric in facts["metrics"]:
         click.echo(f"{metric['name']} {metric['value']:.4f} on {metric['dataset']} {metric['split']}")
     path = preset.path if os.sep in str(preset.path) else f".{os.sep}{preset.path}"
-    click.echo(f"preset written to {path}; try: zoo predict {path} IMAGE")
+    click.echo(f"preset written to {path}; try: zoo predict {path} INPUT")
     return None
 
 
@@ -258,6 +256,31 @@ def export(preset, out, format_, top, as_json) -> None:
         return terminal.print_json({"preset": preset, "format": format_, "path": str(path)})
     click.echo(f"{preset} written to {path}")
     return None
+
+
+@main.command()
+@click.argument("preset")
+@click.argument("inputs", nargs=-1, metavar="[INPUT]...")
+@click.option("--out", required=True, metavar="PICTURE", help="The picture to write: .png, .pdf or .svg.")
+@click.option("--kind", default="heat", help="heat [the default], filters, or layers.")
+@click.option("--label", help="The class to explain, for heat [the best answer].")
+@click.option("--layer", help="Where Grad-CAM looks, for heat [the last convolution with an extent].")
+@_JSON
+def explain(preset, inputs, out, kind, label, layer, as_json) -> None:
+    """Draw how an image classifier comes to its answers on images, or on its own samples.
+
+    \b
+    heat      Grad-CAM and the input gradient over each image
+    filters   the weights of the first layer
+    layers    the feature maps of one image, layer by layer
+    """
+    items = list(_inputs(inputs, None))
+    _find(preset)
+    from zoo import explaining
+
+    with terminal.status("explaining"):
+        rows = explaining.explain(preset, items, out, kind, label, layer)
+    terminal.explained(rows, preset, out, as_json)
 
 
 @main.command()

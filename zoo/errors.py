@@ -39,6 +39,14 @@ def checked_path(value: object, what: str) -> Path:
     return Path(text)
 
 
+def checked_picture(value: object, what: str) -> Path:
+    """A path where a picture can be drawn; raises ZooError where it can't, before the work is done."""
+    path = checked_path(value, what)
+    if not path.parent.is_dir() or path.suffix.lower() not in (".png", ".pdf", ".svg"):
+        raise ZooError(f"can't draw into {path}: give a .png, .pdf or .svg in a folder that exists")
+    return path
+
+
 def checked_count(value: object, what: str) -> int:
     """A whole number of at least one; raises ZooError where `value` is none."""
     if not isinstance(value, int) or isinstance(value, bool) or value < 1:

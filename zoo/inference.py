@@ -12,7 +12,7 @@ import numpy as np
 import tensorflow as tf
 
 from zoo import preset as presets
-from zoo.errors import InputError, ZooError, checked_count, checked_path
+from zoo.errors import InputError, ZooError, checked_count, checked_picture
 from zoo.layers.folding import fold_batch_normalization
 from zoo.registry import tapped
 from zoo.tasks.task import Task
@@ -209,9 +209,7 @@ def evaluate(
     if limit is not None:
         checked_count(limit, "limit")
     if picture is not None:
-        picture = checked_path(picture, "picture")
-        if not picture.parent.is_dir() or picture.suffix.lower() not in (".png", ".pdf", ".svg"):
-            raise ZooError(f"can't draw into {picture}: give a .png, .pdf or .svg in a folder that exists")
+        picture = checked_picture(picture, "picture")
     model = fold_batch_normalization(presets.load_model(preset))
     task = task_of(model)
     source = open_source(dataset, split, task.fields, data_dir, limit)

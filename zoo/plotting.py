@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import numpy as np
+from matplotlib import colormaps
 from matplotlib.figure import Figure
 
 
@@ -46,4 +47,98 @@ def confusion(counts: np.ndarray, labels: list[str], path: Path) -> None:
     axes.set_ylabel("truth")
     right = np.trace(counts)
     axes.set_title(f"{right:,} of {counts.sum():,} right")
+    figure.savefig(path, dpi=110)
+
+
+def heat(pictures: list[np.ndarray], rows: list[dict], titles: list[str], path: Path) -> None:
+    """A row a picture (h, w, C): itself, its heat over it, its gradient over it.
+
+    Args:
+        pictures: values in [0, 1].
+        rows: for each {"layer", "heat" (h, w) in [0, 1] or None, "gradient" (h, w)}.
+        titles: for each, of two lines.
+        path: where the figure goes.
+    """
+    has_heat = rows[0]["heat"] is not None
+    columns = 3 if has_heat else 2
+    height, width = pictures[0].shape[:2]
+    figure = Figure(figsize=(3.4 * columns, (3.4 * height / width + 0.7) * len(rows)), layout="constrained")
+    figure.get_layout_engine().set(h_pad=0.08)
+    panels = np.reshape(figure.subplots(len(rows), columns), (len(rows), columns))
+    for axes, picture, row, title in zip(panels, pictures, rows, titles, strict=True):
+        _picture(axes[0], picture)
+        axes[0].set_title(title, fontsize=11, parse_math=False)
+        if has_heat:
+            _overlay(axes[1], picture, row["heat"])
+            lacking = "" if row["heat"].any() else " (nowhere positive)"
+            axes[1].set_title(f"Grad-CAM\n{row['layer']}{lacking}", fontsize=11)
+        low, high = np.quantile(row["gradient"], (0.5, 0.995))
+        _overlay(axes[-1], picture, np.clip((row["gradient"] - low) / max(high - low, 1e-12), 0, 1))
+        lacking = "" if has_heat else "\n(no Grad-CAM: no layer has an extent)"
+        axes[-1].set_title(f"input gradient{lacking}", fontsize=11)
+    figure.savefig(path, dpi=110)
+
+
+def _picture(axes, picture: np.ndarray, **options) -> None:
+    axes.set_axis_off()
+    axes.imshow(picture if picture.shape[-1] == 3 else picture.mean(axis=-1), cmap="gray", vmin=0, vmax=1, **options)
+
+
+def _overlay(axes, picture: np.ndarray, strength: np.ndarray) -> None:
+    """Lays colours over a grey picture: clear where `strength` (h, w) is 0, from purple to yellow where it is 1."""
+    _picture(axes, picture.mean(axis=-1, keepdims=True))
+    colours = colormaps["inferno"](0.3 + 0.65 * strength)  # (h, w, 4), without the map's black
+    colours[..., 3] = 0.9 * strength
+    axes.imshow(colours)
+
+
+def filters(weights: np.ndarray, title: str, path: Path) -> None:
+    """Filters (h, w, C, count), the first 96 of them: each scaled by its largest weight; mid-grey is 0."""
+    height, width, channels, count = weights.shape
+    chosen = np.moveaxis(weights[..., :96], -1, 0)  # (96, h, w, C)
+    columns = min(12, max(6, int(1.3 * len(chosen) ** 0.5)))
+    rows = -(-len(chosen) // columns)
+    figure = Figure(figsize=(0.8 * columns + 0.2, 0.8 * rows + 0.5))
+    axes = figure.add_axes((0, 0, 1, 1))
+    for number, one in enumerate(chosen):
+        row, column = divmod(number, columns)
+        one = 0.5 + 0.5 * one / max(np.abs(one).max(), 1e-12)
+        extent = (column, column + 0.92, -row - 0.92, -row)
+        _picture(axes, one, extent=extent, interpolation="nearest")
+    axes.set(xlim=(-0.1, columns + 0.02), ylim=(-rows, 0.5), aspect="equal", anchor="S")
+    more = f", the first {len(chosen)}" if len(chosen) < count else ""
+    axes.text(0, 0.12, f"{title}: {count} filters, {height} x {width}{more}", fontsize=11, parse_math=False)
+    figure.savefig(path, dpi=110)
+
+
+def feature_maps(picture: np.ndarray, layers: dict[str, np.ndarray], title: str, path: Path) -> None:
+    """The picture (h, w, C) and, a row a layer, maps (H, W, C), or values (D,) as a strip; each in a scale of its own.
+
+    Of more maps than a row holds those are shown that differ most from place to place.
+    """
+    columns, left, top = 8, 2.6, 2.1
+    is_map = {name: output.ndim == 3 and min(output.shape[:2]) > 1 for name, output in layers.items()}
+    below = sum(1.0 if is_map[name] else 0.7 for name in layers)
+    figure = Figure(figsize=(left + columns, top + below + 0.2))
+    axes = figure.add_axes((0, 0, 1, 1))
+    width = (top - 0.06) * picture.shape[1] / picture.shape[0]
+    _picture(axes, picture, extent=(0, width, 0.06, top))
+    axes.text(width + 0.15, top / 2, title, va="center", fontsize=13, linespacing=1.5, parse_math=False)
+    y = 0.0
+    for name, output in layers.items():
+        y -= 1.0 if is_map[name] else 0.7
+        if is_map[name]:
+            size = "{} maps, {} x {}".format(output.shape[-1], *output.shape[:2])
+            # The outermost places see the padding, too, and may stand out for it.
+            inner = output[1:-1, 1:-1] if min(output.shape[:2]) > 4 else output
+            for column, number in enumerate(np.argsort(-inner.std(axis=(0, 1)), kind="stable")[:columns]):
+                extent = (column, column + 0.94, y, y + 0.94)
+                scale = {"vmin": inner[..., number].min(), "vmax": inner[..., number].max()}
+                axes.imshow(output[..., number], cmap="inferno", extent=extent, interpolation="nearest", **scale)
+        else:
+            size = f"{output.size} values"
+            extent = (0, columns - 0.06, y + 0.06, y + 0.6)
+            axes.imshow(output.reshape(1, -1), cmap="inferno", extent=extent, interpolation="nearest")
+        axes.text(-0.15, y + (0.47 if is_map[name] else 0.33), f"{name}\n{size}", ha="right", va="center", fontsize=9)
+    axes.set(xlim=(-left, columns), ylim=(-below - 0.1, top + 0.1), aspect="equal")
     figure.savefig(path, dpi=110)

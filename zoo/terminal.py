@@ -79,6 +79,24 @@ def text_rows(rows: Iterable[dict]) -> int:
     return failed
 
 
+def explained(rows: list[dict], preset: str, out: str, as_json: bool) -> None:
+    """What zoo.explain returned, without its arrays: {"input", "label", "score", "layer" or "layers", "out"} each."""
+    arrays = ("heat", "gradient", "filters")
+    told = [{key: value for key, value in row.items() if key not in arrays} | {"out": out} for row in rows]
+    for row in told:
+        if "layers" in row:
+            row["layers"] = list(row["layers"])
+    if as_json:
+        return print_json(told)
+    for row in told:
+        if "input" in row:
+            click.echo(f"{row['input']}: {row['label']} {row['score']:.1%}")
+    if told[0].get("layer", "") is None:
+        click.echo(f"no layer of {preset} has an extent: gradients alone, no Grad-CAM")
+    click.echo(f"picture written to {out}")
+    return None
+
+
 def print_table(header: tuple[str, ...], rows: list[tuple]) -> None:
     """Columns as wide as their content; the last is cut at the terminal's edge."""
     width = shutil.get_terminal_size().columns if sys.stdout.isatty() else 10_000
