@@ -6,8 +6,10 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from PIL import Image
 
 import zoo
+from tests.image_samples import Both, encode, stated
 from zoo import preset
 from zoo.errors import ZooError
 from zoo.models.vision.alexnet import GroupedConvolution
@@ -200,6 +202,41 @@ def test_a_pickle_that_would_run_something_is_refused():
     file = io.BytesIO(b"".join(pickle.dumps(part) for part in (1, 2, 3)) + pickle.dumps(Harmful()))
     with pytest.raises(pickle.UnpicklingError, match="no part of a file of weights"):
         read_pth(file)
+
+
+CAT = Image.open(PHOTOS / "chelsea.jpg").convert("RGB")
+HARD = {  # each a file that goes wrong somewhere, and what must come of it: one of these labels, or this error
+    "one pixel wide": (encode(CAT.resize((1, 300)), "PNG"), None),
+    "one pixel": (encode(CAT.resize((1, 1)), "PNG"), None),
+    "CMYK": (encode(CAT.convert("CMYK"), "JPEG", quality=95), {"Egyptian cat", "tabby", "tiger cat"}),
+    "16 bits": (
+        encode(Image.fromarray(np.asarray(CAT.convert("L")).astype("uint16") * 257), "PNG"),
+        {"Egyptian cat", "tabby", "tiger cat"},
+    ),
+    "animated": (
+        encode(CAT, "WEBP", save_all=True, append_images=[CAT.rotate(180)]),
+        {"Egyptian cat", "tabby", "tiger cat"},
+    ),
+    "enormous": (stated("PNG", 60_000, 60_000), "60000"),
+    "no bytes": (b"", "empty"),
+}
+
+
+@pytest.fixture(scope="module")
+def lite():
+    return Both("efficientnet_lite0.imagenet")
+
+
+@pytest.mark.parametrize("name", HARD)
+def test_hard_images(name, lite):
+    """Alone, in a list, in the serving signature: the same answer or error, and no neighbour changed."""
+    content, expected = HARD[name]
+    told = lite(content)
+    if isinstance(expected, str):
+        assert expected in told["error"].replace(",", "")
+    else:
+        assert len(told["labels"]) == 5
+        assert expected is None or told["labels"][0] in expected
 
 
 def test_embeddings_and_taps():
