@@ -141,6 +141,8 @@ def test_a_loss_of_its_own_takes_no_smoothing(digits_folder, tmp_path):
     with pytest.raises(ZooError, match="lenet5 has a loss of its own, which knows no label_smoothing"):
         zoo.train("lenet5", tmp_path / "run", data={"folder": str(digits_folder)}, training=settings)
     assert not (tmp_path / "run").exists()
+    with pytest.raises(ZooError, match="lenet5 has a loss of its own, which takes no mixed classes"):
+        zoo.dataset(digits_folder, model=zoo.create_model("lenet5", classes=3), augment={"mixup": 0.2})
 
 
 @pytest.mark.parametrize("name", ["sgd", "adamw"])
@@ -155,3 +157,64 @@ def test_weight_decay_leaves_biases_and_norms_alone(name):
     optimizer.apply([tf.zeros(weight.shape) for weight in model.trainable_weights], model.trainable_weights)
     for weight, old in zip(model.trainable_weights, before, strict=True):
         np.testing.assert_allclose(weight, old * (1 - 0.1 * 0.02) if weight.ndim > 1 else old, rtol=1e-6)
+
+
+def mixes(count: int = 400, **alphas) -> np.ndarray:
+    return np.stack([augmentation.draw_mix((1, number), **alphas) for number in range(count)])
+
+
+def test_draws_of_mixes_follow_the_beta_distribution():
+    """Beta(a, a) has the mean 1/2 and the variance 1 / (4 (2 a + 1))."""
+    for alpha in (0.2, 1.0, 4.0):
+        for key, cut in (("mixup", 0.0), ("cutmix", 1.0)):
+            shares, is_cut, *places = mixes(**{key: alpha}).T
+            assert set(is_cut) == {cut}
+            assert shares.mean() == pytest.approx(0.5, abs=0.06)
+            assert shares.var() == pytest.approx(1 / (4 * (2 * alpha + 1)), rel=0.2)
+            assert np.mean(places) == pytest.approx(0.5, abs=0.05)
+    assert mixes(mixup=0.2, cutmix=1.0)[:, 1].mean() == pytest.approx(0.5, abs=0.08)
+    assert np.isfinite(mixes(mixup=1e-3)).all()
+
+
+def test_mixup_is_a_weighted_mean_with_the_image_before():
+    numbers = np.array([[0.8, 0, 0, 0], [0.25, 0, 0, 0], [1, 0, 0, 0]], "float32")
+    value, own = augmentation.mix(tf.constant(IMAGES[:3]), numbers)
+    np.testing.assert_allclose(own, [0.8, 0.25, 1.0], rtol=1e-6)
+    np.testing.assert_allclose(value[0], 0.8 * IMAGES[0] + 0.2 * IMAGES[2], rtol=1e-5)
+    np.testing.assert_allclose(value[1], 0.25 * IMAGES[1] + 0.75 * IMAGES[0], rtol=1e-5)
+    np.testing.assert_allclose(value[2], IMAGES[2], rtol=1e-5)
+
+
+def test_cutmix_puts_a_window_in():
+    numbers = np.array([[0.75, 1, 0.5, 0.5], [0.75, 1, 0.0, 0.0], [1, 1, 0.5, 0.5], [0, 1, 0.5, 0.5]], "float32")
+    value, own = augmentation.mix(tf.constant(IMAGES[:4]), numbers)
+    expected = IMAGES[:4].copy()
+    expected[0, 2:6, 3:7] = IMAGES[3, 2:6, 3:7]  # a quarter of the area: half of each side, rounded to whole pixels
+    expected[1, :2, :2] = IMAGES[0, :2, :2]  # in the corner three quarters of the window lie outside
+    expected[3] = IMAGES[2]
+    np.testing.assert_allclose(value, expected, atol=1e-6)
+    np.testing.assert_allclose(own, [1 - 16 / 80, 1 - 4 / 80, 1.0, 0.0], atol=1e-6)
+
+
+def test_fit_on_mixed_pictures(digits_folder):
+    """Targets become shares of classes, which the loss and the accuracy that fit shows both take."""
+    model = zoo.create_model("mlp", classes=3, hidden_units=(32,), input_shape=(16, 16, 1))
+    data = zoo.dataset(digits_folder, model=model, augment={"mixup": 0.4, "cutmix": 1.0})
+    _, shares = next(iter(data))
+    assert shares.shape == (32, 3)
+    np.testing.assert_allclose(shares.numpy().sum(1), 1, rtol=1e-5)
+    assert 0.05 < shares.numpy().max(1).min() < 0.95
+    from zoo.tasks import task_of
+
+    task_of(model).compile()
+    history = model.fit(data, epochs=15, verbose=0).history
+    assert history["loss"][-1] < 0.8 * history["loss"][0]
+    assert history["accuracy"][-1] > 0.7
+    assert model.evaluate(zoo.dataset(digits_folder, "test", model=model), verbose=0)[1] == 1.0
+
+
+@pytest.mark.parametrize("smoothing", [0.0, 0.2])
+def test_cross_entropy_of_shares_is_keras_own(smoothing):
+    logits, shares = RANDOM.normal(0, 3, (7, 4)).astype("float32"), RANDOM.dirichlet(np.ones(4), 7).astype("float32")
+    theirs = keras.losses.CategoricalCrossentropy(from_logits=True, label_smoothing=smoothing)
+    np.testing.assert_allclose(CrossEntropy(smoothing)(shares, logits), theirs(shares, logits), rtol=1e-5)

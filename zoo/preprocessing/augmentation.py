@@ -123,3 +123,43 @@ def colour(images, draws, strength: float):
     images = tf.reduce_mean(images, axis=(1, 2, 3), keepdims=True) * (1.0 - contrast) + images * contrast
     images = tf.reduce_mean(images, axis=3, keepdims=True) * (1.0 - saturation) + images * saturation
     return tf.clip_by_value(images, 0.0, 1.0)
+
+
+def draw_mix(seed, mixup: float = 0.0, cutmix: float = 0.0):
+    """The random numbers of one image's `mix`: (2,) integers -> (4,): own share, whether it is cut, and where.
+
+    Args:
+        seed: of the image.
+        mixup: alpha of Zhang et al. 2017, arXiv 1710.09412, equation 2; 0: none.
+        cutmix: alpha of Yun et al. 2019, arXiv 1905.04899, section 3.1; 0: none. With both, each has half the images.
+    """
+    seed = tf.convert_to_tensor(seed) + [0, 3]
+    switch, *place = tf.unstack(tf.random.stateless_uniform((3,), seed))
+    is_cut = switch < (0.5 if mixup and cutmix else 1.0 if cutmix else 0.0)
+    alpha = tf.where(is_cut, cutmix or 1.0, mixup or 1.0)
+    one, other = tf.unstack(tf.random.stateless_gamma((2,), seed + [0, 1], alpha))
+    share = one / tf.maximum(one + other, 1e-30)  # of Beta(alpha, alpha)
+    return tf.stack([share, tf.cast(is_cut, tf.float32), *place])
+
+
+def mix(images, draws):
+    """Each image with a part of the one before it in the batch: laid over it, or cut out and put in its place.
+
+    Args:
+        images: (B, H, W, C).
+        draws: (B, 4), a row of `draw_mix` an image.
+
+    Returns:
+        The images, and (B,) the share of each that is its own.
+    """
+    height, width = images.shape[1:3]
+    share, is_cut, down, right = tf.unstack(draws[:, :, tf.newaxis], axis=1)  # (B, 1)
+    half = tf.sqrt(1.0 - share) / 2.0
+    rows = (tf.range(height, dtype=tf.float32) + 0.5) / height  # (H,), centres of the pixels in [0, 1]
+    columns = (tf.range(width, dtype=tf.float32) + 0.5) / width
+    in_rows, in_columns = tf.abs(rows - down) < half, tf.abs(columns - right) < half  # (B, H), (B, W)
+    window = tf.cast(in_rows[:, :, tf.newaxis] & in_columns[:, tf.newaxis, :], tf.float32)  # (B, H, W)
+    taken = tf.where(is_cut[..., tf.newaxis] > 0.5, window, 1.0 - share[..., tf.newaxis])
+    other = taken[..., tf.newaxis]
+    mixed = images * (1.0 - other) + tf.roll(images, 1, axis=0) * other
+    return mixed, 1.0 - tf.reduce_mean(taken, axis=(1, 2))

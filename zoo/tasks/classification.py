@@ -5,7 +5,15 @@ import tensorflow as tf
 
 from zoo import registry
 from zoo.errors import ZooError
-from zoo.tasks.task import CrossEntropy, FunctionLoss, Task
+from zoo.tasks.task import CrossEntropy, FunctionLoss, Task, is_shared
+
+
+@keras.saving.register_keras_serializable("zoo")
+def accuracy(y_true, y_pred):
+    """(B,), 1 where the greatest logit is that of the class, or of the class with the greatest share."""
+    if is_shared(y_true, y_pred):
+        y_true = tf.argmax(y_true, axis=-1)
+    return keras.metrics.sparse_categorical_accuracy(y_true, y_pred)
 
 
 class Classification(Task):
@@ -38,7 +46,7 @@ class Classification(Task):
         return FunctionLoss(entry.loss_function())
 
     def metrics(self):
-        metrics = [keras.metrics.SparseCategoricalAccuracy(name="accuracy")]
+        metrics = [keras.metrics.MeanMetricWrapper(accuracy, name="accuracy")]
         if self.classes > 20:
             metrics.append(keras.metrics.SparseTopKCategoricalAccuracy(5, name="top_5_accuracy"))
         return metrics

@@ -73,7 +73,7 @@ def stream(task: Task, source: Source, batch_size: int, seed: int = 0, *, augmen
         return task.augment(prepared, seed), y
 
     def finish(prepared, y):
-        return task.finish(prepared), y
+        return task.mixed(prepared, task.finish(prepared), y)
 
     random = augmented if augment else None
     return Stream(source.dataset, prepare, random, finish, source.examples, batch_size, seed, shuffle)

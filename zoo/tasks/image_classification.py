@@ -10,10 +10,11 @@ from zoo.preprocessing import augmentation, image_files
 from zoo.preprocessing import image as image_ops
 from zoo.tasks.classification import Classification
 from zoo.tasks.image_inputs import encoded_image, is_plain_png
-from zoo.tasks.task import read_safely
+from zoo.tasks.task import CrossEntropy, read_safely
 
 DISTORTIONS = ("rotate", "zoom", "shear", "shift", "elastic")
 VIEWS = ("flip", "pad", "crop", "colour")
+MIXES = ("mixup", "cutmix")
 
 
 class ImageClassification(Classification):
@@ -27,7 +28,7 @@ class ImageClassification(Classification):
         low, high: the values that black and white (ground and full ink) become.
         augment: in training, by name: the arguments of preprocessing.augmentation.distort; flip = true, left to right
             every second time; pad, pixels to move by; crop, the least share of the area that a random window has;
-            colour, greatest change of brightness, contrast and saturation.
+            colour, greatest change of brightness, contrast and saturation; mixup and cutmix, the alpha of each.
         top: how many labels an answer gives, best first.
     """
 
@@ -53,6 +54,8 @@ class ImageClassification(Classification):
         if self.settings["centre"] and self.settings["colour"] != "grey":
             raise ZooError(f"{self.name}: centre='ink' needs colour='grey'")
         checked_augmentation(self.settings["augment"])
+        if set(MIXES) & set(self.settings["augment"]) and not isinstance(self.loss(), CrossEntropy):
+            raise ZooError(f"{model.origin.model} has a loss of its own, which takes no mixed classes")
         height, width, channels = model.input["image"].shape[1:]
         self.size = (height, width)
         if channels != (1 if self.settings["colour"] == "grey" else 3):
@@ -91,6 +94,9 @@ class ImageClassification(Classification):
             prepared = {**prepared, "draw": augmentation.draw(seed, chosen.get("elastic", 0.0))}
         if any(key in chosen for key in VIEWS):
             prepared = {**prepared, "view": augmentation.draw_view(seed)}
+        mixes = {key: chosen[key] for key in MIXES if chosen.get(key)}
+        if mixes:
+            prepared = {**prepared, "mix": augmentation.draw_mix(seed, **mixes)}
         return prepared
 
     def finish(self, prepared):
@@ -111,6 +117,13 @@ class ImageClassification(Classification):
         if view is not None and "pad" in chosen:
             pictures = augmentation.pad_and_crop(pictures, view, chosen["pad"])
         return {"image": pictures}
+
+    def mixed(self, prepared, inputs, y):
+        if "mix" not in prepared:
+            return inputs, y
+        images, own = augmentation.mix(inputs["image"], prepared["mix"])
+        y, own = tf.one_hot(y, self.classes), own[:, tf.newaxis]  # (B, classes), (B, 1)
+        return {"image": images}, own * y + (1.0 - own) * tf.roll(y, 1, axis=0)
 
     def _picture(self, encoded):
         return self.preprocess({"pixels": image_files.read(encoded)})["image"]
@@ -186,8 +199,8 @@ class ImageClassification(Classification):
 def checked_augmentation(chosen: dict) -> None:
     """Refuses what `augment` does not know."""
     for key, value in chosen.items():
-        if key not in DISTORTIONS + VIEWS:
-            raise unknown("augmentation", key, DISTORTIONS + VIEWS)
+        if key not in DISTORTIONS + VIEWS + MIXES:
+            raise unknown("augmentation", key, DISTORTIONS + VIEWS + MIXES)
         kind = {"flip": bool, "pad": int}.get(key, (int, float))
         good = isinstance(value, kind) and (key == "flip" or not isinstance(value, bool)) and value >= 0
         if not good or key == "crop" and not 0 < value <= 1:

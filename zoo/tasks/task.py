@@ -4,6 +4,7 @@
     prepare       raw -> prepared: what needs no random number
     augment       prepared -> prepared, in training only
     finish        a batch of prepared items, or one -> model inputs
+    mixed         a batch's inputs and y, each item with a part of another, in training only
     targets       example -> y, and sample weights where items count unequally (0 on padding)
     adapt         what is learned from the training data before the first step
     loss, metrics what compile gets
@@ -46,9 +47,14 @@ class FunctionLoss(keras.losses.Loss):
         return cls(keras.saving.deserialize_keras_object(config["function"]), config["name"])
 
 
+def is_shared(y_true, y_pred) -> bool:
+    """Whether targets are shares of classes, and not their numbers, which Keras may hand over as (B, 1)."""
+    return len(y_true.shape) == len(y_pred.shape) and y_true.shape[-1] == y_pred.shape[-1] > 1
+
+
 @keras.saving.register_keras_serializable("zoo")
 class CrossEntropy(keras.losses.Loss):
-    """Cross-entropy of logits (B, ..., classes) with class numbers (B, ...).
+    """Cross-entropy of logits (B, ..., classes) with class numbers (B, ...) or shares of classes (B, ..., classes).
 
     Args:
         label_smoothing: the share of each target that is spread evenly over all classes (Szegedy et al. 2015, arXiv
@@ -60,7 +66,10 @@ class CrossEntropy(keras.losses.Loss):
         self.label_smoothing = label_smoothing
 
     def call(self, y_true, y_pred):
-        right = keras.losses.sparse_categorical_crossentropy(y_true, y_pred, from_logits=True)
+        if is_shared(y_true, y_pred):
+            right = keras.losses.categorical_crossentropy(y_true, y_pred, from_logits=True)
+        else:
+            right = keras.losses.sparse_categorical_crossentropy(y_true, y_pred, from_logits=True)
         if not self.label_smoothing:
             return right
         even = -tf.reduce_mean(tf.nn.log_softmax(y_pred), axis=-1)
@@ -115,6 +124,9 @@ class Task:
 
     def finish(self, prepared: dict) -> dict:
         return prepared
+
+    def mixed(self, prepared: dict, inputs: dict, y) -> tuple[dict, Any]:
+        return inputs, y
 
     def preprocess(self, raw: dict) -> dict:
         """One item's raw tensors -> the model's inputs."""
