@@ -10,7 +10,7 @@ import tensorflow as tf
 import zoo
 from zoo import preset
 from zoo.errors import ZooError
-from zoo.registry import entries
+from zoo.registry import entries, tapped
 from zoo.training.recipe import as_toml, parse_setting, read_recipe, recipes
 
 TINY = {"model_overrides": entries()["mlp"].tiny, "training": {"epochs": 3, "batch_size": 12}}
@@ -214,3 +214,35 @@ def test_a_loss_that_is_not_finite_ends_the_run(digits_folder, tmp_path):
     with pytest.raises(ZooError, match=r"the loss is (nan|inf) at step \d+"):
         train(digits_folder, tmp_path / "run", training=training)
     assert not (tmp_path / "run" / "preset.json").exists()
+
+
+def test_statistics_are_those_of_the_averaged_weights(digits_folder, tmp_path):
+    """After averaging, batch normalisation keeps the mean over batches of what the kept weights make of training."""
+    from zoo.data.sources import open_source
+    from zoo.tasks import task_of
+    from zoo.tasks.dataset import stream
+
+    settings = {"epochs": 2, "batch_size": 14, "weight_averaging": 0.9, "keep": "last"}
+    zoo.train("resnet_cifar20", tmp_path / "run", data={"folder": str(digits_folder)}, model_overrides={"depth": 8},
+              training=settings)  # fmt: skip
+    model = preset.load_model(preset.open_preset(tmp_path / "run"))
+    task = task_of(model)
+    source = open_source(str(digits_folder), "train", task.fields)
+    means, variances = [], []
+    convolution = tapped(model, ["conv1"])
+    for inputs, _ in stream(task, source, 14, 0, augment=True, shuffle=True).epoch(2):  # the epoch after the last
+        maps = convolution(inputs)["conv1"].numpy()
+        means.append(maps.mean((0, 1, 2)))
+        variances.append(maps.var((0, 1, 2)))
+    norm = model.get_layer("conv1_norm")
+    np.testing.assert_allclose(norm.moving_mean, np.mean(means, axis=0), rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(norm.moving_variance, np.mean(variances, axis=0), rtol=1e-4, atol=1e-5)
+    assert norm.momentum == 0.9
+    with open(tmp_path / "run" / "history.csv", newline="") as file:
+        last = list(csv.DictReader(file))[-1]
+    kept = {metric["name"]: metric["value"] for metric in preset.open_preset(tmp_path / "run").record["metrics"]}
+    assert kept["loss"] != float(last["val_loss"])
+    measured = zoo.load(tmp_path / "run").evaluate(
+        zoo.dataset(digits_folder, "validation", model=model), verbose=0, return_dict=True
+    )
+    assert kept["loss"] == pytest.approx(measured["loss"], rel=1e-4)

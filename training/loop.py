@@ -10,7 +10,10 @@ import tensorflow as tf
 
 from zoo.data.stream import Stream
 from zoo.errors import ZooError
+from zoo.layers.watching import leaves
 from zoo.training.recipe import Training
+
+STATISTICS = 100  # batches
 
 
 def make_optimizer(settings: Training, total_steps: int, model: keras.Model) -> keras.optimizers.Optimizer:
@@ -126,6 +129,33 @@ class Loop:
         figures = self.model.evaluate(stream.epoch(0), verbose=0, return_dict=True)
         self.model.set_weights(own)
         return {name: float(value) for name, value in figures.items()}
+
+    def renew_statistics(self, stream: Stream, number: int) -> bool:
+        """Batch normalisation's moving statistics anew, for the weights that the model has now; False without any.
+
+        Averaged weights make other activations than those that training measured (Izmailov et al. 2018, arXiv
+        1803.05407, section 3.2). The mean over the first batches of an epoch takes the place of what was kept.
+        """
+        norms = [layer for _, layer in leaves(self.model) if isinstance(layer, keras.layers.BatchNormalization)]
+        norms = [layer for layer in norms if layer.trainable]
+        if not norms:
+            return False
+        momenta = [layer.momentum for layer in norms]
+        for layer in norms:
+            layer.momentum = 0.0  # a batch's own statistics are kept
+        forward = tf.function(lambda x: self.strategy.run(lambda part: self.model(part, training=True), (x,)))
+        batches = stream.epoch(number).take(STATISTICS).map(lambda x, *_: x)
+        if self.strategy.num_replicas_in_sync > 1:
+            batches = self.strategy.experimental_distribute_dataset(batches)
+        told = []
+        for inputs in batches:
+            forward(inputs)
+            told.append([[np.array(layer.moving_mean), np.array(layer.moving_variance)] for layer in norms])
+        for layer, momentum, values in zip(norms, momenta, zip(*told, strict=True), strict=True):
+            layer.momentum = momentum
+            layer.moving_mean.assign(np.mean([mean for mean, _ in values], axis=0))
+            layer.moving_variance.assign(np.mean([variance for _, variance in values], axis=0))
+        return True
 
 
 def run(

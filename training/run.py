@@ -109,6 +109,10 @@ def train(
                 best, kept = score, (loop.weights(), row)
     weights, row = kept
     learner.set_weights(weights)  # the head's layers are the model's own
+    if settings.weight_averaging and loop.renew_statistics(batches["train"], settings.epochs):
+        loop.averages = None  # the model has them now
+        if "validation" in batches:
+            row = row | {f"val_{name}": value for name, value in loop.evaluate(batches["validation"]).items()}
     plotting.curves(history, out / "curves.png")
     provenance = {
         "recipe": name,
