@@ -235,8 +235,9 @@ def test_statistics_are_those_of_the_averaged_weights(digits_folder, tmp_path):
         means.append(maps.mean((0, 1, 2)))
         variances.append(maps.var((0, 1, 2)))
     norm = model.get_layer("conv1_norm")
-    np.testing.assert_allclose(norm.moving_mean, np.mean(means, axis=0), rtol=1e-4, atol=1e-5)
-    np.testing.assert_allclose(norm.moving_variance, np.mean(variances, axis=0), rtol=1e-4, atol=1e-5)
+    # The fused operation sums 14,336 values a map one after the other in float32.
+    np.testing.assert_allclose(norm.moving_mean, np.mean(means, axis=0), rtol=1e-3)
+    np.testing.assert_allclose(norm.moving_variance, np.mean(variances, axis=0), rtol=1e-3)
     assert norm.momentum == 0.9
     with open(tmp_path / "run" / "history.csv", newline="") as file:
         last = list(csv.DictReader(file))[-1]
