@@ -21,13 +21,27 @@ BUILDERS = sorted({(entry.module, entry.builder): name for name, entry in revers
 
 
 def make(name: str, **overrides) -> keras.Model:
-    """A tiny model with weights that a seed decides; biases and all, so that none hides behind a zero."""
+    """A tiny model with weights that a seed decides; biases and all, so that none hides behind a zero.
+
+    Batch normalisation has the statistics of a batch: with those it starts from, signals fade from layer to layer.
+    """
     keras.utils.set_random_seed(0)
     model = zoo.create_model(name, **{**ENTRIES[name].tiny, **overrides})
     random = np.random.default_rng(0)
     for weight in model.trainable_weights:
         noise = random.normal(0, 0.02, weight.shape)
         weight.assign(weight.numpy() + noise.astype("float32"))
+    norms = [layer for layer in model.layers if isinstance(layer, keras.layers.BatchNormalization)]
+    momenta = [layer.momentum for layer in norms]
+    for layer in norms:
+        layer.momentum = 0.0
+    if norms:
+        model(
+            {key: random.random((8, *tensor.shape[1:]), "float32") for key, tensor in model.input.items()},
+            training=True,
+        )
+    for layer, momentum in zip(norms, momenta, strict=True):
+        layer.momentum = momentum
     return model
 
 

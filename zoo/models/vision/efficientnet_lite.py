@@ -23,13 +23,20 @@ STAGES = (
 )
 
 
+# The reference's first weights: normal, of variance 2 over what a map hands on, for a depthwise kernel its own places.
+_START = {
+    "class_name": "VarianceScaling",
+    "config": {"scale": 2.0, "mode": "fan_out", "distribution": "untruncated_normal"},
+}
+
+
 def _normalised(x, name: str, activation: bool = True):
     x = BatchNormalization(epsilon=1e-3, name=f"{name}_norm")(x)
     return layers.ReLU(6.0, name=f"{name}_relu")(x) if activation else x
 
 
 def _convolution(x, filters: int, kernel: int, stride: int, name: str, activation: bool = True):
-    options = {"padding": "same", "use_bias": False, "kernel_initializer": "he_normal"}
+    options = {"padding": "same", "use_bias": False, "kernel_initializer": _START}
     x = layers.Conv2D(filters, kernel, stride, name=name, **options)(x)
     return _normalised(x, name, activation)
 
@@ -39,7 +46,7 @@ def _block(x, filters: int, kernel: int, stride: int, expansion: int, drop: floa
     before = x
     if expansion > 1:
         x = _convolution(x, expansion * x.shape[-1], 1, 1, f"{name}_expand")
-    options = {"padding": "same", "use_bias": False, "depthwise_initializer": "he_normal"}
+    options = {"padding": "same", "use_bias": False, "depthwise_initializer": _START}
     x = layers.DepthwiseConv2D(kernel, stride, name=f"{name}_depthwise", **options)(x)
     x = _normalised(x, f"{name}_depthwise")
     x = _convolution(x, filters, 1, 1, f"{name}_project", activation=False)

@@ -83,7 +83,7 @@ def _block(x, filters: int, stride: int, name: str):
     },
     # About zero mean and unit variance; the paper takes off the mean of each pixel.
     settings={"low": -2.0, "high": 2.0},
-    tiny={"depth": 8},
+    tiny={"depth": 8, "input_shape": (12, 12, 3)},
 )
 def resnet_cifar(input_shape: tuple[int, ...] = (32, 32, 3), classes: int = 10, depth: int = 20) -> keras.Model:
     """Residual network for images of 32x32, shortcuts without weights.
