@@ -206,9 +206,9 @@ for name, folder, optimizer in zip(triples[::3], triples[1::3], triples[2::3]):
 def test_one_replica_equals_two(digits_folder, tmp_path):
     """The losses of a run over two devices are those of one: clipping, averages and an uneven last batch included.
 
-    With batch normalisation to 5e-3, and by small plain steps: Keras's statistics over replicas are rounded otherwise
-    than the fused operation's (mean of squares less square of the mean), and what is divided by a small deviation
-    grows, in EfficientNet's tiny form by ten a step or so.
+    With batch normalisation to 1e-3, and by small plain steps: Keras's statistics over replicas are rounded otherwise
+    than the fused operation's (mean of squares less square of the mean). What is divided by a small deviation grows:
+    EfficientNet's tiny form, whose last maps are one pixel, comes to 3e-3 and is held to 5e-3.
     """
     import json
 
@@ -218,7 +218,8 @@ def test_one_replica_equals_two(digits_folder, tmp_path):
     arguments = [(name, str(folders[name]), optimizers[has_batch_norm(models[name])]) for name in BUILDERS]
     lines = run_child(TWO_REPLICAS, str(tmp_path), *sum(arguments, ())).splitlines()
     assert len(lines) == len(BUILDERS)
-    tolerances = {name: 5e-3 if has_batch_norm(model) else 1e-5 for name, model in models.items()}
+    tolerances = {name: 1e-3 if has_batch_norm(model) else 1e-5 for name, model in models.items()}
+    tolerances["efficientnet_lite0"] = 5e-3
     for name, line in zip(BUILDERS, map(json.loads, lines), strict=True):
         tolerance = tolerances[name]
         np.testing.assert_allclose(line["one"], line["mirrored"], rtol=tolerance, atol=tolerance, err_msg=name)
