@@ -65,7 +65,8 @@ def train_tensorflow(side: str, row: str, seconds: float) -> float:
     import zoo
     from zoo.data.stream import Stream
     from zoo.tasks import task_of
-    from zoo.training.loop import Loop, make_optimizer
+    from zoo.training.loop import Loop
+    from zoo.training.optimizers import make_optimizer
     from zoo.training.recipe import Optimizer, Training
 
     name, size, shape = TRAINING[row]

@@ -23,7 +23,8 @@ import zoo
 from zoo.data.sources import open_source
 from zoo.tasks import task_of
 from zoo.tasks.dataset import stream
-from zoo.training.loop import Loop, make_optimizer
+from zoo.training.loop import Loop
+from zoo.training.optimizers import make_optimizer
 from zoo.training.recipe import read_recipe
 
 

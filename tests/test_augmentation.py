@@ -9,7 +9,7 @@ import zoo
 from zoo.errors import ZooError
 from zoo.preprocessing import augmentation
 from zoo.tasks.task import CrossEntropy
-from zoo.training.loop import make_optimizer
+from zoo.training.optimizers import make_optimizer
 from zoo.training.recipe import Optimizer, Schedule, Training
 
 RANDOM = np.random.default_rng(0)

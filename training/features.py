@@ -1,6 +1,7 @@
 """Frozen features: what does not learn is computed once, and the head trains on what came out."""
 
-import tempfile
+import zipfile
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from zoo.data.stream import Stream
 from zoo.errors import ZooError
 from zoo.layers.folding import fold_batch_normalization
 from zoo.registry import is_head
+from zoo.training.workdir import Workdir
 
 FILE = "features.npz"
 
@@ -43,15 +45,43 @@ def split(model: keras.Model) -> tuple[keras.Model, keras.Model]:
     return body, keras.Model({"features": features}, {"logits": x}, name=f"{model.name}_head")
 
 
-def keep(body: keras.Model, streams: dict[str, Stream], folder: Path, report: Callable) -> dict[str, Stream]:
-    """Computes the features of each stream's examples, writes them into the folder, and streams them instead.
+def keep(body: keras.Model, streams: dict[str, Stream], workdir: Workdir, report: Callable) -> dict[str, Stream]:
+    """Computes the features of each stream's examples, writes them into the run's folder, and streams them instead.
 
     Args:
         body: inputs -> features (B, D).
         streams: by split; their augmentation and order are left aside.
-        folder: the run's; it gets features.npz, whole or not at all.
+        workdir: the run's; it gets features.npz, whole or not at all, and a run that is continued reads it there.
         report: called as report(examples done, examples).
     """
+    arrays = _read(workdir.path / FILE, streams) or _computed(body, streams, workdir, report)
+    return {
+        part: Stream(
+            tf.data.Dataset.from_tensor_slices((arrays[f"{part}_features"], arrays[f"{part}_targets"])),
+            lambda features, y: (features, y),
+            None,
+            lambda features, y: ({"features": features}, y),
+            stream.examples,
+            stream.batch_size,
+            stream.seed,
+            stream.shuffle,
+        )
+        for part, stream in streams.items()
+    }
+
+
+def _read(file: Path, streams: dict[str, Stream]) -> dict[str, np.ndarray] | None:
+    """The kept features; None where there are none, they are damaged, or the data had another size then."""
+    try:
+        with np.load(file, allow_pickle=False) as content:
+            arrays = {name: content[name] for name in content.files}
+        sizes = [len(arrays[f"{part}_features"]) for part in streams]
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error):
+        return None
+    return arrays if sizes == [stream.examples for stream in streams.values()] else None
+
+
+def _computed(body: keras.Model, streams: dict[str, Stream], workdir: Workdir, report: Callable) -> dict:
     fast = fold_batch_normalization(body)
     spec = {name: tf.TensorSpec(tensor.shape, tensor.dtype) for name, tensor in body.input.items()}
     forward = tf.function(lambda inputs: fast(inputs, training=False), input_signature=[spec])
@@ -66,23 +96,7 @@ def keep(body: keras.Model, streams: dict[str, Stream], folder: Path, report: Ca
             report(done, total)
         arrays[f"{part}_features"] = np.concatenate(features)
         arrays[f"{part}_targets"] = np.concatenate(targets)
-    with tempfile.NamedTemporaryFile(dir=folder, prefix=".features", suffix=".npz", delete=False) as file:
-        hidden = Path(file.name)
-        try:
-            np.savez(file, **arrays)
-            hidden.replace(folder / FILE)
-        finally:
-            hidden.unlink(missing_ok=True)
-    return {
-        part: Stream(
-            tf.data.Dataset.from_tensor_slices((arrays[f"{part}_features"], arrays[f"{part}_targets"])),
-            lambda features, y: (features, y),
-            None,
-            lambda features, y: ({"features": features}, y),
-            stream.examples,
-            stream.batch_size,
-            stream.seed,
-            stream.shuffle,
-        )
-        for part, stream in streams.items()
-    }
+    if workdir.is_chief:
+        with workdir.whole(FILE) as hidden:
+            np.savez(hidden, **arrays)
+    return arrays

@@ -3,6 +3,7 @@
 import math
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import keras
 import numpy as np
@@ -12,107 +13,163 @@ from zoo.data.stream import Stream
 from zoo.errors import ZooError
 from zoo.layers.watching import leaves
 from zoo.training.recipe import Training
+from zoo.training.strategies import distributed
 
 STATISTICS = 100  # batches
-
-
-def make_optimizer(settings: Training, total_steps: int, model: keras.Model) -> keras.optimizers.Optimizer:
-    """The recipe's optimizer with its schedule over `total_steps`."""
-    rate = settings.optimizer.learning_rate
-    warmup = settings.schedule.warmup_steps
-    if warmup >= total_steps:
-        raise ZooError(f"training.schedule.warmup_steps={warmup} is not less than the run's {total_steps} steps")
-    if settings.schedule.name == "cosine":
-        rate = keras.optimizers.schedules.CosineDecay(
-            0.0 if warmup else rate, total_steps - warmup, warmup_target=rate if warmup else None, warmup_steps=warmup
-        )
-    elif warmup:
-        rate = keras.optimizers.schedules.PolynomialDecay(0.0, warmup, end_learning_rate=rate)
-    chosen = settings.optimizer
-    if chosen.name == "sgd":
-        optimizer = keras.optimizers.SGD(rate, chosen.momentum, chosen.nesterov, chosen.weight_decay or None)
-    elif chosen.name == "adam":
-        return keras.optimizers.Adam(rate)
-    else:
-        optimizer = keras.optimizers.AdamW(rate, weight_decay=chosen.weight_decay)
-    if chosen.weight_decay:
-        optimizer.exclude_from_weight_decay([weight for weight in model.trainable_weights if len(weight.shape) < 2])
-    return optimizer
+# Of the loss in float16: it starts here, halves when a gradient overflows, and doubles after so many good steps.
+SCALE, GROWTH = 2.0**15, 2000
 
 
 class Loop:
     """Trains a compiled model on a stream.
 
-    A step: each replica's mean loss, weighted by its share of the global batch; the gradients summed over replicas;
-    then clipped and applied. So the same global batch gives the same step on one device and on many (Keras's
-    optimizers clip before they sum).
+    A step: each replica's mean loss, weighted by its share of the global batch's weights; the gradients summed over
+    replicas; looked at whether they are finite; clipped; applied. So the same global batch gives the same step on one
+    device and on many (Keras's optimizers clip before they sum), and a step that overflows changes nothing.
 
     Args:
-        model: compiled, made under the strategy's scope.
+        model: compiled, its optimizer built, made under the strategy's scope.
         settings: the recipe's training section.
         strategy: of tf.distribute.
+        plain: the same model outside of every strategy and in float32: what is evaluated and kept. By default
+            `model` itself.
     """
 
-    def __init__(self, model: keras.Model, settings: Training, strategy: tf.distribute.Strategy):
+    def __init__(
+        self,
+        model: keras.Model,
+        settings: Training,
+        strategy: tf.distribute.Strategy,
+        plain: keras.Model | None = None,
+    ):
         self.model, self.settings, self.strategy = model, settings, strategy
+        self.plain = plain or model
         self.step = 0
-        self.averages = None
-        if settings.weight_averaging:
-            with strategy.scope():
+        self.losses: list[float] = []  # of the epoch under way
+        self.norms: list[float] = []  # of its gradients
+        self.averages = self.scale = None
+        with strategy.scope():
+            if settings.weight_averaging:
                 self.averages = [tf.Variable(weight, trainable=False) for weight in model.trainable_variables]
+            if settings.precision == "mixed_float16":
+                self.scale = tf.Variable(SCALE, trainable=False)
+                self.good_steps = tf.Variable(0, trainable=False)
 
     @tf.function(reduce_retracing=True)
-    def _train_step(self, x, y, weight, step):
-        return self.strategy.run(self._replica_step, (x, y, weight, step))
+    def _train_step(self, x, y, weight, stop):
+        results = self.strategy.run(self._replica_step, (x, y, weight, stop))
+        (loss, norm, stop), gradients = results
+        loss, norm, stop = (self.strategy.experimental_local_results(value)[0] for value in (loss, norm, stop))
+        tf.cond(tf.math.is_finite(norm), lambda: self._apply(gradients), self._skip)
+        return loss, norm, stop
 
-    def _replica_step(self, x, y, weight, step):
+    def _replica_step(self, x, y, weight, stop):
+        """The global batch's loss and gradients, alike on every replica."""
         context = tf.distribute.get_replica_context()
-        replicas = context.num_replicas_in_sync
-        count = tf.reduce_sum(weight) if weight is not None else tf.cast(tf.shape(tf.nest.flatten(y)[0])[0], tf.float32)
-        share = count / context.all_reduce("sum", count)
-        variables = self.model.trainable_variables
+        rows = tf.shape(tf.nest.flatten(x)[0])[0]
+        weight = tf.ones((rows,)) if weight is None else weight
+        total = context.all_reduce("sum", tf.reduce_sum(weight))
+        if self.settings.accumulation == 1:
+            loss, gradients = self._gradients(x, y, weight, total)
+        else:
+            loss, gradients = self._accumulated(x, y, weight, total, rows)
+        # One sum for all: strategies pack it. `stop` is more than 0 where a worker was told to end. An argument of
+        # the step lies on no device as yet; a copy does.
+        loss, stop, *gradients = context.all_reduce("sum", [loss, tf.identity(stop), *gradients])
+        if self.scale is not None:
+            gradients = [gradient / self.scale for gradient in gradients]
+        norm = tf.linalg.global_norm(gradients)
+        if self.settings.global_clipnorm:
+            gradients, _ = tf.clip_by_global_norm(gradients, self.settings.global_clipnorm, norm)
+        return (loss, norm, stop), gradients
+
+    def _gradients(self, x, y, weight, total):
+        """This replica's part of the loss, and its gradients."""
+        replicas = tf.cast(tf.distribute.get_replica_context().num_replicas_in_sync, tf.float32)
+        variables = [variable.value for variable in self.model.trainable_variables]
         with tf.GradientTape() as tape:
             outputs = self.model(x, training=True)
-            # Keras divides a loss by the number of replicas; our share is the truer weight.
-            loss = self.model.compute_loss(x, y, outputs, weight) * tf.cast(replicas, tf.float32) * share
-        gradients = tape.gradient(loss, [variable.value for variable in variables])
-        gradients = [tf.convert_to_tensor(gradient) for gradient in gradients]
-        gradients = context.all_reduce("sum", gradients)
-        loss = context.all_reduce("sum", loss)
-        if self.settings.global_clipnorm:
-            gradients, _ = tf.clip_by_global_norm(gradients, self.settings.global_clipnorm)
-        # Keras's optimizers sum over replicas by themselves: hand each its equal part.
-        self.model.optimizer.apply([gradient / replicas for gradient in gradients], variables)
-        if self.averages:
-            step = tf.cast(step, tf.float32)
-            # The first steps count for less than the decay says, so that the start is forgotten.
-            decay = tf.minimum(self.settings.weight_averaging, (1.0 + step) / (10.0 + step))
-            for average, variable in zip(self.averages, variables, strict=True):
-                average.assign(decay * average + (1.0 - decay) * tf.convert_to_tensor(variable))
-        return loss
+            # Keras divides a loss by the number of replicas; the share of the weights is the truer one.
+            share = replicas * tf.math.divide_no_nan(tf.reduce_sum(weight), total)
+            loss = tf.cast(self.model.compute_loss(x, y, outputs, weight), tf.float32) * share
+            scaled = loss if self.scale is None else loss * self.scale
+        gradients = tape.gradient(scaled, variables, unconnected_gradients="zero")
+        return loss, [tf.cast(tf.convert_to_tensor(gradient), tf.float32) for gradient in gradients]
 
-    def epoch(self, stream: Stream, number: int, last_step: int, report: Callable) -> float:
-        """One epoch, ended early at `last_step`; returns the mean training loss.
+    def _accumulated(self, x, y, weight, total, rows):
+        """`_gradients` of the parts of a batch, one after the other, summed."""
+        parts = tf.minimum(self.settings.accumulation, rows)
+
+        def body(part, loss, *sums):
+            take = slice(rows * part // parts, rows * (part + 1) // parts)
+            x_, y_, weight_ = tf.nest.map_structure(lambda tensor: tensor[take], (x, y, weight))
+            more, gradients = self._gradients(x_, y_, weight_, total)
+            return part + 1, loss + more, *(one + other for one, other in zip(sums, gradients, strict=True))
+
+        zeros = [tf.zeros(variable.shape) for variable in self.model.trainable_variables]
+        start = (0, 0.0, *zeros)
+        _, loss, *gradients = tf.while_loop(lambda part, *_: part < parts, body, start, parallel_iterations=1)
+        return loss, gradients
+
+    def _apply(self, gradients):
+        """The optimizer's step, outside of the replicas: Keras's optimizers sum gradients again inside."""
+        optimizer, variables = self.model.optimizer, self.model.trainable_variables
+        optimizer.apply(gradients, variables)
+        if self.averages:
+            done = tf.cast(optimizer.iterations, tf.float32)
+            # The first steps count for less than the decay says, so that the start is forgotten.
+            decay = tf.minimum(self.settings.weight_averaging, done / (9.0 + done))
+
+            def blend(average, value, decay):
+                average.assign(decay * average + (1.0 - decay) * tf.convert_to_tensor(value))
+
+            for average, variable in zip(self.averages, variables, strict=True):
+                self.strategy.extended.update(average, blend, args=(variable.value, decay), group=False)
+        if self.scale is not None:
+            grows = self.good_steps + 1 >= GROWTH
+            self.scale.assign(tf.where(grows, self.scale * 2.0, self.scale))
+            self.good_steps.assign(tf.where(grows, 0, self.good_steps + 1))
+        return tf.constant(True)
+
+    def _skip(self):
+        if self.scale is not None:
+            self.scale.assign(tf.maximum(self.scale / 2.0, 1.0))
+            self.good_steps.assign(0)
+        return tf.constant(False)
+
+    def epoch(self, stream: Stream, number: int, last_step: int, report: Callable, stopping=lambda: False) -> None:
+        """One epoch, or what is left of it; ended early at `last_step`.
+
+        Args:
+            stream: of the training data.
+            number: of the epoch, from 0; the steps that `losses` tells of are left out.
+            last_step: of the run.
+            report: called after each step as report(step, loss, whether a worker was told to end).
+            stopping: asked before each step whether this worker was told to end.
 
         Raises:
-            ZooError: the loss is not finite; the message names the step.
+            ZooError: loss or gradients are not finite; the message names the step and the batch.
         """
-        losses = []
-        batches = stream.epoch(number)
-        if self.strategy.num_replicas_in_sync > 1:
-            batches = self.strategy.experimental_distribute_dataset(batches)
-        for batch in batches:
+        if len(self.losses) >= stream.steps or self.step >= last_step:
+            return
+        for batch in distributed(self.strategy, stream.epoch(number, skip=len(self.losses))):
             x, y, weight = (*batch, None)[:3]
-            loss = self._train_step(x, y, weight, tf.constant(self.step, tf.int64))
-            loss = float(self.strategy.experimental_local_results(loss)[0])
+            loss, norm, stop = self._train_step(x, y, weight, tf.constant(float(stopping())))
+            loss, norm = float(loss), float(norm)
             self.step += 1
-            if not math.isfinite(loss):
-                raise ZooError(f"the loss is {loss} at step {self.step} (epoch {number + 1}): lower the learning rate")
-            losses.append(loss)
-            report(self.step, loss)
+            if not math.isfinite(loss + norm) and (self.scale is None or float(self.scale) <= 1.0):
+                raise NotFinite(self.step, number, len(self.losses), stream.steps, loss, batch)
+            self.losses.append(loss)
+            self.norms.append(norm)
+            report(self.step, loss, float(stop) > 0)
             if self.step >= last_step:
                 break
-        return float(np.mean(losses))
+
+    def means(self) -> dict[str, float]:
+        """Over the epoch's steps so far, without those that overflowed."""
+        figures = {"loss": self.losses, "gradient_norm": self.norms}
+        finite = {name: [value for value in values if math.isfinite(value)] for name, values in figures.items()}
+        return {name: float(np.mean(values)) if values else math.nan for name, values in finite.items()}
 
     def weights(self) -> list[np.ndarray]:
         """What the preset will hold: the averages where there are any."""
@@ -122,53 +179,124 @@ class Loop:
             values |= {id(variable): average for variable, average in pairs}
         return [np.array(value) for value in values.values()]
 
-    def evaluate(self, stream: Stream) -> dict[str, float]:
+    def evaluate(self, stream: Stream, callbacks: list = ()) -> dict[str, float]:
         """The figures of the weights that the preset will hold; training's own come back afterwards."""
-        own = self.model.get_weights()
-        self.model.set_weights(self.weights())
-        figures = self.model.evaluate(stream.epoch(0), verbose=0, return_dict=True)
-        self.model.set_weights(own)
+        own = self.plain.get_weights()
+        self.plain.set_weights(self.weights())
+        try:
+            figures = self.plain.evaluate(stream.epoch(0), verbose=0, return_dict=True, callbacks=list(callbacks))
+        finally:
+            self.plain.set_weights(own)
         return {name: float(value) for name, value in figures.items()}
 
-    def renew_statistics(self, stream: Stream, number: int) -> bool:
-        """Batch normalisation's moving statistics anew, for the weights that the model has now; False without any.
+    def state(self) -> dict[str, np.ndarray]:
+        """Everything that the next step depends on, by name."""
+        state = {f"{kind}/{number}": np.array(value) for kind, values in self._variables() for number, value in values}
+        return state | {"losses": np.array(self.losses), "norms": np.array(self.norms), "step": np.array(self.step)}
 
-        Averaged weights make other activations than those that training measured (Izmailov et al. 2018, arXiv
-        1803.05407, section 3.2). The mean over the first batches of an epoch takes the place of what was kept.
-        """
-        norms = [layer for _, layer in leaves(self.model) if isinstance(layer, keras.layers.BatchNormalization)]
-        norms = [layer for layer in norms if layer.trainable]
-        if not norms:
-            return False
-        momenta = [layer.momentum for layer in norms]
-        for layer in norms:
-            layer.momentum = 0.0  # a batch's own statistics are kept
-        forward = tf.function(lambda x: self.strategy.run(lambda part: self.model(part, training=True), (x,)))
-        batches = stream.epoch(number).take(STATISTICS).map(lambda x, *_: x)
-        if self.strategy.num_replicas_in_sync > 1:
-            batches = self.strategy.experimental_distribute_dataset(batches)
-        told = []
-        for inputs in batches:
-            forward(inputs)
-            told.append([[np.array(layer.moving_mean), np.array(layer.moving_variance)] for layer in norms])
-        for layer, momentum, values in zip(norms, momenta, zip(*told, strict=True), strict=True):
-            layer.momentum = momentum
-            layer.moving_mean.assign(np.mean([mean for mean, _ in values], axis=0))
-            layer.moving_variance.assign(np.mean([variance for _, variance in values], axis=0))
-        return True
+    def restore(self, state: dict[str, np.ndarray]) -> None:
+        """Takes the place that `state` had when it was told."""
+        for kind, variables in self._variables():
+            for number, variable in variables:
+                variable.assign(state[f"{kind}/{number}"])
+        self.losses, self.norms = state["losses"].tolist(), state["norms"].tolist()
+        self.step = int(state["step"])
+
+    def check_agreement(self) -> None:
+        """Raises ZooError where workers would go on from different steps: their folders are not the same."""
+        if self.strategy.num_replicas_in_sync == 1:
+            return
+        step, replicas = tf.constant(float(self.step)), self.strategy.num_replicas_in_sync
+
+        @tf.function
+        def total():
+            return self.strategy.run(lambda: tf.distribute.get_replica_context().all_reduce("sum", [step, step * step]))
+
+        sums, squares = (self.strategy.experimental_local_results(value)[0] for value in total())
+        if float(sums) != replicas * self.step or float(squares) != replicas * self.step**2:
+            raise ZooError(
+                f"this worker would go on from step {self.step}, another one from elsewhere: "
+                "all workers need the same folder"
+            )
+
+    def _variables(self) -> Iterator[tuple[str, Iterator]]:
+        metrics = {id(variable) for variable in self.model.metrics_variables}
+        # Weights, and the states of random layers.
+        yield "model", enumerate(variable for variable in self.model.variables if id(variable) not in metrics)
+        yield "optimizer", enumerate(self.model.optimizer.variables)
+        yield "average", enumerate(self.averages or [])
+        yield "scale", enumerate([self.scale, self.good_steps] if self.scale is not None else [])
+
+
+class NotFinite(ZooError):
+    """Loss or gradients are not finite; `batch` is what the step was given."""
+
+    def __init__(self, step: int, epoch: int, place: int, steps: int, loss: float, batch):
+        what = "the loss" if not math.isfinite(loss) else "a gradient"
+        super().__init__(
+            f"{what} is not finite at step {step} (epoch {epoch + 1}, batch {place + 1} of {steps}): "
+            "lower the learning rate, or clip with training.global_clipnorm"
+        )
+        self.batch = batch
+
+    def write(self, path: Path) -> None:
+        """The batch as arrays, to be looked at: x, y and the weights, flat and in order."""
+        tensors = [part for value in tf.nest.flatten(self.batch) for part in getattr(value, "values", [value])]
+        np.savez(path, *[tensor.numpy() for tensor in tensors])
+
+
+def renew_statistics(model: keras.Model, stream: Stream, number: int) -> bool:
+    """Batch normalisation's moving statistics anew, for the weights that the model has now; False without any.
+
+    Averaged weights make other activations than those that training measured (Izmailov et al. 2018, arXiv
+    1803.05407, section 3.2). The mean over the first batches of an epoch takes the place of what was kept.
+    """
+    norms = [layer for _, layer in leaves(model) if isinstance(layer, keras.layers.BatchNormalization)]
+    norms = [layer for layer in norms if layer.trainable]
+    if not norms:
+        return False
+    momenta = [layer.momentum for layer in norms]
+    for layer in norms:
+        layer.momentum = 0.0  # a batch's own statistics are kept
+    forward = tf.function(lambda x: model(x, training=True))
+    told = []
+    for inputs, *_ in stream.epoch(number).take(STATISTICS):
+        forward(inputs)
+        told.append([[np.array(layer.moving_mean), np.array(layer.moving_variance)] for layer in norms])
+    for layer, momentum, values in zip(norms, momenta, zip(*told, strict=True), strict=True):
+        layer.momentum = momentum
+        layer.moving_mean.assign(np.mean([mean for mean, _ in values], axis=0))
+        layer.moving_variance.assign(np.mean([variance for _, variance in values], axis=0))
+    return True
 
 
 def run(
-    loop: Loop, train: Stream, validation: Stream | None, epochs: int, last_step: int, report: Callable
+    loop: Loop,
+    train: Stream,
+    validation: Stream | None,
+    first: int,
+    epochs: int,
+    last_step: int,
+    report: Callable,
+    stopping: Callable[[], bool] = lambda: False,
+    callbacks: list = (),
 ) -> Iterator[dict]:
-    """Epoch after epoch, a row of history each; whoever consumes it keeps what it wants of the weights."""
-    started = time.perf_counter()
-    for number in range(epochs):
-        loss = loop.epoch(train, number, last_step, report)
-        row = {"epoch": number + 1, "step": loop.step, "loss": loss}
+    """Epoch after epoch from `first`, a row of history each; whoever consumes it keeps what it wants of the weights.
+
+    An epoch that `last_step` cuts short has its row, too, but stays under way.
+    """
+    for number in range(first, epochs):
+        if loop.step >= last_step and not loop.losses:
+            return
+        started, before = time.perf_counter(), len(loop.losses)
+        loop.epoch(train, number, last_step, report, stopping)
+        seconds, done = time.perf_counter() - started, len(loop.losses) - before
+        row = {"epoch": number + 1, "step": loop.step, **loop.means()}
         if validation is not None:
-            row |= {f"val_{name}": value for name, value in loop.evaluate(validation).items()}
+            row |= {f"val_{name}": value for name, value in loop.evaluate(validation, callbacks).items()}
+        if len(loop.losses) >= train.steps:
+            loop.losses, loop.norms = [], []
         row |= {"learning_rate": float(loop.model.optimizer.learning_rate)}
-        yield row | {"seconds": round(time.perf_counter() - started, 1)}
+        yield row | {"examples_per_second": round(done * train.batch_size / seconds, 1)}
         if loop.step >= last_step:
             return

@@ -4,7 +4,7 @@ import difflib
 import os
 import tomllib
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import pydantic
 import tomlkit
@@ -13,6 +13,8 @@ from zoo import preset, registry
 from zoo.errors import ZooError, checked_path, unknown
 
 RECIPES = Path(__file__).parent / "recipes"
+
+Share = Annotated[float, pydantic.Field(gt=0, lt=1)]
 
 
 class _Section(pydantic.BaseModel):
@@ -39,8 +41,10 @@ class Optimizer(_Section):
 
 
 class Schedule(_Section):
-    name: Literal["constant", "cosine"] = "constant"
-    warmup_steps: pydantic.NonNegativeInt = 0
+    name: Literal["constant", "step", "cosine", "one_cycle"] = "constant"
+    warmup_steps: pydantic.NonNegativeInt = 0  # in a straight line from nothing
+    drops: list[Share] = [0.5, 0.75]  # of step: the shares of the run after which the rate drops
+    factor: Share = 0.1  # of step: what it drops to
 
 
 class Training(_Section):
@@ -49,11 +53,16 @@ class Training(_Section):
     optimizer: Optimizer = Optimizer()
     schedule: Schedule = Schedule()
     global_clipnorm: pydantic.PositiveFloat | None = None
-    weight_averaging: float | None = pydantic.Field(None, gt=0, lt=1)
+    accumulation: pydantic.PositiveInt = 1  # parts that a batch goes through the model in, so that it fits the memory
+    precision: Literal["float32", "mixed_float16", "mixed_bfloat16"] = "float32"
+    weight_averaging: Share | None = None
     label_smoothing: float = pydantic.Field(0.0, ge=0, lt=1)
     augment: bool = True
     keep_features: bool = False  # compute what is frozen once; with freeze = "all but head", without augmentation
     keep: Literal["best", "last"] = "best"
+    early_stopping: pydantic.PositiveInt | None = None  # epochs without a better validation figure
+    checkpoint_seconds: pydantic.NonNegativeFloat = 120.0  # at least so long between two checkpoints
+    checkpoints_kept: pydantic.PositiveInt = 3
 
 
 class Recipe(_Section):

@@ -1,29 +1,32 @@
 """`zoo.train`: a recipe, a folder, a preset."""
 
-import csv
+import contextlib
 import datetime
-import functools
+import math
 import os
-import platform
+import signal
+import threading
 import time
-from collections.abc import Callable
+import warnings
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import keras
-import numpy as np
 import tensorflow as tf
 
 from zoo import plotting, preset, registry, saving
 from zoo.data.sources import Source, open_source
 from zoo.data.stream import named_errors
-from zoo.errors import ZooError, checked_count, checked_path
+from zoo.errors import Stopped, ZooError, checked_count, checked_path
 from zoo.tasks import task_class, task_of
 from zoo.tasks.dataset import check_labels, stream
 from zoo.training import features
-from zoo.training.loop import Loop, make_optimizer, run
-from zoo.training.recipe import Recipe, as_toml, read_recipe
-
-STRATEGIES = ("one", "mirrored")
+from zoo.training.checkpoints import Checkpoints
+from zoo.training.loop import Loop, NotFinite, renew_statistics, run
+from zoo.training.optimizers import make_optimizer
+from zoo.training.recipe import Recipe, read_recipe
+from zoo.training.strategies import is_chief, open_strategy
+from zoo.training.workdir import Workdir, hardware, versions
 
 
 def train(
@@ -33,130 +36,288 @@ def train(
     steps: int | None = None,
     strategy: str = "one",
     report: Callable[[int, int, dict], None] | None = None,
+    warn: Callable[[str], None] = warnings.warn,
     **overrides,
-) -> preset.Preset:
-    """Trains by a recipe and writes a preset into the run's folder.
+) -> preset.Preset | None:
+    """Trains by a recipe and writes a preset into the run's folder; called again, it continues.
 
-    The folder gets the preset, `recipe.toml` with every setting, `history.csv`, `curves.png` and TensorBoard's
-    events. The same recipe, seed and machine give the same weights.
+    The folder gets the preset, `recipe.toml` with every setting, `run.json` (code, versions, machine), `history.csv`,
+    `curves.png`, TensorBoard's events and, while the run is under way, checkpoints. The same recipe, seed and machine
+    give the same weights, in one go or however often the run was ended and continued. SIGTERM and SIGINT end it after
+    a checkpoint.
 
     Args:
         recipe: a recipe's name, a TOML file's path, or a model's name (trained by its task's default recipe).
-        out: the run's folder; it must not hold a run yet.
-        steps: end after so many steps of the recipe's own schedule.
-        strategy: "one" device, or "mirrored" over all of them; the global batch stays as the recipe says.
-        report: called as report(step, total steps, figures) after each step and, with validation, each epoch.
+        out: the run's folder.
+        steps: end after so many steps of the recipe's own schedule; a later call may go on from there.
+        strategy: "one" device, "mirrored" over all of this machine's, or "multi_worker" over the machines that
+            TF_CONFIG names; the global batch stays as the recipe says.
+        report: called as report(step, total steps, figures) after each step and each epoch.
+        warn: called with one line on what went wrong and was got over.
         **overrides: differences from the recipe, such as training={"epochs": 3}.
 
+    Returns:
+        The preset; None on workers other than the first, which write nothing.
+
     Raises:
-        ZooError: something in the recipe, its data or the folder can't be used, and nothing has been written; or the
-            loss is not finite or a file can't be read on the way, and the run's folder holds no preset.
+        ZooError: something in the recipe, its data or the folder can't be used, and nothing has been written; the
+            folder holds a run of another recipe, or one that is under way; loss or gradients are not finite, or a
+            file can't be read on the way, and the run's folder holds no preset.
+        Stopped: by a signal, after a checkpoint.
     """
     out = checked_path(out, "out")
-    if any((out / name).exists() for name in ("preset.json", "recipe.toml", "history.csv")):
-        raise ZooError(f"{out} holds a run already: choose another folder, or remove it")
-    if strategy not in STRATEGIES:
-        raise ZooError(f"strategy={strategy!r} is none of {', '.join(STRATEGIES)}")
     if steps is not None:
         checked_count(steps, "steps")
     name, recipe = read_recipe(recipe, overrides)
+    distribution = open_strategy(strategy)
     tf.config.experimental.enable_op_determinism()
-    keras.utils.set_random_seed(recipe.seed)
-    distribution = _mirrored() if strategy == "mirrored" else tf.distribute.get_strategy()
+    workdir = Workdir(out, is_chief(distribution), strategy != "multi_worker")
+    with workdir.in_use():
+        return _Run(name, recipe, workdir, distribution, steps, report or (lambda *_: None), warn).train()
 
-    sources = _sources(recipe)
-    settings = recipe.training
-    with distribution.scope():
-        model = _model(recipe, sources["train"], distribution.num_replicas_in_sync)
-        task = task_of(model)
-        check_labels(task, sources["train"])
-        batches = {
+
+class _Run:
+    """One call of `train`: models and batches, and the course from the first step, or a checkpoint, to the preset."""
+
+    def __init__(self, name, recipe, workdir, strategy, steps, report, warn):
+        self.name, self.recipe, self.workdir, self.strategy = name, recipe, workdir, strategy
+        self.report, self.warn, self.told = report, warn, []
+        settings = self.settings = recipe.training
+        resumes = workdir.holds_run()
+        if resumes:
+            workdir.compare(recipe)
+        self.checkpoints = Checkpoints(
+            workdir.path / "checkpoints", settings.checkpoints_kept, settings.checkpoint_seconds, warn
+        )
+        found = self.checkpoints.newest() if resumes else None
+        self.is_finished = resumes and found is None and (workdir.path / "preset.json").exists()
+        if self.is_finished:
+            return
+        self.sources = _sources(recipe)
+        keras.utils.set_random_seed(recipe.seed)
+        self.model = _model(recipe, self.sources["train"])  # what is evaluated and kept
+        task = task_of(self.model)
+        check_labels(task, self.sources["train"])
+        self.batches = {
             split: stream(task, source, settings.batch_size, recipe.seed,
                           augment=settings.augment and split == "train", shuffle=split == "train")
-            for split, source in sources.items()
+            for split, source in self.sources.items()
         }  # fmt: skip
-        planned = settings.epochs * batches["train"].steps
-        last = min(planned, steps or planned)
-        optimizer, loss = make_optimizer(settings, planned, model), task.loss(settings.label_smoothing)
-        body, learner = features.split(model) if settings.keep_features else (None, model)
+        self.planned = settings.epochs * self.batches["train"].steps
+        self.last = min(self.planned, steps or self.planned)
+        body, learner = features.split(self.model) if settings.keep_features else (None, self.model)
         if settings.keep_features and settings.augment and task.settings.get("augment"):
             raise ZooError(f"recipe {name}: kept features are without augmentation: set training.augment = false")
+        loss = task.loss(settings.label_smoothing)
+        learner.compile(make_optimizer(settings, self.planned, learner), loss, metrics=task.metrics())
+        if not resumes:
+            workdir.begin(recipe, strategy)
+        if body is not None:
+            self.batches = features.keep(body, self.batches, workdir, self._features)
+        self.loop = Loop(self._trained(learner, loss), settings, strategy, learner)
+        self.history: list[dict] = []  # a row an epoch
+        self.best, self.kept = -math.inf, None  # the best score, its weights and its row
+        self.seconds = 0.0  # of the calls before this one
+        if found:
+            self._restore(*found)
+        self.loop.check_agreement()
+
+    def _trained(self, learner: keras.Model, loss) -> keras.Model:
+        """The model that the steps change: under the strategy's scope and at the recipe's precision."""
+        if self.strategy.num_replicas_in_sync == 1 and self.settings.precision == "float32":
+            learner.optimizer.build(learner.trainable_variables)
+            return learner
+        origin, policy = self.model.origin, keras.config.dtype_policy()
+        keras.config.set_dtype_policy(self.settings.precision)
+        try:
+            with self.strategy.scope():
+                model = registry.create_model(origin.model, freeze=self.recipe.freeze, **origin.overrides)
+                for layer in model.layers:
+                    # Over replicas the statistics are those of the global batch, as on one device.
+                    if isinstance(layer, keras.layers.BatchNormalization):
+                        layer.synchronized = self.strategy.num_replicas_in_sync > 1
+                model.set_weights(self.model.get_weights())
+                trained = features.split(model)[1] if self.settings.keep_features else model
+                trained.compile(make_optimizer(self.settings, self.planned, trained), loss)
+                trained.optimizer.build(trained.trainable_variables)
+        finally:
+            keras.config.set_dtype_policy(policy)
+        return trained
+
+    def train(self) -> preset.Preset | None:
+        if self.is_finished:
+            self.warn(f"the run in {self.workdir.path} was finished before; there is nothing left to do")
+            return preset.open_preset(self.workdir.path)
+        self.started = time.perf_counter()
+        with _signals(self.told), self._writer() as writer, named_errors():
+            rows = run(
+                self.loop, self.batches["train"], self.batches.get("validation"), len(self.history),
+                self.settings.epochs, self.last, self._step, lambda: bool(self.told), [_EachBatch(self._evaluated)],
+            )  # fmt: skip
+            try:
+                while not self._is_stale() and (row := next(rows, None)):
+                    self._epoch(row, writer)
+            except NotFinite as error:
+                if self.workdir.is_chief:
+                    with self.workdir.whole("not_finite.npz") as file:
+                        error.write(file)
+                raise
+        if not self.loop.losses:  # otherwise in the midst of an epoch, and the checkpoint is written
+            self._checkpoint()
+        made = self._preset() if self.workdir.is_chief else None
+        if self.loop.step == self.planned or self._is_stale():
+            self.checkpoints.clear()
+        return made
+
+    def _features(self, done: int, total: int) -> None:
+        self.report(0, self.last, {"features": done})
+
+    def _step(self, step: int, loss: float, stop: bool) -> None:
+        self.report(step, self.last, {"loss": loss})
+        if stop:
+            self._stop()
+        is_cut = step == self.last and len(self.loop.losses) < self.batches["train"].steps
+        if is_cut or self.checkpoints.is_due():
+            self._checkpoint()
+
+    def _evaluated(self) -> None:
+        """After each batch of an evaluation; of several workers none may leave the others there."""
+        if self.told and self.workdir.is_alone:
+            self._stop()
+
+    def _stop(self) -> None:
+        self._checkpoint()
+        number = self.told[0] if self.told else 0
+        by = signal.Signals(number).name if number else "another worker's signal"
+        where = f"at step {self.loop.step}; the same command continues the run in {self.workdir.path}"
+        raise Stopped(f"stopped by {by} {where}", number)
+
+    def _epoch(self, row: dict, writer) -> None:
+        row |= {"seconds": round(self._elapsed(), 1)}
+        self.history.append(row)
+        self.workdir.write_history(self.history)
+        with writer.as_default(step=row["step"]):
+            for key, value in row.items():
+                if key not in ("epoch", "step"):
+                    tf.summary.scalar(key, value)
+        writer.flush()
+        self.report(self.loop.step, self.last, row)
+        score = _score(row)
+        if self.settings.keep == "last" or score > self.best or self.kept is None:
+            self.best, self.kept = score, (self.loop.weights(), row)
+
+    def _is_stale(self) -> bool:
+        """Whether early stopping ends the run: so many epochs without a better one."""
+        patience = self.settings.early_stopping
+        scores = [_score(row) for row in self.history]
+        return bool(patience and scores) and len(scores) - 1 - scores.index(max(scores)) >= patience
+
+    def _elapsed(self) -> float:
+        return self.seconds + time.perf_counter() - self.started
+
+    def _writer(self):
+        """TensorBoard's, to be closed; without effect on workers other than the first."""
+        if not self.workdir.is_chief:
+            return contextlib.closing(tf.summary.create_noop_writer())
+        return contextlib.closing(tf.summary.create_file_writer(str(self.workdir.path / "tensorboard")))
+
+    def _checkpoint(self) -> None:
+        if not self.workdir.is_chief:
+            return
+        weights, row = self.kept or ([], None)
+        facts = {
+            "history": self.history,
+            "best": self.best,
+            "row": row,
+            "seconds": self._elapsed(),
+            "examples": self.sources["train"].examples,
+        }
+        best = {f"best/{number}": value for number, value in enumerate(weights)}
+        self.checkpoints.save(self.loop.step, facts, self.loop.state() | best)
+
+    def _restore(self, facts: dict, arrays: dict) -> None:
+        source = self.sources["train"]
+        if facts["examples"] != source.examples:
+            raise ZooError(
+                f"{source.name} has {source.examples} examples now, and had {facts['examples']} when the run in "
+                f"{self.workdir.path} began: restore it, or begin again in another folder"
+            )
+        self.loop.restore(arrays)
+        self.history, self.best, self.seconds = facts["history"], facts["best"], facts["seconds"]
+        weights = [arrays[f"best/{number}"] for number in range(len(self.model.weights)) if f"best/{number}" in arrays]
+        self.kept = (weights, facts["row"]) if weights else None
+
+    def _preset(self) -> preset.Preset:
+        recipe, source, history = self.recipe, self.sources["train"], self.history
+        weights, row = self.kept
+        learner = self.loop.plain
+        learner.set_weights(weights)  # the head's layers are the model's own
+        renewed = self.settings.weight_averaging and renew_statistics(learner, self.batches["train"], row["epoch"])
+        if renewed and "validation" in self.batches:
+            figures = learner.evaluate(self.batches["validation"].epoch(0), verbose=0, return_dict=True)
+            row = row | {f"val_{name}": float(value) for name, value in figures.items()}
+        with self.workdir.whole("curves.png") as file:
+            plotting.curves(history, file)
+        provenance = {
+            "recipe": self.name,
+            "seed": recipe.seed,
+            "dataset": source.name,
+            "dataset_version": source.version,
+            "split": source.split,
+            "examples": source.examples,
+            "epochs": f"{history[-1]['epoch']} of {self.settings.epochs}, kept that of epoch {row['epoch']}",
+            "steps": self.loop.step,
+            "started_from": recipe.start_from or "nothing",
+            "minutes": round(self._elapsed() / 60, 1),
+            "hardware": hardware(),
+            "made": datetime.date.today().isoformat(),
+            "versions": versions(),
+        }
+        metrics = []
+        if "validation" in self.sources:
+            validation = self.sources["validation"]
+            where = {"dataset": validation.name, "split": validation.split, "examples": validation.examples}
+            metrics = [
+                {"name": key.removeprefix("val_"), "value": value, **where, "final": False}
+                for key, value in row.items()
+                if key.startswith("val_")
+            ]
+        # A folder by its whole path, so that `evaluate` finds it from anywhere.
+        place = recipe.data.name or os.path.abspath(recipe.data.folder)
+        data = {"name": place, "test": recipe.data.test}
+        terms = {"weights": recipe.terms, "data": source.terms}
+        return saving.write_preset(
+            self.model, self.workdir.path, self.name,
+            data=data, metrics=metrics, provenance=provenance, terms=terms, storage="float32",
+        )  # fmt: skip
+
+
+class _EachBatch(keras.callbacks.Callback):
+    def __init__(self, call: Callable[[], None]):
+        super().__init__()
+        self.call = call
+
+    def on_test_batch_end(self, batch, logs=None):
+        self.call()
+
+
+@contextlib.contextmanager
+def _signals(told: list[int]) -> Iterator[None]:
+    """Notes SIGTERM and SIGINT in `told`; a second one acts as it always does."""
+    if threading.current_thread() is not threading.main_thread():  # signals are the main thread's
+        yield
+        return
+
+    def note(number, frame):
+        told.append(number)
+        signal.signal(number, old[number])
+
+    old = {number: signal.signal(number, note) for number in (signal.SIGTERM, signal.SIGINT)}
     try:
-        out.mkdir(parents=True, exist_ok=True)
-        (out / "recipe.toml").write_text(as_toml(recipe), encoding="utf-8")
-    except OSError as error:
-        raise ZooError(f"can't write into {out}: {error.strerror}") from None
-    started = time.perf_counter()
-    if body is not None:
-        told = (lambda done, total: report(0, last, {"features": done})) if report else (lambda done, total: None)
-        with named_errors():
-            batches = features.keep(body, batches, out, told)
-    with distribution.scope():
-        learner.compile(optimizer, loss, metrics=task.metrics())
-        optimizer.build(learner.trainable_variables)
-        loop = Loop(learner, settings, distribution)
-    history, best, kept = [], -np.inf, None
-    each = (lambda step, loss: report(step, last, {"loss": loss})) if report else (lambda step, loss: None)
-    writer = tf.summary.create_file_writer(str(out / "tensorboard"))
-    with named_errors():
-        for row in run(loop, batches["train"], batches.get("validation"), settings.epochs, last, each):
-            history.append(row)
-            _log(out, history, writer)
-            if report:
-                report(loop.step, last, row)
-            score = _score(row)
-            if settings.keep == "last" or score > best:
-                best, kept = score, (loop.weights(), row)
-    weights, row = kept
-    learner.set_weights(weights)  # the head's layers are the model's own
-    if settings.weight_averaging and loop.renew_statistics(batches["train"], settings.epochs):
-        loop.averages = None  # the model has them now
-        if "validation" in batches:
-            row = row | {f"val_{name}": value for name, value in loop.evaluate(batches["validation"]).items()}
-    plotting.curves(history, out / "curves.png")
-    provenance = {
-        "recipe": name,
-        "seed": recipe.seed,
-        "dataset": sources["train"].name,
-        "dataset_version": sources["train"].version,
-        "split": sources["train"].split,
-        "examples": sources["train"].examples,
-        "epochs": f"{history[-1]['epoch']} of {settings.epochs}, kept that of epoch {row['epoch']}",
-        "steps": loop.step,
-        "started_from": recipe.start_from or "nothing",
-        "minutes": round((time.perf_counter() - started) / 60, 1),
-        "hardware": hardware(),
-        "made": datetime.date.today().isoformat(),
-        "versions": {"tensorflow": tf.__version__, "keras": keras.__version__, "numpy": np.__version__},
-    }
-    metrics = []
-    if "validation" in sources:
-        validation = sources["validation"]
-        where = {"dataset": validation.name, "split": validation.split, "examples": validation.examples}
-        metrics = [
-            {"name": key.removeprefix("val_"), "value": value, **where, "final": False}
-            for key, value in row.items()
-            if key.startswith("val_")
-        ]
-    # A folder by its whole path, so that `evaluate` finds it from anywhere.
-    place = recipe.data.name or os.path.abspath(recipe.data.folder)
-    data = {"name": place, "test": recipe.data.test}
-    terms = {"weights": recipe.terms, "data": sources["train"].terms}
-    return saving.write_preset(
-        model, out, name, data=data, metrics=metrics, provenance=provenance, terms=terms, storage="float32"
-    )
-
-
-def hardware() -> str:
-    """The machine in words, for cards."""
-    devices = [device.device_type for device in tf.config.list_physical_devices() if device.device_type != "CPU"]
-    return ", ".join([f"{os.cpu_count()} cores {platform.machine()}", *devices])
-
-
-@functools.cache
-def _mirrored() -> tf.distribute.Strategy:
-    """One for all runs of a process: a second strategy would number its collective operations like the first."""
-    return tf.distribute.MirroredStrategy()
+        yield
+    finally:
+        for number, handler in old.items():
+            signal.signal(number, handler)
 
 
 def _sources(recipe: Recipe) -> dict[str, Source]:
@@ -170,7 +331,7 @@ def _sources(recipe: Recipe) -> dict[str, Source]:
     }
 
 
-def _model(recipe: Recipe, source: Source, replicas: int) -> keras.Model:
+def _model(recipe: Recipe, source: Source) -> keras.Model:
     classes = len(source.labels) if source.labels else None
     if recipe.start_from:
         model = preset.load_model(preset.open_preset(recipe.start_from), classes, recipe.freeze, recipe.task)
@@ -182,10 +343,6 @@ def _model(recipe: Recipe, source: Source, replicas: int) -> keras.Model:
     model.origin.settings |= settings
     model.origin.assets |= assets
     model.origin.labels = source.labels
-    for layer in model.layers:
-        # Over replicas the statistics are those of the global batch, as on one device.
-        if isinstance(layer, keras.layers.BatchNormalization) and replicas > 1:
-            layer.synchronized = True
     return model
 
 
@@ -194,15 +351,3 @@ def _score(row: dict) -> float:
     if "val_accuracy" in row:
         return row["val_accuracy"]
     return -row.get("val_loss", row["loss"])
-
-
-def _log(out: Path, history: list[dict], writer) -> None:
-    with open(out / "history.csv", "w", newline="", encoding="utf-8") as file:
-        rows = csv.DictWriter(file, history[0])
-        rows.writeheader()
-        rows.writerows(history)
-    with writer.as_default(step=history[-1]["step"]):
-        for key, value in history[-1].items():
-            if key not in ("epoch", "step"):
-                tf.summary.scalar(key, value)
-    writer.flush()

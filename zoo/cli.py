@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from zoo import terminal
-from zoo.errors import InputError, ZooError, unknown
+from zoo.errors import InputError, Stopped, ZooError, unknown
 
 _JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON, for machines.")
 _DATA_DIR = click.option("--data-dir", metavar="DIR", help="Where TFDS keeps its data [~/tensorflow_datasets].")
@@ -20,6 +20,8 @@ class _Commands(click.Group):
     def main(self, *args, **kwargs):
         try:
             sys.exit(super().main(*args, **{**kwargs, "standalone_mode": False}) or 0)
+        except Stopped as error:
+            _fail(str(error), 128 + error.number)
         except ZooError as error:
             _fail(str(error), 1 if isinstance(error, InputError) else 2)
         except click.exceptions.NoArgsIsHelpError as error:
@@ -203,10 +205,12 @@ def evaluate(preset, dataset, split, limit, data_dir, record, picture, as_json) 
     "--set", "settings", multiple=True, metavar="KEY=VALUE", help="Override, as training.epochs=3. Repeatable."
 )
 @click.option("--steps", type=click.IntRange(1), help="End after so many steps of the recipe's schedule.")
-@click.option("--strategy", type=click.Choice(["one", "mirrored"]), default="one", help="Devices [one].")
+@click.option(
+    "--strategy", type=click.Choice(["one", "mirrored", "multi_worker"]), default="one", help="Devices [one]."
+)
 @_JSON
 def train(recipe, out, settings, steps, strategy, as_json) -> None:
-    """Train by a recipe.
+    """Train by a recipe; the same command again continues a run that was ended on the way.
 
     RECIPE is the name of a preset that has one (such as lenet5.mnist), the path of a TOML file, or a model's name
     with the data to train on:
@@ -228,7 +232,12 @@ def train(recipe, out, settings, steps, strategy, as_json) -> None:
             told = "  ".join(f"{key} {value:.4g}" for key, value in figures.items() if key not in ("step", "seconds"))
             report(step, total, told, keep="epoch" in figures)
 
-        preset = training.train(recipe, out, steps=steps, strategy=strategy, report=each, **overrides)
+        def warn(text):
+            click.echo(f"zoo: {text}", err=True)
+
+        preset = training.train(recipe, out, steps=steps, strategy=strategy, report=each, warn=warn, **overrides)
+    if preset is None:  # a worker other than the first
+        return None
     facts = {"preset": str(preset.path), "name": preset.name, "metrics": preset.record["metrics"]}
     if as_json:
         return terminal.print_json(facts)

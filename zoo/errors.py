@@ -14,6 +14,14 @@ class InputError(ZooError):
     """An input that can't be answered: no image, truncated, missing, too large."""
 
 
+class Stopped(ZooError):
+    """A signal ended the work, which can be continued; `number` is the signal's, 0 where another process had it."""
+
+    def __init__(self, message: str, number: int):
+        super().__init__(message)
+        self.number = number
+
+
 def unknown(kind: str, name: object, known: Iterable[str]) -> ZooError:
     """The error for a name that isn't known; its message names the nearest known ones.
 

@@ -6,7 +6,7 @@ import os
 import random
 import shutil
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import tensorflow as tf
@@ -38,8 +38,14 @@ class Source:
     split: str
     examples: int
     labels: list[str] | None
-    dataset: tf.data.Dataset  # of {field: tensor}
+    stubs: tf.data.Dataset  # what can be shuffled in great number: examples, or the names of their files
+    load: Callable[[dict], dict]  # a stub -> {field: tensor}
     terms: str
+
+    @property
+    def dataset(self) -> tf.data.Dataset:
+        """The examples, {field: tensor}."""
+        return self.stubs.map(self.load)
 
 
 def open_source(
@@ -67,12 +73,16 @@ def open_source(
         if field not in spec:
             raise ZooError(f"{source.name} has no field {field!r}; it has {', '.join(spec)}")
     keep = [*fields, *({"file"} & set(spec))]  # a folder's, so that a bad file can be named
-    dataset = source.dataset.map(lambda example: {field: example[field] for field in keep})
+
+    def load(stub, whole=source.load):
+        example = whole(stub)
+        return {field: example[field] for field in keep}
+
+    source = dataclasses.replace(source, load=load)
     if limit is not None:
         checked_count(limit, "limit")
-        dataset = dataset.take(limit)
-        source = dataclasses.replace(source, examples=min(limit, source.examples))
-    return dataclasses.replace(source, dataset=dataset)
+        source = dataclasses.replace(source, stubs=source.stubs.take(limit), examples=min(limit, source.examples))
+    return source
 
 
 def _tfds(name: str, split: str, data_dir: str | os.PathLike | None) -> Source:
@@ -120,7 +130,7 @@ def _tfds(name: str, split: str, data_dir: str | os.PathLike | None) -> Source:
     if "label" in builder.info.features and isinstance(builder.info.features["label"], tfds.features.ClassLabel):
         labels = list(builder.info.features["label"].names)
     terms = TERMS.get(name, "see its homepage, " + str(builder.info.homepage))
-    return Source(name, str(builder.version), split, examples, labels, dataset, terms)
+    return Source(name, str(builder.version), split, examples, labels, dataset, dict, terms)
 
 
 def _folder(path: Path, split: str, fields: tuple[str, ...]) -> Source:
@@ -146,6 +156,9 @@ def _folder(path: Path, split: str, fields: tuple[str, ...]) -> Source:
     if not files:
         raise ZooError(f"{path} has too few {kind} for a share called {split}")
     names, numbers = zip(*files, strict=True)
-    dataset = tf.data.Dataset.from_tensor_slices((list(names), tf.constant(numbers, tf.int64)))
-    dataset = dataset.map(lambda file, label: {field: tf.io.read_file(file), "label": label, "file": file})
-    return Source(str(path), "", split, len(files), labels, dataset, "the folder's own")
+    stubs = tf.data.Dataset.from_tensor_slices({"file": list(names), "label": tf.constant(numbers, tf.int64)})
+
+    def load(stub):
+        return {field: tf.io.read_file(stub["file"]), **stub}
+
+    return Source(str(path), "", split, len(files), labels, stubs, load, "the folder's own")

@@ -8,8 +8,9 @@ import tensorflow as tf
 
 from zoo.errors import ZooError
 
-# Shuffling is complete up to this many examples, and in a window of as many above.
-SHUFFLE = 65_536
+# Shuffling is complete up to this many examples, and in a window of as many above; what is kept in memory anyway may
+# be many, what waits there encoded may not.
+SHUFFLE, SHUFFLE_RAW = 65_536, 10_000
 KEEP_BYTES = 1 << 30
 
 
@@ -17,10 +18,12 @@ class Stream:
     """Batches for training or evaluation; epoch e is a function of (seed, e) alone.
 
     The order of the chain and its reasons: examples are *read* and *prepared* (decoded, framed: whatever needs no
-    random number); small data sets are *kept* in memory at this point, before any shuffling, so that later epochs do
-    not decode again; then they are *shuffled* with the epoch's seed; *enumerated*, so that each example's random
-    numbers depend on its place in the epoch and not on timing; *augmented*; *batched*; *finished* (scaling, and what
-    augmentation a whole batch goes through faster); and *prefetched*.
+    random number) and *kept* in memory, where they are few enough, so that later epochs do not decode again; then
+    they are *shuffled* with the epoch's seed; *enumerated*, so that each example's random numbers depend on its place
+    in the epoch and not on timing; what a resumed run has done is *skipped*; the rest *augmented*; *batched*;
+    *finished* (scaling, and what augmentation a whole batch goes through faster); and *prefetched*. What is too much
+    to be kept is shuffled as it comes and prepared only after the skip: encoded it takes little memory, and what is
+    skipped is not decoded.
 
     Args:
         dataset: of raw examples, {field: tensor}.
@@ -45,8 +48,10 @@ class Stream:
         shuffle: bool = True,
     ):
         prepared = dataset.map(prepare, num_parallel_calls=tf.data.AUTOTUNE)
-        self.prepared = prepared.cache() if _bytes(prepared, examples) < KEEP_BYTES else prepared
-        self.augment, self.finish = augment, finish
+        self.is_kept = _bytes(prepared, examples) < KEEP_BYTES
+        self.raw = None if self.is_kept else dataset
+        self.prepared = prepared.cache() if self.is_kept else prepared
+        self.prepare, self.augment, self.finish = prepare, augment, finish
         self.examples, self.batch_size = examples, batch_size
         self.seed, self.shuffle = seed, shuffle
 
@@ -55,22 +60,25 @@ class Stream:
         """Batches an epoch."""
         return -(-self.examples // self.batch_size)
 
-    def epoch(self, number) -> tf.data.Dataset:
-        """The batches of one epoch; `number` is an int or a () int64 tensor."""
+    def epoch(self, number, skip: int = 0) -> tf.data.Dataset:
+        """The batches of one epoch but the first `skip`; `number` is an int or a () int64 tensor."""
         number = tf.cast(number, tf.int64)
         seed = tf.stack([tf.constant(self.seed, tf.int64), number])
-        dataset = self.prepared
+        dataset = self.prepared if self.is_kept else self.raw
         if self.shuffle:
-            window = min(self.examples, SHUFFLE)
+            window = min(self.examples, SHUFFLE if self.is_kept else SHUFFLE_RAW)
             order = tf.random.stateless_uniform((), seed, 0, 2**31 - 1, tf.int64)
             dataset = _shuffled(dataset, window, self.seed, order)
 
-        if self.augment is not None:
+        def item(index, example):  # example: what `prepare` returned, or what it takes
+            if not self.is_kept:
+                example = self.prepare(*example) if isinstance(example, tuple) else self.prepare(example)
+            if self.augment is None:
+                return example
+            return self.augment(example, tf.random.experimental.stateless_fold_in(seed, index))
 
-            def augment(index, item):  # item: what `prepare` returned
-                return self.augment(item, tf.random.experimental.stateless_fold_in(seed, index))
-
-            dataset = dataset.enumerate().map(augment, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
+        dataset = dataset.enumerate().skip(skip * self.batch_size)
+        dataset = dataset.map(item, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
         dataset = dataset.batch(self.batch_size).map(self.finish, num_parallel_calls=tf.data.AUTOTUNE)
         return dataset.prefetch(2).with_options(options())
 

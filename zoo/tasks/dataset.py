@@ -65,7 +65,8 @@ def check_labels(task: Task, source: Source) -> None:
 def stream(task: Task, source: Source, batch_size: int, seed: int = 0, *, augment: bool, shuffle: bool) -> Stream:
     """The task's way through the one input pipeline."""
 
-    def prepare(example):
+    def prepare(stub):
+        example = source.load(stub)
         return task.prepare(task.read(example)), task.targets(example)
 
     def augmented(item, seed):
@@ -76,4 +77,4 @@ def stream(task: Task, source: Source, batch_size: int, seed: int = 0, *, augmen
         return task.mixed(prepared, task.finish(prepared), y)
 
     random = augmented if augment else None
-    return Stream(source.dataset, prepare, random, finish, source.examples, batch_size, seed, shuffle)
+    return Stream(source.stubs, prepare, random, finish, source.examples, batch_size, seed, shuffle)

@@ -38,15 +38,18 @@ class LocallyConnected(layers.Layer):
         self.bias = self.add_weight(shape=(height, width, self.filters), initializer="zeros", name="bias")
 
     def call(self, x):
+        # Places lead and the batch follows: a place's matrix product reads what lies together, and a shift along the
+        # leading axes copies whole rows.
         _, height, width, maps = x.shape
         around = self.size // 2
-        x = ops.pad(x, ((0, 0), (around, self.size - 1 - around), (around, self.size - 1 - around), (0, 0)))
+        x = ops.transpose(x, (1, 2, 0, 3))  # (H, W, B, C)
+        x = ops.pad(x, ((around, self.size - 1 - around), (around, self.size - 1 - around), (0, 0), (0, 0)))
+        shape = (height, width, ops.shape(x)[2], maps)
         shifts = [(row, column) for row in range(self.size) for column in range(self.size)]
-        patches = [x[:, row : row + height, column : column + width, :] for row, column in shifts]
-        patches = ops.reshape(ops.concatenate(patches, axis=-1), (-1, height * width, len(shifts) * maps))
-        patches = ops.transpose(patches, (1, 0, 2))  # (H W, B, size size C): a matrix product a place
-        made = ops.transpose(ops.matmul(patches, self.kernel), (1, 0, 2))  # (B, H W, filters)
-        return ops.reshape(made, (-1, height, width, self.filters)) + self.bias
+        patches = ops.concatenate([ops.slice(x, (*shift, 0, 0), shape) for shift in shifts], axis=-1)
+        kernel = ops.reshape(self.kernel, (height, width, len(shifts) * maps, self.filters))
+        made = ops.matmul(patches, kernel)  # (H, W, B, filters)
+        return ops.transpose(made, (2, 0, 1, 3)) + self.bias
 
     def compute_output_shape(self, input_shape):
         return (*input_shape[:3], self.filters)

@@ -26,7 +26,8 @@ class PaddedShortcut(layers.Layer):
         self.filters = filters
 
     def call(self, x):
-        return ops.pad(x[:, ::2, ::2, :], ((0, 0), (0, 0), (0, 0), (0, self.filters - x.shape[-1])))
+        x = ops.max_pool(x, 1, 2)  # x[:, ::2, ::2, :], whose gradient takes TensorFlow ten times as long
+        return ops.pad(x, ((0, 0), (0, 0), (0, 0), (0, self.filters - x.shape[-1])))
 
     def compute_output_shape(self, input_shape):
         batch, height, width, _ = input_shape

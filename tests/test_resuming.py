@@ -1,0 +1,276 @@
+"""Runs that end on the way and are continued: killed, told to end, cut short; damaged files; folders in use."""
+
+import csv
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+
+import zoo
+from tests.test_laws import run_child
+from tests.test_training import weights
+from zoo.errors import ZooError
+from zoo.registry import entries
+from zoo.training import checkpoints
+
+TRAINING = {"epochs": 3, "batch_size": 12, "weight_averaging": 0.9, "checkpoint_seconds": 0.0}
+TASK = {"augment": {"rotate": 20.0, "shift": 2.0}}
+
+
+def settings(folder, name="mlp", **training) -> dict:
+    """Of a run in which everything that has a state is switched on: dropout, augmentation, averages, schedule."""
+    overrides = {**entries()[name].tiny, **({"dropout": 0.3} if name == "mlp" else {})}
+    return {
+        "model_overrides": overrides,
+        "task": TASK,
+        "data": {"folder": str(folder)},
+        "training": {**TRAINING, **training},
+    }
+
+
+def train(folder, out, name="mlp", *, steps=None, report=None, warn=None, **training):
+    extra = {"warn": warn} if warn else {}
+    return zoo.train(name, out, steps=steps, report=report, **extra, **settings(folder, name, **training))
+
+
+def history(path) -> list[dict]:
+    with open(path / "history.csv", newline="") as file:
+        timing = ("seconds", "examples_per_second")
+        return [{key: row[key] for key in row if key not in timing} for row in csv.DictReader(file)]
+
+
+def assert_same_run(one, other):
+    for a, b in zip(weights(one), weights(other), strict=True):
+        np.testing.assert_array_equal(a, b)
+    assert history(one) == history(other)
+
+
+@pytest.fixture
+def often(monkeypatch):
+    """A checkpoint after every step, whatever it costs."""
+    monkeypatch.setattr(checkpoints, "COST", 1e9)
+
+
+# Dies again and again, each time at a random moment: at a step's end, at an epoch's, or inside the writing of a
+# checkpoint. A fork a life, so that TensorFlow is imported once.
+KILLS = """
+import json, os, random, signal, sys
+import numpy as np
+import zoo
+from zoo import training
+from zoo.training import checkpoints
+out, name, kills, keywords = sys.argv[1], sys.argv[2], int(sys.argv[3]), json.loads(sys.argv[4])
+checkpoints.COST = 1e9
+random.seed(0)
+whole = np.savez
+
+def life(moments):
+    def moment(*_):
+        nonlocal moments
+        moments -= 1
+        if moments == 0:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    def savez(file, **content):
+        if moments == 1:
+            file.write(b"half a checkpoint")
+            file.flush()
+        moment()
+        whole(file, **content)
+
+    np.savez = savez
+    zoo.train(name, out, report=moment, **keywords)
+
+for number in range(kills + 1):
+    moments = random.randint(1, 9) if number < kills else -1
+    child = os.fork()
+    if not child:
+        life(moments)
+        os._exit(0)
+    status = os.waitpid(child, 0)[1]
+    print(number, os.WTERMSIG(status) if os.WIFSIGNALED(status) else status)
+"""
+
+
+def kill_again_and_again(name, kills, folder, tmp_path):
+    keywords = settings(folder, name)
+    told = run_child(KILLS, str(tmp_path / "killed"), name, str(kills), json.dumps(keywords)).splitlines()
+    assert told.count(f"{kills} 0") == 1
+    assert sum(line.endswith(" 9") for line in told) >= min(kills, 5)
+    zoo.train(name, tmp_path / "whole", **keywords)
+    assert_same_run(tmp_path / "whole", tmp_path / "killed")
+    assert not list((tmp_path / "killed").glob("checkpoints"))
+
+
+def test_a_run_killed_five_times_ends_as_if_it_had_not_been(digits_folder, tmp_path):
+    kill_again_and_again("mlp", 5, digits_folder, tmp_path)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["mlp", "resnet_cifar20"])
+def test_a_run_killed_twenty_times_ends_as_if_it_had_not_been(name, digits_folder, tmp_path):
+    kill_again_and_again(name, 20, digits_folder, tmp_path)
+
+
+@pytest.mark.parametrize("steps", [1, 4, 6])  # within an epoch, at an epoch's end, within the second
+def test_a_run_that_was_cut_short_goes_on(steps, digits_folder, tmp_path):
+    made = train(digits_folder, tmp_path / "cut", steps=steps)
+    assert made.record["provenance"]["steps"] == steps
+    again = train(digits_folder, tmp_path / "cut", steps=steps)
+    assert again.record["metrics"] == made.record["metrics"]
+    told = []
+    train(digits_folder, tmp_path / "cut", report=lambda step, *_: told.append(step))
+    assert told[0] == steps + 1
+    train(digits_folder, tmp_path / "whole")
+    assert_same_run(tmp_path / "whole", tmp_path / "cut")
+
+
+def test_a_finished_run_is_left_as_it_is(digits_folder, tmp_path):
+    train(digits_folder, tmp_path / "run", epochs=1)
+    before = {path: path.read_bytes() for path in (tmp_path / "run").iterdir() if path.is_file()}
+    warnings = []
+    made = train(digits_folder, tmp_path / "run", epochs=1, warn=warnings.append)
+    assert warnings == [f"the run in {tmp_path / 'run'} was finished before; there is nothing left to do"]
+    assert made.path == tmp_path / "run"
+    assert {path: path.read_bytes() for path in (tmp_path / "run").iterdir() if path.is_file()} == before
+    assert {path.name for path in before} == {
+        "README.md", "curves.png", "history.csv", "model.weights.h5", "preset.json", "recipe.toml", "run.json",
+    }  # fmt: skip
+
+
+def test_what_a_run_ran_on_is_kept(digits_folder, tmp_path):
+    train(digits_folder, tmp_path / "run", steps=1)
+    facts = json.loads((tmp_path / "run" / "run.json").read_text())
+    assert {"command", "git", "hardware", "replicas", "versions"} <= facts.keys()
+    assert facts["git"] is None or len(facts["git"].rstrip("+")) == 40
+
+
+@pytest.mark.parametrize("harm", ["bit", "cut", "empty"])
+def test_a_damaged_checkpoint_gives_way_to_the_one_before(harm, often, digits_folder, tmp_path):
+    train(digits_folder, tmp_path / "run", steps=6)
+    files = sorted((tmp_path / "run" / "checkpoints").iterdir())
+    assert [file.name for file in files] == ["step_000000004.npz", "step_000000005.npz", "step_000000006.npz"]
+    content = bytearray(files[-1].read_bytes())
+    content[len(content) // 2] ^= 8
+    files[-1].write_bytes({"bit": content, "cut": content[: len(content) // 2], "empty": b""}[harm])
+    warnings, told = [], []
+    train(digits_folder, tmp_path / "run", warn=warnings.append, report=lambda step, *_: told.append(step))
+    assert warnings == [f"{files[-1]} is damaged; looking for the checkpoint before it"]
+    assert told[0] == 6
+    train(digits_folder, tmp_path / "whole")
+    assert_same_run(tmp_path / "whole", tmp_path / "run")
+
+
+def test_no_whole_checkpoint_is_an_error_and_loses_nothing(digits_folder, tmp_path):
+    train(digits_folder, tmp_path / "run", steps=2)
+    for file in (tmp_path / "run" / "checkpoints").iterdir():
+        file.write_bytes(b"PK")
+    with pytest.raises(ZooError, match="every checkpoint in .* is damaged"):
+        train(digits_folder, tmp_path / "run", warn=lambda _: None)
+    assert (tmp_path / "run" / "preset.json").exists()
+
+
+def test_another_recipe_is_refused_with_the_difference(digits_folder, tmp_path):
+    train(digits_folder, tmp_path / "run", steps=1)
+    with pytest.raises(ZooError, match=r"another recipe: training.batch_size was 12 and is 14; choose another folder"):
+        train(digits_folder, tmp_path / "run", batch_size=14)
+    train(digits_folder, tmp_path / "run", checkpoint_seconds=5.0, steps=2)  # which changes no weight
+
+
+def test_other_data_than_before_are_refused(digits_folder, tmp_path):
+    import shutil
+
+    shutil.copytree(digits_folder, tmp_path / "photos")
+    train(tmp_path / "photos", tmp_path / "run", steps=1)
+    for file in sorted((tmp_path / "photos" / "7").iterdir())[:5]:
+        file.unlink()
+    with pytest.raises(ZooError, match=r"has 38 examples now, and had 42 when the run"):
+        train(tmp_path / "photos", tmp_path / "run")
+
+
+def test_a_folder_that_holds_something_else_is_left_alone(digits_folder, tiny_preset, tmp_path):
+    import shutil
+
+    shutil.copytree(tiny_preset, tmp_path / "preset")
+    with pytest.raises(ZooError, match=r"holds preset.json of something else"):
+        train(digits_folder, tmp_path / "preset")
+    assert not (tmp_path / "preset" / "recipe.toml").exists()
+
+
+HOLDS = """
+import sys
+from pathlib import Path
+from zoo.training.workdir import Workdir
+with Workdir(Path(sys.argv[1])).in_use():
+    print("held", flush=True)
+    sys.stdin.read()
+"""
+
+
+def test_a_folder_in_use_is_refused_until_its_run_ends(digits_folder, tmp_path):
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+    with subprocess.Popen([sys.executable, "-c", HOLDS, str(tmp_path / "run")], **pipes) as holder:
+        assert holder.stdout.readline() == "held\n"
+        with pytest.raises(ZooError, match="run is in use by another run"):
+            train(digits_folder, tmp_path / "run", steps=1)
+        holder.kill()
+    train(digits_folder, tmp_path / "run", steps=1)
+    assert not (tmp_path / "run" / ".lock").exists()
+
+
+def test_a_full_disk_costs_no_checkpoint(often, digits_folder, tmp_path):
+    """The system refuses files above a size: the checkpoint is told of, the ones before stay, and the run goes on."""
+    import resource
+
+    train(digits_folder, tmp_path / "run", steps=5)
+    kept = {file: file.read_bytes() for file in (tmp_path / "run" / "checkpoints").iterdir()}
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    warnings = []
+    resource.setrlimit(resource.RLIMIT_FSIZE, (min(len(content) for content in kept.values()) - 100, hard))
+    try:
+        with pytest.raises(ZooError, match="can't write"):  # in the end the preset finds no place either
+            train(digits_folder, tmp_path / "run", warn=warnings.append)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert warnings[0].startswith("no checkpoint at step 6, ")
+    assert "the older ones stand" in warnings[0]
+    assert {file: file.read_bytes() for file in (tmp_path / "run" / "checkpoints").iterdir()} == kept
+    train(digits_folder, tmp_path / "run")
+    train(digits_folder, tmp_path / "whole")
+    assert_same_run(tmp_path / "whole", tmp_path / "run")
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_ends_a_run_after_a_checkpoint(number, digits_folder, tmp_path):
+    command = [sys.executable, "-m", "zoo.cli", "train", "mlp", "--out", str(tmp_path / "run")]
+    given = {"data.folder": digits_folder, "training.epochs": 100000, "model_overrides.hidden_units": "[16]"}
+    for key, value in given.items():
+        command += ["--set", f"{key}={value}"]
+    with subprocess.Popen(
+        command, stderr=subprocess.PIPE, text=True, env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"}
+    ) as run:
+        until = time.monotonic() + 120
+        while not (tmp_path / "run" / "history.csv").exists():
+            assert run.poll() is None
+            assert time.monotonic() < until
+            time.sleep(0.2)
+        run.send_signal(number)
+        told = run.communicate(timeout=30)[1]
+    assert run.returncode == 128 + number
+    assert f"zoo: stopped by {number.name} at step " in told
+    assert told.splitlines()[-1].startswith("zoo: stopped")
+    assert len(list((tmp_path / "run" / "checkpoints").iterdir())) == 1
+    assert not (tmp_path / "run" / "preset.json").exists()
+
+
+def test_early_stopping_ends_a_run_without_progress(digits_folder, tmp_path):
+    training = {"epochs": 50, "early_stopping": 3, "optimizer": {"learning_rate": 1e-30}, "weight_averaging": None}
+    made = train(digits_folder, tmp_path / "run", **training)
+    assert len(history(tmp_path / "run")) == 4
+    assert made.record["provenance"]["epochs"] == "4 of 50, kept that of epoch 1"
+    assert not (tmp_path / "run" / "checkpoints").exists()
