@@ -48,6 +48,8 @@ class Loop:
         self.losses: list[float] = []  # of the epoch under way
         self.norms: list[float] = []  # of its gradients
         self.averages = self.scale = None
+        # Keras's optimizers sum gradients over replicas, after they have clipped; here they are summed before.
+        model.optimizer._all_reduce_sum_gradients = lambda pairs: pairs
         with strategy.scope():
             if settings.weight_averaging:
                 self.averages = [tf.Variable(weight, trainable=False) for weight in model.trainable_variables]
@@ -60,7 +62,8 @@ class Loop:
         results = self.strategy.run(self._replica_step, (x, y, weight, stop))
         (loss, norm, stop), gradients = results
         loss, norm, stop = (self.strategy.experimental_local_results(value)[0] for value in (loss, norm, stop))
-        tf.cond(tf.math.is_finite(norm), lambda: self._apply(gradients), self._skip)
+        with self.strategy.scope():
+            tf.cond(tf.math.is_finite(norm), lambda: self._apply(gradients), self._skip)
         return loss, norm, stop
 
     def _replica_step(self, x, y, weight, stop):
@@ -112,9 +115,8 @@ class Loop:
         return loss, gradients
 
     def _apply(self, gradients):
-        """The optimizer's step, outside of the replicas: Keras's optimizers sum gradients again inside."""
         optimizer, variables = self.model.optimizer, self.model.trainable_variables
-        optimizer.apply(gradients, variables)
+        self.strategy.run(lambda gradients: optimizer.apply(gradients, variables), (gradients,))
         if self.averages:
             done = tf.cast(optimizer.iterations, tf.float32)
             # The first steps count for less than the decay says, so that the start is forgotten.
@@ -157,7 +159,7 @@ class Loop:
             loss, norm, stop = self._train_step(x, y, weight, tf.constant(float(stopping())))
             loss, norm = float(loss), float(norm)
             self.step += 1
-            if not math.isfinite(loss + norm) and (self.scale is None or float(self.scale) <= 1.0):
+            if not math.isfinite(loss + norm) and (self.scale is None or float(np.array(self.scale)) <= 1.0):
                 raise NotFinite(self.step, number, len(self.losses), stream.steps, loss, batch)
             self.losses.append(loss)
             self.norms.append(norm)
@@ -206,14 +208,14 @@ class Loop:
         """Raises ZooError where workers would go on from different steps: their folders are not the same."""
         if self.strategy.num_replicas_in_sync == 1:
             return
-        step, replicas = tf.constant(float(self.step)), self.strategy.num_replicas_in_sync
+        replicas = self.strategy.num_replicas_in_sync
 
-        @tf.function
-        def total():
-            return self.strategy.run(lambda: tf.distribute.get_replica_context().all_reduce("sum", [step, step * step]))
+        def sums(step):
+            return tf.distribute.get_replica_context().all_reduce("sum", tf.stack([step, step * step]))
 
-        sums, squares = (self.strategy.experimental_local_results(value)[0] for value in total())
-        if float(sums) != replicas * self.step or float(squares) != replicas * self.step**2:
+        total = tf.function(lambda step: self.strategy.run(sums, (step,)))(tf.constant(float(self.step)))
+        total = self.strategy.experimental_local_results(total)[0].numpy()
+        if total.tolist() != [replicas * self.step, replicas * self.step**2]:
             raise ZooError(
                 f"this worker would go on from step {self.step}, another one from elsewhere: "
                 "all workers need the same folder"

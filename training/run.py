@@ -138,7 +138,8 @@ class _Run:
                         layer.synchronized = self.strategy.num_replicas_in_sync > 1
                 model.set_weights(self.model.get_weights())
                 trained = features.split(model)[1] if self.settings.keep_features else model
-                trained.compile(make_optimizer(self.settings, self.planned, trained), loss)
+                # The loop scales the loss itself.
+                trained.compile(make_optimizer(self.settings, self.planned, trained), loss, auto_scale_loss=False)
                 trained.optimizer.build(trained.trainable_variables)
         finally:
             keras.config.set_dtype_policy(policy)
