@@ -84,7 +84,13 @@ def train_tensorflow(side: str, row: str, seconds: float) -> float:
     stream = Stream(data, lambda x, y: (x, y), None, lambda x, y: ({"image": x}, y), len(images), size)
     model.compile(make_optimizer(settings, 10_000, model), loss)
     loop = Loop(model, settings, tf.distribute.get_strategy())
-    return rate(lambda: loop.epoch(stream, 0, 10**9, lambda step, loss: None) and len(images), seconds)
+
+    def epoch() -> int:
+        loop.losses.clear()
+        loop.epoch(stream, 0, 10**9, lambda *_: None)
+        return len(images)
+
+    return rate(epoch, seconds)
 
 
 def train_torch(side: str, row: str, seconds: float) -> float:

@@ -34,7 +34,7 @@ class Cached:
     def __init__(self, batches: list, steps: int):
         self.batches, self.steps = batches, steps
 
-    def epoch(self, number):
+    def epoch(self, number, skip=0):
         return itertools.islice(itertools.cycle(self.batches), self.steps)
 
 
@@ -70,11 +70,12 @@ def main() -> None:
             pass
 
     def consume():
-        loop.epoch(cached, 0, 10**9, lambda step, loss: None)
+        loop.losses.clear()
+        loop.epoch(cached, 0, 10**9, lambda *_: None)
 
     first = source.examples / timed(deliver)
     ready = list(batches.epoch(next(number)).take(20))
-    loop.epoch(Cached(ready, 20), 0, 10**9, lambda step, loss: None)  # tracing
+    loop.epoch(Cached(ready, 20), 0, 10**9, lambda *_: None)  # tracing
     cached = Cached(ready, batches.steps)
     rates = source.examples / np.array([(timed(deliver), timed(consume)) for _ in range(arguments.rounds)])
     (later, taken), (low, high) = np.median(rates, axis=0), np.quantile(rates, (0.25, 0.75), axis=0)

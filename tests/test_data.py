@@ -185,7 +185,7 @@ def test_folders_that_are_no_data_set(tmp_path, digits_folder):
                 open_source(name, "train", ("image",))
     with pytest.raises(ZooError, match="unknown split of the folder .* did you mean validation"):
         open_source(digits_folder, "validate", ("image",))
-    with pytest.raises(ZooError, match="has no field 'text'; it has image, label"):
+    with pytest.raises(ZooError, match="has no field 'text'; it has image, file, label"):
         open_source(digits_folder, "train", ("text",))
     for limit in (0, -3):
         with pytest.raises(ZooError, match="is no whole number"):

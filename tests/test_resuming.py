@@ -117,7 +117,7 @@ def test_a_run_killed_twenty_times_ends_as_if_it_had_not_been(name, digits_folde
     kill_again_and_again(name, 20, digits_folder, tmp_path)
 
 
-@pytest.mark.parametrize("steps", [1, 4, 6])  # within an epoch, at an epoch's end, within the second
+@pytest.mark.parametrize("steps", [4, 6])  # at an epoch's end, within the second
 def test_a_run_that_was_cut_short_goes_on(steps, digits_folder, tmp_path):
     made = train(digits_folder, tmp_path / "cut", steps=steps)
     assert made.record["provenance"]["steps"] == steps
@@ -150,7 +150,10 @@ def test_what_a_run_ran_on_is_kept(digits_folder, tmp_path):
     assert facts["git"] is None or len(facts["git"].rstrip("+")) == 40
 
 
-@pytest.mark.parametrize("harm", ["bit", "cut", "empty"])
+SLOW = [pytest.param(harm, marks=pytest.mark.slow) for harm in ("cut", "empty")]
+
+
+@pytest.mark.parametrize("harm", ["bit", *SLOW])
 def test_a_damaged_checkpoint_gives_way_to_the_one_before(harm, often, digits_folder, tmp_path):
     train(digits_folder, tmp_path / "run", steps=6)
     files = sorted((tmp_path / "run" / "checkpoints").iterdir())
@@ -245,7 +248,7 @@ def test_a_full_disk_costs_no_checkpoint(often, digits_folder, tmp_path):
     assert_same_run(tmp_path / "whole", tmp_path / "run")
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("number", [signal.SIGTERM, pytest.param(signal.SIGINT, marks=pytest.mark.slow)])
 def test_a_signal_ends_a_run_after_a_checkpoint(number, digits_folder, tmp_path):
     command = [sys.executable, "-m", "zoo.cli", "train", "mlp", "--out", str(tmp_path / "run")]
     given = {"data.folder": digits_folder, "training.epochs": 100000, "model_overrides.hidden_units": "[16]"}

@@ -222,6 +222,7 @@ def workers(*arguments: str, count: int = 2) -> list[tuple[list[float], str]]:
     return [(json.loads(out.rsplit(" ", 1)[0]), out.split()[-1]) for out, _ in told]
 
 
+@pytest.mark.slow
 def test_two_workers_give_the_run_of_one_and_go_on_where_they_were(digits_folder, tmp_path):
     training = json.dumps(EVERYTHING)
     rows = []

@@ -165,9 +165,9 @@ def test_the_network_equals_its_equations(name, shape, kernel_size, pool_size):
 @pytest.mark.parametrize(
     ("name", "overrides", "message"),
     [
-        ("conv1d_classifier", {"input_shape": (64, 64, 3)}, "is not 1 sizes and the channels"),
-        ("conv1d_classifier", {"input_shape": (None, 1)}, "is not 1 sizes and the channels"),
-        ("conv3d_classifier", {"input_shape": (64, 64, 3)}, "is not 3 sizes and the channels"),
+        ("conv1d_classifier", {"input_shape": (64, 64, 3)}, r"is no shape of whole numbers, such as \(1024, 1\)"),
+        ("conv1d_classifier", {"input_shape": (None, 1)}, "is no shape of whole numbers"),
+        ("conv3d_classifier", {"input_shape": (64, 64, 3)}, "is no shape of whole numbers"),
         ("conv1d_classifier", {"input_shape": (63, 1)}, "too small for 3 stages: 64 or more"),
         ("conv3d_classifier", {"input_shape": (16, 7, 16, 1)}, "too small for 3 stages: 8 or more"),
         ("conv1d_classifier", {"filters": ()}, "must be above 0"),
@@ -473,7 +473,7 @@ def test_a_bad_file_ends_training_and_is_named(kind, tmp_path):
 def test_arrays_of_a_data_set_need_no_file():
     values = np.arange(48, dtype="int16").reshape(6, 4, 2)
     dataset = tf.data.Dataset.from_tensor_slices({"tensor": values, "label": np.arange(6) % 3})
-    source = Source("numbers", "", "train", 6, ["a", "b", "c"], dataset, "none")
+    source = Source("numbers", "", "train", 6, ["a", "b", "c"], dataset, dict, "none")
     model = small()
     task = task_of(model)
     settings, _, _ = task.adapt(source, {})
@@ -491,7 +491,7 @@ def test_arrays_of_a_data_set_need_no_file():
 
 def test_values_that_are_all_the_same_are_only_moved():
     dataset = tf.data.Dataset.from_tensor_slices({"tensor": np.full((6, 4, 2), 7.0), "label": np.zeros(6, int)})
-    source = Source("sevens", "", "train", 6, ["a", "b"], dataset, "none")
+    source = Source("sevens", "", "train", 6, ["a", "b"], dataset, dict, "none")
     assert task_of(small()).adapt(source, {})[0] == {"mean": 7.0, "deviation": 1.0}
 
 

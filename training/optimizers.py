@@ -55,7 +55,9 @@ def learning_rate(settings: Training, total_steps: int):
     peak, chosen = settings.optimizer.learning_rate, settings.schedule
     warmup, schedules = chosen.warmup_steps, keras.optimizers.schedules
     if warmup >= total_steps:
-        raise ZooError(f"training.schedule.warmup_steps={warmup} is not less than the run's {total_steps} steps")
+        raise ZooError(
+            f"training.schedule.warmup_steps={warmup} is not less than the run's {total_steps} steps; lower it"
+        )
     left = total_steps - warmup
     if chosen.name == "one_cycle":
         if warmup:

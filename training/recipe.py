@@ -25,7 +25,7 @@ class Data(_Section):
     """Where the examples come from: a TFDS name, or a folder with one subfolder a class."""
 
     name: str | None = None
-    folder: str | None = None
+    folder: str | None = pydantic.Field(None, min_length=1)
     train: str = "train"
     validation: str | None = "validation"
     test: str | None = "test"
@@ -142,6 +142,10 @@ def _task(content: dict, name: str) -> str:
     start, model = content.get("start_from"), content.get("model")
     if bool(start) == bool(model):
         raise ZooError(f"recipe {name}: give one of model and start_from")
+    if not isinstance(start or model, str):
+        raise ZooError(f"recipe {name}: {start or model!r} is no name; a model's arguments go into model_overrides")
+    if start and content.get("model_overrides"):
+        raise ZooError(f"recipe {name}: model_overrides are of a new model, and this one starts from {start}")
     if start:
         return preset.open_preset(start).record["task"]["name"]
     if model not in registry.entries():

@@ -110,13 +110,16 @@ class _Run:
             raise ZooError(f"recipe {name}: kept features are without augmentation: set training.augment = false")
         loss = task.loss(settings.label_smoothing)
         learner.compile(make_optimizer(settings, self.planned, learner), loss, metrics=task.metrics())
+        if not learner.trainable_weights:
+            raise ZooError(f"recipe {name}: freeze = {recipe.freeze!r} leaves nothing to train")
         if not resumes:
             workdir.begin(recipe, strategy)
         if body is not None:
-            self.batches = features.keep(body, self.batches, workdir, self._features)
+            with named_errors():
+                self.batches = features.keep(body, self.batches, workdir, self._features)
         self.loop = Loop(self._trained(learner, loss), settings, strategy, learner)
         self.history: list[dict] = []  # a row an epoch
-        self.best, self.kept = -math.inf, None  # the best score, its weights and its row
+        self.best, self.kept = (-math.inf, -math.inf), None  # the best score, its weights and its row
         self.seconds = 0.0  # of the calls before this one
         if found:
             self._restore(*found)
@@ -244,7 +247,7 @@ class _Run:
                 f"{self.workdir.path} began: restore it, or begin again in another folder"
             )
         self.loop.restore(arrays)
-        self.history, self.best, self.seconds = facts["history"], facts["best"], facts["seconds"]
+        self.history, self.best, self.seconds = facts["history"], tuple(facts["best"]), facts["seconds"]
         weights = [arrays[f"best/{number}"] for number in range(len(self.model.weights)) if f"best/{number}" in arrays]
         self.kept = (weights, facts["row"]) if weights else None
 
@@ -347,8 +350,6 @@ def _model(recipe: Recipe, source: Source) -> keras.Model:
     return model
 
 
-def _score(row: dict) -> float:
-    """What `keep = "best"` compares: validation accuracy where there is one, else the loss."""
-    if "val_accuracy" in row:
-        return row["val_accuracy"]
-    return -row.get("val_loss", row["loss"])
+def _score(row: dict) -> tuple[float, float]:
+    """What `keep = "best"` compares: validation accuracy where there is one, then the loss."""
+    return row.get("val_accuracy", 0.0), -row.get("val_loss", row["loss"])

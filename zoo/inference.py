@@ -41,8 +41,10 @@ def load(
     """
     if labels is not None and classes not in (None, len(labels)):
         raise ZooError(f"classes={classes}, but {len(labels)} labels are given")
-    if labels is not None and not all(isinstance(label, str) for label in labels):
+    if labels is not None and (isinstance(labels, str) or not all(isinstance(label, str) for label in labels)):
         raise ZooError(f"labels={labels!r} is no list of strings")
+    if labels is not None and ("" in labels or len(set(labels)) < len(labels)):
+        raise ZooError(f"labels={labels!r} has a name twice, or one that is empty")
     if classes is not None and (classes != 0 or isinstance(classes, bool)):
         checked_count(classes, "classes")
     model = presets.load_model(presets.open_preset(name), len(labels) if labels else classes, freeze)
@@ -199,7 +201,7 @@ def evaluate(
 
     preset = presets.open_preset(name)
     usual = preset.record.get("data") or {}
-    dataset = dataset or usual.get("name")
+    dataset = usual.get("name") if dataset is None else dataset
     if dataset is None:
         raise ZooError(f"the card of {preset.name} names no data set: give one, as in --dataset mnist")
     split = split or (usual.get("test") if dataset == usual.get("name") else None) or "test"

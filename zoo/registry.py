@@ -130,14 +130,30 @@ def create_model(
     for key in overrides:
         if key not in known:
             raise unknown(f"argument of {name}", key, known)
+    _check_sizes(name, overrides, known)
     try:
         model = builder(**overrides)
+    except RecursionError:
+        raise ZooError(f"{name}: {overrides} make it too deep for Keras") from None
     except (ValueError, TypeError) as error:
         raise ZooError(f"{name}: {' '.join(str(error).split())[:300]}") from error
     overrides = {key: value for key, value in overrides.items() if entry.overrides.get(key, ...) != value}
     model.origin = Origin(model=name, overrides=overrides, task=entry.task, settings=dict(entry.settings))
     freeze_layers(model, freeze)
     return model if taps is None else tapped(model, taps)
+
+
+def _check_sizes(name: str, overrides: dict, known) -> None:
+    """Refuses what is no number of classes and no shape, which Keras would say less plainly."""
+    classes, shape = overrides.get("classes"), overrides.get("input_shape")
+    if classes is not None and (not isinstance(classes, int) or isinstance(classes, bool) or classes < 0):
+        raise ZooError(f"{name}: classes={classes!r} is no number of classes")
+    if shape is not None:
+        usual = known["input_shape"].default
+        sizes = shape if isinstance(shape, (tuple, list)) else ()
+        good = sizes and all(isinstance(size, int) and size > 0 for size in sizes)
+        if not good or isinstance(usual, tuple) and len(sizes) != len(usual):
+            raise ZooError(f"{name}: input_shape={shape!r} is no shape of whole numbers, such as {usual}")
 
 
 def tapped(model, taps: Iterable[str]):

@@ -63,7 +63,7 @@ def open_source(
     Raises:
         ZooError: no such data set, split or field, or data that can't be had.
     """
-    if not isinstance(name, (str, os.PathLike)):
+    if not isinstance(name, (str, os.PathLike)) or not os.fspath(name):
         raise ZooError(f"{name!r} is no data set: give a TFDS name or the path of a folder")
     fields = tuple(fields)
     is_folder = isinstance(name, os.PathLike) or os.sep in os.fspath(name) and Path(name).is_dir()
@@ -148,6 +148,9 @@ def _folder(path: Path, split: str, fields: tuple[str, ...]) -> Source:
     ]
     if len(labels) < 2 or not files:
         raise ZooError(f"{path} needs one subfolder of {kind} a class; it has {len(labels)} with {len(files)} {kind}")
+    empty = sorted(set(range(len(labels))) - {number for _, number in files})
+    if empty:
+        raise ZooError(f"{path / labels[empty[0]]} holds no {kind}: fill it, or remove it")
     if split not in _SHARES:
         raise unknown(f"split of the folder {path}", split, _SHARES)
     random.Random(0).shuffle(files)

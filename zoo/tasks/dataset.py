@@ -1,5 +1,7 @@
 """Joins a data set to a model's preprocessing."""
 
+from collections.abc import Callable
+
 import keras
 import tensorflow as tf
 
@@ -47,9 +49,10 @@ def dataset(
     check_labels(task, source)
     if model.origin.labels is None:
         model.origin.labels = source.labels
-    model.origin.data = {"name": source.name, "version": source.version, "split": split}
     if shuffle is None:
         shuffle = split.startswith("train")
+    if shuffle or model.origin.data is None:  # what it is fitted on, and not what it is measured on afterwards
+        model.origin.data = {"name": source.name, "version": source.version, "split": split}
     return stream(task, source, batch_size, seed, augment=bool(augment), shuffle=shuffle).counted()
 
 
@@ -60,13 +63,29 @@ def check_labels(task: Task, source: Source) -> None:
             f"{source.name} has {len(source.labels)} classes, the model {classes}: "
             f"load or create it with classes={len(source.labels)}"
         )
+    known, others = set(task.labels or ()), set(source.labels or ())
+    if known & others and others - known:  # with no name in common they may be the same classes, renamed
+        raise ZooError(
+            f"{source.name} has classes that the model does not know, such as {sorted(others - known)[0]!r}; it knows "
+            f"{', '.join(sorted(known)[:10])}: to train it on these, load it with labels=[...] of their names"
+        )
+
+
+def _same_numbers(task: Task, source: Source) -> Callable[[dict], dict]:
+    """Examples with the model's numbers of the classes, where the data set counts the same names in another order."""
+    if not task.labels or not source.labels or set(task.labels) != set(source.labels):
+        return lambda example: example
+    numbers = tf.constant([task.labels.index(label) for label in source.labels], tf.int64)
+    return lambda example: {**example, "label": tf.gather(numbers, example["label"])}
 
 
 def stream(task: Task, source: Source, batch_size: int, seed: int = 0, *, augment: bool, shuffle: bool) -> Stream:
     """The task's way through the one input pipeline."""
 
+    renumbered = _same_numbers(task, source)
+
     def prepare(stub):
-        example = source.load(stub)
+        example = renumbered(source.load(stub))
         return task.prepare(task.read(example)), task.targets(example)
 
     def augmented(item, seed):

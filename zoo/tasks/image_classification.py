@@ -51,6 +51,8 @@ class ImageClassification(Classification):
         for key, known in choices.items():
             if self.settings[key] not in known:
                 raise ZooError(f"{self.name}: {key}={self.settings[key]!r} is none of {known}")
+        if not 0 < self.settings["share"] <= 1:
+            raise ZooError(f"{self.name}: share={self.settings['share']!r} is not in 0 ... 1")
         if self.settings["centre"] and self.settings["colour"] != "grey":
             raise ZooError(f"{self.name}: centre='ink' needs colour='grey'")
         checked_augmentation(self.settings["augment"])

@@ -23,6 +23,8 @@ def encoded_image(item) -> bytes:
         InputError: missing, a folder, empty, too large, no image, or of another type.
     """
     if isinstance(item, (str, os.PathLike)):
+        if not os.fspath(item):
+            raise InputError("'' is no path")
         item = content_of(Path(item), "an image")
     if isinstance(item, (bytes, bytearray, memoryview)):
         item = bytes(item)
