@@ -47,7 +47,7 @@ class Loop:
         self.step = 0
         self.losses: list[float] = []  # of the epoch under way
         self.norms: list[float] = []  # of its gradients
-        self.averages = self.scale = None
+        self.averages = self.scale = self._graph = None
         # Keras's optimizers sum gradients over replicas, after they have clipped; here they are summed before.
         model.optimizer._all_reduce_sum_gradients = lambda pairs: pairs
         with strategy.scope():
@@ -57,8 +57,19 @@ class Loop:
                 self.scale = tf.Variable(SCALE, trainable=False)
                 self.good_steps = tf.Variable(0, trainable=False)
 
-    @tf.function(reduce_retracing=True)
-    def _train_step(self, x, y, weight, stop):
+    def _traced(self, batches) -> Callable:
+        """The step as one graph for all of a stream's batches.
+
+        Traced batch by batch it would be one graph for the first size and another one for all, and their sums are
+        rounded differently: a run that goes on in the midst would not be the unbroken one to the bit.
+        """
+        if self._graph is None:
+            spec = [batches.element_spec, tf.TensorSpec(())] if hasattr(batches, "element_spec") else None
+            self._graph = tf.function(self._train_step, input_signature=spec)
+        return self._graph
+
+    def _train_step(self, batch, stop):
+        x, y, weight = (*batch, None)[:3]
         results = self.strategy.run(self._replica_step, (x, y, weight, stop))
         (loss, norm, stop), gradients = results
         loss, norm, stop = (self.strategy.experimental_local_results(value)[0] for value in (loss, norm, stop))
@@ -154,9 +165,10 @@ class Loop:
         """
         if len(self.losses) >= stream.steps or self.step >= last_step:
             return
-        for batch in distributed(self.strategy, stream.epoch(number, skip=len(self.losses))):
-            x, y, weight = (*batch, None)[:3]
-            loss, norm, stop = self._train_step(x, y, weight, tf.constant(float(stopping())))
+        batches = distributed(self.strategy, stream.epoch(number, skip=len(self.losses)))
+        train_step = self._traced(batches)
+        for batch in batches:
+            loss, norm, stop = train_step(batch, tf.constant(float(stopping())))
             loss, norm = float(loss), float(norm)
             self.step += 1
             if not math.isfinite(loss + norm) and (self.scale is None or float(np.array(self.scale)) <= 1.0):

@@ -5,10 +5,9 @@ import datetime
 import math
 import os
 import signal
-import threading
 import time
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import keras
@@ -25,6 +24,7 @@ from zoo.training.checkpoints import Checkpoints
 from zoo.training.loop import Loop, NotFinite, renew_statistics, run
 from zoo.training.optimizers import make_optimizer
 from zoo.training.recipe import Recipe, read_recipe
+from zoo.training.signals import EachBatch, noted
 from zoo.training.strategies import is_chief, open_strategy
 from zoo.training.workdir import Workdir, hardware, versions
 
@@ -153,10 +153,10 @@ class _Run:
             self.warn(f"the run in {self.workdir.path} was finished before; there is nothing left to do")
             return preset.open_preset(self.workdir.path)
         self.started = time.perf_counter()
-        with _signals(self.told), self._writer() as writer, named_errors():
+        with noted(self.told), self._writer() as writer, named_errors():
             rows = run(
                 self.loop, self.batches["train"], self.batches.get("validation"), len(self.history),
-                self.settings.epochs, self.last, self._step, lambda: bool(self.told), [_EachBatch(self._evaluated)],
+                self.settings.epochs, self.last, self._step, lambda: bool(self.told), [EachBatch(self._evaluated)],
             )  # fmt: skip
             try:
                 while not self._is_stale() and (row := next(rows, None)):
@@ -294,34 +294,6 @@ class _Run:
             self.model, self.workdir.path, self.name,
             data=data, metrics=metrics, provenance=provenance, terms=terms, storage="float32",
         )  # fmt: skip
-
-
-class _EachBatch(keras.callbacks.Callback):
-    def __init__(self, call: Callable[[], None]):
-        super().__init__()
-        self.call = call
-
-    def on_test_batch_end(self, batch, logs=None):
-        self.call()
-
-
-@contextlib.contextmanager
-def _signals(told: list[int]) -> Iterator[None]:
-    """Notes SIGTERM and SIGINT in `told`; a second one acts as it always does."""
-    if threading.current_thread() is not threading.main_thread():  # signals are the main thread's
-        yield
-        return
-
-    def note(number, frame):
-        told.append(number)
-        signal.signal(number, old[number])
-
-    old = {number: signal.signal(number, note) for number in (signal.SIGTERM, signal.SIGINT)}
-    try:
-        yield
-    finally:
-        for number, handler in old.items():
-            signal.signal(number, handler)
 
 
 def _sources(recipe: Recipe) -> dict[str, Source]:

@@ -2,8 +2,6 @@
 
 import os
 import sys
-from collections.abc import Iterable, Iterator
-from pathlib import Path
 
 import click
 
@@ -138,7 +136,7 @@ def predict(preset, inputs, file, as_csv, top, as_json) -> None:
         raise click.UsageError("give one of --json and --csv")
     if not inputs and not file:
         raise click.UsageError("no input: give files or folders, or --file PATH")
-    items = _inputs(inputs, file)
+    items = terminal.items(inputs, file)
     _find(preset)
     from zoo import inference
 
@@ -146,30 +144,6 @@ def predict(preset, inputs, file, as_csv, top, as_json) -> None:
     show = terminal.json_rows if as_json else terminal.csv_rows if as_csv else terminal.text_rows
     failed = show(answer.stream(items, errors="return"))
     sys.exit(1 if failed else 0)
-
-
-def _inputs(inputs: Iterable[str], file: str | None) -> Iterator[str]:
-    """The items in order: folders unfolded, then the lines of a file, read as they are needed."""
-    lines = None
-    if file:
-        try:
-            lines = sys.stdin.buffer if file == "-" else open(file, "rb")  # noqa: SIM115 (read lazily)
-        except OSError as error:
-            raise ZooError(f"--file {file}: {error.strerror}") from None
-
-    def items():
-        for item in inputs:
-            try:
-                files = sorted(inner for inner in Path(item).iterdir() if inner.is_file() and inner.name[0] != ".")
-            except (OSError, ValueError):  # no folder, or none that can be read: the pipeline says what it is
-                files = []
-            yield from map(str, files) if files and item else [item]
-        for line in lines or ():
-            text = line.decode("utf-8", "replace").strip()
-            if text:
-                yield text
-
-    return items()
 
 
 @main.command()
@@ -283,7 +257,7 @@ def explain(preset, inputs, out, kind, label, layer, as_json) -> None:
     filters   the weights of the first layer
     layers    the feature maps of one image, layer by layer
     """
-    items = list(_inputs(inputs, None))
+    items = list(terminal.items(inputs, None))
     _find(preset)
     from zoo import explaining
 

@@ -8,9 +8,12 @@ import json
 import os
 import shutil
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from pathlib import Path
 
 import click
+
+from zoo.errors import ZooError
 
 
 def load_tensorflow() -> None:
@@ -135,3 +138,27 @@ def status(title: str):
 
     with Console(stderr=True).status(title):
         yield
+
+
+def items(inputs: Iterable[str], file: str | None) -> Iterator[str]:
+    """The items in order: folders unfolded, then the lines of a file, read as they are needed."""
+    lines = None
+    if file:
+        try:
+            lines = sys.stdin.buffer if file == "-" else open(file, "rb")  # noqa: SIM115 (read lazily)
+        except OSError as error:
+            raise ZooError(f"--file {file}: {error.strerror}") from None
+
+    def each():
+        for item in inputs:
+            try:
+                files = sorted(inner for inner in Path(item).iterdir() if inner.is_file() and inner.name[0] != ".")
+            except (OSError, ValueError):  # no folder, or none that can be read: the pipeline says what it is
+                files = []
+            yield from map(str, files) if files and item else [item]
+        for line in lines or ():
+            text = line.decode("utf-8", "replace").strip()
+            if text:
+                yield text
+
+    return each()
