@@ -168,7 +168,9 @@ class _Run:
                 raise
         if not self.loop.losses:  # otherwise in the midst of an epoch, and the checkpoint is written
             self._checkpoint()
-        made = self._preset() if self.workdir.is_chief else None
+        if not self.workdir.is_chief:
+            return None
+        made = self._preset()
         if self.loop.step == self.planned or self._is_stale():
             self.checkpoints.clear()
         return made
