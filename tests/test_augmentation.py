@@ -46,6 +46,20 @@ def test_pad_and_crop_moves_by_whole_pixels():
     assert set(moves[:, 0]) == set(moves[:, 1]) == set(range(9))  # 4 up to 4 down, all of them
 
 
+@pytest.mark.parametrize(("margin", "pad"), [(1, 3), (2, 2), (3, 1), (2, 0)])
+def test_windows_within_a_margin(margin, pad):
+    numbers = draws(60)
+    images = np.random.default_rng(1).uniform(0, 1, (60, 8, 10, 3)).astype("float32")
+    value = augmentation.pad_and_crop(tf.constant(images), numbers, pad, margin).numpy()
+    assert value.shape == (60, 8 - 2 * margin, 10 - 2 * margin, 3)
+    around = np.pad(images, ((0, 0), (4, 4), (4, 4), (0, 0)))
+    moves = (numbers.numpy()[:, 1:3] * (2 * pad + 1)).astype(int) - pad
+    assert set(moves[:, 0]) == set(range(-pad, pad + 1))
+    for row, (down, right) in enumerate(moves + margin + 4):
+        expected = around[row, down : down + value.shape[1], right : right + value.shape[2]]
+        np.testing.assert_array_equal(value[row], expected)
+
+
 def test_resized_crop_of_everything_is_the_picture():
     still = np.full((6, 8), 0.5, "float32")
     np.testing.assert_allclose(augmentation.resized_crop(tf.constant(IMAGES), still, 1.0), IMAGES, atol=1e-5)

@@ -40,7 +40,8 @@ def explain(
     the size of the gradient of the class's logit by the pixels (Simonyan et al. 2014, arXiv 1312.6034), averaged over
     noisy copies (Smilkov et al. 2017, arXiv 1706.03825). A model whose layers have no extent has no Grad-CAM; the
     picture says so. kind="filters": the weights of the first layer. kind="layers": what the layers make of one input,
-    feature maps for the most part (LeCun, Bengio & Hinton 2015, Figure 2).
+    feature maps for the most part (LeCun, Bengio & Hinton 2015, Figure 2). Of a model that answers from several windows
+    of a picture the middle one is explained, and the label and score are its.
 
     Args:
         name: a preset's name or path, or a model from load or create_model.

@@ -218,8 +218,8 @@ def evaluate(
     check_labels(task, source)
     started = time.perf_counter()
     with named_errors():
-        batches = stream(task, source, batch_size, augment=False, shuffle=False)
-        figures, confusion = _measure(model, task, batches, report)
+        batches = stream(task, source, batch_size, augment=False, shuffle=False, answers=True)
+        figures, confusion = _measure(task, batches, report)
     result = {
         "preset": preset.name,
         "dataset": source.name,
@@ -247,11 +247,11 @@ def evaluate(
     return result
 
 
-def _measure(model, task, batches, report) -> tuple[dict[str, float], np.ndarray]:
+def _measure(task, batches, report) -> tuple[dict[str, float], np.ndarray]:
     """Every metric of the task, and the confusion matrix."""
     metrics = task.metrics()
     confusion = np.zeros((task.classes, task.classes), int)
-    forward = tf.function(lambda inputs: model(inputs, training=False)["logits"], reduce_retracing=True)
+    forward = tf.function(lambda inputs: task.outputs(inputs)["logits"], reduce_retracing=True)
     done = 0
     for inputs, y in batches.epoch(0):
         logits = forward(inputs)

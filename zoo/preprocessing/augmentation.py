@@ -79,14 +79,22 @@ def mirror(images, draws):
     return tf.where(draws[:, 0, tf.newaxis, tf.newaxis, tf.newaxis] < 0.5, images[:, :, ::-1], images)
 
 
-def pad_and_crop(images, draws, pad: int):
-    """Zeros around, `pad` wide, and the image's size cut out again at a random place, by draws[:, 1:3].
+def pad_and_crop(images, draws, pad: int, margin: int = 0):
+    """A window of each image, up to `pad` pixels off the middle each way, by draws[:, 1:3]; zeros lie around.
 
+    With a margin this is the random window of Krizhevsky, Sutskever & Hinton 2012, section 4.1; without, that of
     He et al. 2015, section 4.2, after Lee et al. 2014, "Deeply-supervised nets".
+
+    Args:
+        images: (B, H, W, C).
+        draws: (B, 8).
+        pad: greatest move, pixels.
+        margin: by how much a side of the window is smaller than the image's, at each end.
     """
-    height, width = images.shape[1:3]
-    moves = tf.cast(draws[:, 1:3, tf.newaxis] * (2 * pad + 1), tf.int32)  # (B, 2, 1) of 0 ... 2 pad
-    padded = tf.pad(images, ((0, 0), (pad, pad), (pad, pad), (0, 0)))
+    height, width = images.shape[1] - 2 * margin, images.shape[2] - 2 * margin
+    moves = tf.cast(draws[:, 1:3, tf.newaxis] * (2 * pad + 1), tf.int32) + max(margin - pad, 0)  # (B, 2, 1)
+    zeros = (max(pad - margin, 0),) * 2
+    padded = tf.pad(images, ((0, 0), zeros, zeros, (0, 0)))
     padded = tf.gather(padded, tf.range(height) + moves[:, 0], axis=1, batch_dims=1)
     return tf.gather(padded, tf.range(width) + moves[:, 1], axis=2, batch_dims=1)
 

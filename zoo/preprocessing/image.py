@@ -102,3 +102,13 @@ def crop_and_resize(image, size: tuple[int, int], share: float = 1.0):
     left = (tf.shape(image)[1] - crop_width) // 2
     image = image[top : top + crop_height, left : left + crop_width]
     return tf.clip_by_value(tf.image.resize(image, size, antialias=True), 0.0, 1.0)
+
+
+def window(images, margin: int, down: int = 0, right: int = 0):
+    """A part of each image, smaller by `margin` pixels at every end: (..., H, W, C) -> (..., h, w, C).
+
+    `down` and `right` move it off the middle, by -margin to margin.
+    """
+    height, width = images.shape[-3] - 2 * margin, images.shape[-2] - 2 * margin
+    top, left = margin + down, margin + right
+    return images[..., top : top + height, left : left + width, :]

@@ -79,9 +79,17 @@ def _same_numbers(task: Task, source: Source) -> Callable[[dict], dict]:
     return lambda example: {**example, "label": tf.gather(numbers, example["label"])}
 
 
-def stream(task: Task, source: Source, batch_size: int, seed: int = 0, *, augment: bool, shuffle: bool) -> Stream:
-    """The task's way through the one input pipeline."""
-
+def stream(
+    task: Task,
+    source: Source,
+    batch_size: int,
+    seed: int = 0,
+    *,
+    augment: bool,
+    shuffle: bool,
+    answers: bool = False,
+) -> Stream:
+    """The task's way through the one input pipeline; with `answers` to what `task.outputs` takes."""
     renumbered = _same_numbers(task, source)
 
     def prepare(stub):
@@ -93,6 +101,8 @@ def stream(task: Task, source: Source, batch_size: int, seed: int = 0, *, augmen
         return task.augment(prepared, seed), y
 
     def finish(prepared, y):
+        if answers:
+            return task.views(prepared), y
         return task.mixed(prepared, task.finish(prepared), y)
 
     random = augmented if augment else None

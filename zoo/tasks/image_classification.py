@@ -1,6 +1,8 @@
 """Image classification: an encoded image in, labels and their scores out."""
 
 import functools
+import itertools
+import math
 
 import numpy as np
 import tensorflow as tf
@@ -26,9 +28,14 @@ class ImageClassification(Classification):
         centre: "ink" frames the drawing itself (digits, characters); None takes the middle of the picture.
         share: with centre "ink" the longer side of the drawing over the frame's; else the part of the middle kept.
         low, high: the values that black and white (ground and full ink) become.
+        margin: pixels all around by which the picture is larger than what the model sees of it: the middle, and in
+            training, with pad, a window at a random place.
+        views: how many windows of the picture an answer is the mean of: 1, the middle, or 10, the four corners, the
+            middle, and the mirror images of these (Krizhevsky, Sutskever & Hinton 2012, section 4.1).
         augment: in training, by name: the arguments of preprocessing.augmentation.distort; flip = true, left to right
-            every second time; pad, pixels to move by; crop, the least share of the area that a random window has;
-            colour, greatest change of brightness, contrast and saturation; mixup and cutmix, the alpha of each.
+            every second time; pad, pixels to move by, with zeros beyond the margin; crop, the least share of the area
+            that a random window has; colour, greatest change of brightness, contrast and saturation; mixup and
+            cutmix, the alpha of each.
         top: how many labels an answer gives, best first.
     """
 
@@ -41,6 +48,8 @@ class ImageClassification(Classification):
         "share": 1.0,
         "low": 0.0,
         "high": 1.0,
+        "margin": 0,
+        "views": 1,
         "augment": {},
         "top": 5,
     }
@@ -53,6 +62,11 @@ class ImageClassification(Classification):
                 raise ZooError(f"{self.name}: {key}={self.settings[key]!r} is none of {known}")
         if not 0 < self.settings["share"] <= 1:
             raise ZooError(f"{self.name}: share={self.settings['share']!r} is not in 0 ... 1")
+        margin, views = self.settings["margin"], self.settings["views"]
+        if not isinstance(margin, int) or margin < 0:
+            raise ZooError(f"{self.name}: margin={margin!r} is no whole number of pixels")
+        if views not in (1, 10) or views == 10 and not margin:
+            raise ZooError(f"{self.name}: views={views!r}; give 1, or 10 and a margin for them to lie in")
         if self.settings["centre"] and self.settings["colour"] != "grey":
             raise ZooError(f"{self.name}: centre='ink' needs colour='grey'")
         checked_augmentation(self.settings["augment"])
@@ -60,6 +74,7 @@ class ImageClassification(Classification):
             raise ZooError(f"{model.origin.model} has a loss of its own, which takes no mixed classes")
         height, width, channels = model.input["image"].shape[1:]
         self.size = (height, width)
+        self.whole = (height + 2 * self.settings["margin"], width + 2 * self.settings["margin"])
         if channels != (1 if self.settings["colour"] == "grey" else 3):
             raise ZooError(f"{model.name} takes {channels} channels, which is not colour={self.settings['colour']!r}")
 
@@ -79,16 +94,16 @@ class ImageClassification(Classification):
             return {"pixels": tf.identity(pixels)}
 
     def prepare(self, raw):
-        """Pixels (H, W, 3) uint8 -> framed picture (h, w, C) float32 in [0, 1]."""
+        """Pixels (H, W, 3) uint8 -> framed picture (h, w, C) float32 in [0, 1], with its margin."""
         picture = image_ops.to_float(raw["pixels"], self.settings["colour"])
         if self.settings["centre"] == "ink":
             strength = image_ops.ink(image_ops.reduce(picture), self.settings["polarity"])
-            picture = image_ops.centre_ink(strength, self.size, self.settings["share"])
+            picture = image_ops.centre_ink(strength, self.whole, self.settings["share"])
         else:
-            picture = image_ops.crop_and_resize(picture, self.size, self.settings["share"])
+            picture = image_ops.crop_and_resize(picture, self.whole, self.settings["share"])
             if self.settings["polarity"]:
                 picture = image_ops.ink(picture, self.settings["polarity"])
-        return {"picture": tf.ensure_shape(picture, self.model.input["image"].shape[1:])}
+        return {"picture": tf.ensure_shape(picture, (*self.whole, self.model.input["image"].shape[-1]))}
 
     def augment(self, prepared, seed):
         chosen = self.settings["augment"]
@@ -115,10 +130,35 @@ class ImageClassification(Classification):
             pictures = augmentation.mirror(pictures, view)
         if view is not None and "colour" in chosen:
             pictures = augmentation.colour(pictures, view, chosen["colour"])
-        pictures = low + (high - low) * pictures
+        pictures, margin = low + (high - low) * pictures, self.settings["margin"]
         if view is not None and "pad" in chosen:
-            pictures = augmentation.pad_and_crop(pictures, view, chosen["pad"])
-        return {"image": pictures}
+            return {"image": augmentation.pad_and_crop(pictures, view, chosen["pad"], margin)}
+        return {"image": image_ops.window(pictures, margin)}
+
+    def views(self, prepared):
+        """What an answer is made from: as `finish`, but (..., views, h, w, C) where there are several."""
+        if self.settings["views"] == 1:
+            return self.finish(prepared)
+        low, high, margin = (self.settings[key] for key in ("low", "high", "margin"))
+        pictures = low + (high - low) * prepared["picture"]
+        moves = [(0, 0), *itertools.product((-margin, margin), repeat=2)]
+        windows = [image_ops.window(pictures, margin, *move) for move in moves]
+        return {"image": tf.stack([*windows, *(window[..., ::-1, :] for window in windows)], axis=-4)}
+
+    def outputs(self, inputs):
+        """The model's outputs for what `views` gives; its logits are then the logarithms of the mean shares."""
+        if self.settings["views"] == 1:
+            return self.model(inputs, training=False)
+        logits = self._each_view(self.model, inputs["image"])["logits"]  # (B, views, classes)
+        shares = tf.nn.log_softmax(tf.cast(logits, tf.float32))
+        return {"logits": tf.reduce_logsumexp(shares, axis=1) - math.log(self.settings["views"])}
+
+    def _each_view(self, model, images):
+        """A model's outputs for images (B, views, h, w, C), each (B, views, ...)."""
+        outputs = model({"image": tf.reshape(images, (-1, *images.shape[2:]))}, training=False)
+        return tf.nest.map_structure(
+            lambda output: tf.reshape(output, (-1, self.settings["views"], *output.shape[1:])), outputs
+        )
 
     def mixed(self, prepared, inputs, y):
         if "mix" not in prepared:
@@ -128,10 +168,14 @@ class ImageClassification(Classification):
         return {"image": images}, own * y + (1.0 - own) * tf.roll(y, 1, axis=0)
 
     def _picture(self, encoded):
-        return self.preprocess({"pixels": image_files.read(encoded)})["image"]
+        return self._seen(image_files.read(encoded))
+
+    def _seen(self, pixels):
+        return self.views(self.prepare({"pixels": pixels}))["image"]
 
     def _neutral(self):
-        return tf.zeros(self.model.input["image"].shape[1:])
+        views = (self.settings["views"],) if self.settings["views"] > 1 else ()
+        return tf.zeros((*views, *self.model.input["image"].shape[1:]))
 
     def _images(self, encoded):
         return read_safely(encoded, image_files.header_error, self._picture, image_files.damaged, self._neutral())
@@ -143,7 +187,7 @@ class ImageClassification(Classification):
 
         def serving_default(image_bytes):
             images, error = self._images(image_bytes)
-            return self.served(self.model({"image": images}, training=False), error)
+            return self.served(self.outputs({"image": images}), error)
 
         def tensors(image):
             return self.model({"image": image}, training=False)
@@ -154,7 +198,10 @@ class ImageClassification(Classification):
 
             def embeddings(image_bytes):
                 images, error = self._images(image_bytes)
-                values = body({"image": images}, training=False)
+                if self.settings["views"] > 1:
+                    values = tf.reduce_mean(self._each_view(body, images), axis=1)
+                else:
+                    values = body({"image": images}, training=False)
                 return {"embeddings": tf.where((error == "")[:, tf.newaxis], values, 0.0), "error": error}
 
             signatures["embeddings"] = (embeddings, encoded)
@@ -166,11 +213,11 @@ class ImageClassification(Classification):
         def whole(image_bytes):
             error = image_files.header_error(image_bytes)
             image = tf.cond(error == "", lambda: self._picture(image_bytes), self._neutral)
-            return {**first(self.answer(self.model({"image": image[tf.newaxis]}, training=False))), "error": error}
+            return {**first(self.answer(self.outputs({"image": image[tf.newaxis]}))), "error": error}
 
         def short(image_bytes):
-            image = self.preprocess({"pixels": tf.io.decode_png(image_bytes, channels=3)})["image"]
-            return {**first(self.answer(self.model({"image": image[tf.newaxis]}, training=False))), "error": ""}
+            image = self._seen(tf.io.decode_png(image_bytes, channels=3))
+            return {**first(self.answer(self.outputs({"image": image[tf.newaxis]}))), "error": ""}
 
         def first(answers):
             return {key: value[0] for key, value in answers.items()}

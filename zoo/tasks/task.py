@@ -8,6 +8,8 @@
     targets       example -> y, and sample weights where items count unequally (0 on padding)
     adapt         what is learned from the training data before the first step
     loss, metrics what compile gets
+    views         a batch of prepared items, or one -> what answers are made from: model inputs, or several an item
+    outputs       what `views` gives -> model outputs
     answer        model outputs -> answers, in the graph
     signatures    what a server sees: raw in, answers and `error` out
     encode, told  Python's side of the two: an input of the user -> raw, and answers -> a dict
@@ -127,6 +129,12 @@ class Task:
 
     def mixed(self, prepared: dict, inputs: dict, y) -> tuple[dict, Any]:
         return inputs, y
+
+    def views(self, prepared: dict) -> dict:
+        return self.finish(prepared)
+
+    def outputs(self, inputs: dict) -> dict:
+        return self.model(inputs, training=False)
 
     def preprocess(self, raw: dict) -> dict:
         """One item's raw tensors -> the model's inputs."""

@@ -63,22 +63,22 @@ class LocallyConnected(layers.Layer):
     paper="Krizhevsky, Sutskever & Hinton 2012, ImageNet classification with deep convolutional neural networks, "
     "section 3.3, and cuda-convnet, https://code.google.com/archive/p/cuda-convnet",
     variants={"cifar_convnet": {}},
-    parameters=3_672_906,  # of the network as it is built here; the source states none
-    # About zero mean and unit variance; cuda-convnet takes off the mean of each pixel.
-    settings={"low": -2.0, "high": 2.0},
+    parameters=2_112_970,  # of the network as it is built here; the source states none
+    # About zero mean and unit variance; cuda-convnet takes off the mean of each pixel. Pictures of 32x32 are seen
+    # through windows of 24x24, as there.
+    settings={"low": -2.0, "high": 2.0, "margin": 4, "views": 10},
     tiny={"input_shape": (16, 16, 3), "filters": (8, 8, 8, 8)},
 )
 def cifar_convnet(
-    input_shape: tuple[int, ...] = (32, 32, 3),
+    input_shape: tuple[int, ...] = (24, 24, 3),
     classes: int = 10,
     filters: tuple[int, ...] = (64, 64, 64, 32),
     dropout: float = 0.0,
 ) -> keras.Model:
-    """ConvNet of 2012 for images of 32x32: overlapping pooling, local response normalisation, local filters.
+    """ConvNet of 2012 for small images: overlapping pooling, local response normalisation, local filters.
 
     Args:
-        input_shape: (H, W, C). cuda-convnet reads 24x24 cuts of the pictures, and ten of each for its answer; here
-            the whole picture is read, once.
+        input_shape: (H, W, C) of the windows through which it sees a picture.
         classes: number of classes; 0 gives the last local layer's outputs as `embeddings`.
         filters: maps of the two convolutions and of the two local layers.
         dropout: share of the local layers' outputs dropped in training (Krizhevsky 2012, section 4.2).
@@ -96,17 +96,17 @@ def cifar_convnet(
     # He's initial weights in place of normal ones of 1e-4 to 0.04: the first thousand steps are not lost.
     start = {"activation": "relu", "padding": "same", "kernel_initializer": "he_normal"}
     norm = {"size": 9, "bias": 1.0, "alpha": 0.001 / 9, "beta": 0.75}
-    image = keras.Input(tuple(input_shape), name="image")  # (B, 32, 32, C)
+    image = keras.Input(tuple(input_shape), name="image")  # (B, 24, 24, C)
     x = layers.Conv2D(filters[0], 5, name="conv1", **start)(image)
-    x = layers.MaxPooling2D(3, 2, padding="same", name="pool1")(x)  # (B, 16, 16, 64)
+    x = layers.MaxPooling2D(3, 2, padding="same", name="pool1")(x)  # (B, 12, 12, 64)
     x = LocalResponseNormalization(**norm, name="rnorm1")(x)
     x = layers.Conv2D(filters[1], 5, name="conv2", **start)(x)
     x = LocalResponseNormalization(**norm, name="rnorm2")(x)
-    x = layers.MaxPooling2D(3, 2, padding="same", name="pool2")(x)  # (B, 8, 8, 64)
+    x = layers.MaxPooling2D(3, 2, padding="same", name="pool2")(x)  # (B, 6, 6, 64)
     x = layers.ReLU(name="local3_relu")(LocallyConnected(filters[2], 3, name="local3")(x))
     x = layers.Dropout(dropout, name="local3_dropout")(x)
-    x = layers.ReLU(name="local4_relu")(LocallyConnected(filters[3], 3, name="local4")(x))  # (B, 8, 8, 32)
-    x = layers.Flatten(name="flatten")(x)  # (B, 2048)
+    x = layers.ReLU(name="local4_relu")(LocallyConnected(filters[3], 3, name="local4")(x))  # (B, 6, 6, 32)
+    x = layers.Flatten(name="flatten")(x)  # (B, 1152)
     x = layers.Dropout(dropout, name="local4_dropout")(x)
     if classes == 0:
         return keras.Model({"image": image}, {"embeddings": x}, name="cifar_convnet")
