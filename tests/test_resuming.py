@@ -16,6 +16,7 @@ from tests.test_laws import run_child
 from tests.test_training import weights
 from zoo.errors import ZooError
 from zoo.registry import entries
+from zoo.tasks.image_classification import ImageClassification
 from zoo.training import checkpoints
 
 TRAINING = {"epochs": 3, "batch_size": 12, "weight_averaging": 0.9, "checkpoint_seconds": 0.0}
@@ -277,3 +278,22 @@ def test_early_stopping_ends_a_run_without_progress(digits_folder, tmp_path):
     assert len(history(tmp_path / "run")) == 4
     assert made.record["provenance"]["epochs"] == "4 of 50, kept that of epoch 1"
     assert not (tmp_path / "run" / "checkpoints").exists()
+
+
+def test_what_the_task_learned_from_the_data_is_learned_once(digits_folder, tmp_path, monkeypatch):
+    calls = []
+
+    def adapt(cls, source, settings):
+        calls.append(settings["low"])
+        return {"top": 2}, {"words.bin": bytes(range(256))}, {"hidden_units": (7, 5)}
+
+    monkeypatch.setattr(ImageClassification, "adapt", classmethod(adapt))
+    same = {"data": {"folder": str(digits_folder)}, "training": TRAINING, "task": {"low": -0.5}}
+    zoo.train("mlp", tmp_path / "run", steps=2, **same)
+    zoo.train("mlp", tmp_path / "run", **same)
+    assert calls == [-0.5]
+    model = zoo.load(tmp_path / "run")
+    assert model.origin.assets == {"words.bin": bytes(range(256))}
+    assert model.origin.overrides["hidden_units"] == [7, 5]
+    assert model.count_params() == 28 * 28 * 7 + 7 + 7 * 5 + 5 + 5 * 3 + 3
+    assert len(zoo.pipeline(model)(np.zeros((28, 28, 3), np.uint8))["labels"]) == 2

@@ -14,13 +14,13 @@ import keras
 import tensorflow as tf
 
 from zoo import plotting, preset, registry, saving
-from zoo.data.sources import Source, open_source
 from zoo.data.stream import named_errors
 from zoo.errors import Stopped, ZooError, checked_count, checked_path
-from zoo.tasks import task_class, task_of
+from zoo.tasks import task_of
 from zoo.tasks.dataset import check_labels, stream
-from zoo.training import features
+from zoo.training import features, making
 from zoo.training.checkpoints import Checkpoints
+from zoo.training.cluster import train_on_ray
 from zoo.training.loop import Loop, NotFinite, renew_statistics, run
 from zoo.training.optimizers import make_optimizer
 from zoo.training.recipe import Recipe, read_recipe
@@ -35,16 +35,19 @@ def train(
     *,
     steps: int | None = None,
     strategy: str = "one",
+    cluster: str | None = None,
+    workers: int = 2,
+    gpus_per_worker: int = 0,
     report: Callable[[int, int, dict], None] | None = None,
     warn: Callable[[str], None] = warnings.warn,
     **overrides,
 ) -> preset.Preset | None:
     """Trains by a recipe and writes a preset into the run's folder; called again, it continues.
 
-    The folder gets the preset, `recipe.toml` with every setting, `run.json` (code, versions, machine), `history.csv`,
-    `curves.png`, TensorBoard's events and, while the run is under way, checkpoints. The same recipe, seed and machine
-    give the same weights, in one go or however often the run was ended and continued. SIGTERM and SIGINT end it after
-    a checkpoint.
+    The folder gets the preset, `recipe.toml` with every setting, `run.json` (code, versions, machine),
+    `adapted.json` where the task learns something from the data first, `history.csv`, `curves.png`, TensorBoard's
+    events and, while the run is under way, checkpoints. The same recipe, seed and machine give the same weights, in
+    one go or however often the run was ended and continued. SIGTERM and SIGINT end it after a checkpoint.
 
     Args:
         recipe: a recipe's name, a TOML file's path, or a model's name (trained by its task's default recipe).
@@ -52,6 +55,10 @@ def train(
         steps: end after so many steps of the recipe's own schedule; a later call may go on from there.
         strategy: "one" device, "mirrored" over all of this machine's, or "multi_worker" over the machines that
             TF_CONFIG names; the global batch stays as the recipe says.
+        cluster: "ray" starts the workers on a Ray cluster: that of RAY_ADDRESS, or one on this machine. A worker that
+            is lost is started anew.
+        workers: on the cluster, each a process with all that it finds of a machine's cores.
+        gpus_per_worker: on the cluster.
         report: called as report(step, total steps, figures) after each step and each epoch.
         warn: called with one line on what went wrong and was got over.
         **overrides: differences from the recipe, such as training={"epochs": 3}.
@@ -69,11 +76,31 @@ def train(
     if steps is not None:
         checked_count(steps, "steps")
     name, recipe = read_recipe(recipe, overrides)
+    report = report or (lambda *_: None)
+    if cluster is None:
+        return train_recipe(name, recipe, out, steps, strategy, report, warn)
+    if cluster != "ray" or strategy not in ("one", "multi_worker"):
+        raise ZooError(f"cluster={cluster!r} with strategy={strategy!r}: give cluster='ray' alone")
+    train_on_ray(name, recipe, out, workers, gpus_per_worker, steps, report, warn)
+    return preset.open_preset(out)
+
+
+def train_recipe(
+    name: str,
+    recipe: Recipe,
+    out: Path,
+    steps: int | None,
+    strategy: str,
+    report: Callable[[int, int, dict], None],
+    warn: Callable[[str], None],
+    patience: float = 0.0,
+) -> preset.Preset | None:
+    """`train` in this process, of a recipe that was read; waits `patience` seconds for a folder that is in use."""
     distribution = open_strategy(strategy)
     tf.config.experimental.enable_op_determinism()
     workdir = Workdir(out, is_chief(distribution), strategy != "multi_worker")
-    with workdir.in_use():
-        return _Run(name, recipe, workdir, distribution, steps, report or (lambda *_: None), warn).train()
+    with workdir.in_use(patience):
+        return _Run(name, recipe, workdir, distribution, steps, report, warn).train()
 
 
 class _Run:
@@ -93,9 +120,12 @@ class _Run:
         self.is_finished = resumes and found is None and (workdir.path / "preset.json").exists()
         if self.is_finished:
             return
-        self.sources = _sources(recipe)
+        self.sources = making.open_sources(recipe)
+        adapted = workdir.adapted() if resumes else None
+        if adapted is None:
+            adapted = making.adapt(recipe, self.sources["train"])
         keras.utils.set_random_seed(recipe.seed)
-        self.model = _model(recipe, self.sources["train"])  # what is evaluated and kept
+        self.model = making.make_model(recipe, self.sources["train"], adapted)  # what is evaluated and kept
         task = task_of(self.model)
         check_labels(task, self.sources["train"])
         self.batches = {
@@ -113,7 +143,7 @@ class _Run:
         if not learner.trainable_weights:
             raise ZooError(f"recipe {name}: freeze = {recipe.freeze!r} leaves nothing to train")
         if not resumes:
-            workdir.begin(recipe, strategy)
+            workdir.begin(recipe, strategy, adapted)
         if body is not None:
             with named_errors():
                 self.batches = features.keep(body, self.batches, workdir, self._features)
@@ -296,32 +326,6 @@ class _Run:
             self.model, self.workdir.path, self.name,
             data=data, metrics=metrics, provenance=provenance, terms=terms, storage="float32",
         )  # fmt: skip
-
-
-def _sources(recipe: Recipe) -> dict[str, Source]:
-    data = recipe.data
-    model = recipe.model or preset.open_preset(recipe.start_from).record["model"]["name"]
-    fields = task_class(registry.entries()[model].task).fields
-    name = data.name if data.name is not None else Path(data.folder)
-    splits = {"train": data.train, "validation": data.validation}
-    return {
-        split: open_source(name, asked, fields, data.data_dir) for split, asked in splits.items() if asked is not None
-    }
-
-
-def _model(recipe: Recipe, source: Source) -> keras.Model:
-    classes = len(source.labels) if source.labels else None
-    if recipe.start_from:
-        model = preset.load_model(preset.open_preset(recipe.start_from), classes, recipe.freeze, recipe.task)
-    else:
-        overrides = {"classes": classes, **recipe.model_overrides} if classes else recipe.model_overrides
-        model = registry.create_model(recipe.model, freeze=recipe.freeze, **overrides)
-        model.origin.settings |= recipe.task
-    settings, assets, _ = task_class(model.origin.task).adapt(source, model.origin.settings)
-    model.origin.settings |= settings
-    model.origin.assets |= assets
-    model.origin.labels = source.labels
-    return model
 
 
 def _score(row: dict) -> tuple[float, float]:

@@ -1,5 +1,6 @@
 """A run's folder: in use by one run, its recipe and history, and what it ran on."""
 
+import base64
 import contextlib
 import csv
 import datetime
@@ -20,9 +21,10 @@ import numpy as np
 import tensorflow as tf
 
 from zoo.errors import ZooError
+from zoo.training.making import Adapted
 from zoo.training.recipe import Recipe, as_toml
 
-RECIPE, HISTORY, FACTS, LOCK = "recipe.toml", "history.csv", "run.json", ".lock"
+RECIPE, HISTORY, FACTS, ADAPTED, LOCK = "recipe.toml", "history.csv", "run.json", "adapted.json", ".lock"
 # What a run may be continued with that it was not begun with: none of them changes the weights.
 _FREE = {"training.checkpoint_seconds", "training.checkpoints_kept", "data.data_dir", "data.test", "terms"}
 
@@ -40,8 +42,11 @@ class Workdir:
         self.path, self.is_chief, self.is_alone = path, is_chief, is_alone
 
     @contextlib.contextmanager
-    def in_use(self) -> Iterator[None]:
+    def in_use(self, patience: float = 0.0) -> Iterator[None]:
         """Holds the folder for this run; a folder that it made and left empty is taken away again.
+
+        Args:
+            patience: seconds that it waits for another run to leave the folder.
 
         Raises:
             ZooError: another run holds it, or it can't be made.
@@ -53,7 +58,7 @@ class Workdir:
         try:
             self.path.mkdir(parents=True, exist_ok=True)
             # The system frees the lock when its process ends, however it ends.
-            lock = filelock.FileLock(self.path / LOCK, timeout=0)
+            lock = filelock.FileLock(self.path / LOCK, timeout=patience)
             lock.acquire()
         except filelock.Timeout:
             raise ZooError(f"{self.path} is in use by another run: wait for it, or choose another folder") from None
@@ -97,8 +102,8 @@ class Workdir:
             more = f" and {len(keys) - 4} more" if len(keys) > 4 else ""
             raise ZooError(f"{self.path} holds a run of another recipe: {shown}{more}; choose another folder")
 
-    def begin(self, recipe: Recipe, strategy: tf.distribute.Strategy) -> None:
-        """Writes the recipe with every setting, and what the run runs on."""
+    def begin(self, recipe: Recipe, strategy: tf.distribute.Strategy, adapted: Adapted) -> None:
+        """Writes the recipe with every setting, what the task learned from the data, and what the run runs on."""
         facts = {
             "command": sys.argv,
             "git": _revision(),
@@ -109,7 +114,20 @@ class Workdir:
             "versions": versions(),
         }
         self.write(FACTS, json.dumps(facts, indent=1))
+        settings, assets, overrides = adapted
+        coded = {name: base64.b64encode(content).decode() for name, content in assets.items()}
+        if any(adapted):
+            self.write(ADAPTED, json.dumps({"settings": settings, "assets": coded, "overrides": overrides}))
         self.write(RECIPE, as_toml(recipe))
+
+    def adapted(self) -> Adapted | None:
+        """What `begin` was given; None where it is not there, and can be learned again."""
+        try:
+            told = json.loads((self.path / ADAPTED).read_text("utf-8"))
+            assets = {name: base64.b64decode(content) for name, content in told["assets"].items()}
+            return told["settings"], assets, told["overrides"]
+        except (OSError, ValueError, KeyError):
+            return None
 
     def write_history(self, history: list[dict]) -> None:
         """history.csv, a row an epoch."""

@@ -182,8 +182,11 @@ def evaluate(preset, dataset, split, limit, data_dir, record, picture, as_json) 
 @click.option(
     "--strategy", type=click.Choice(["one", "mirrored", "multi_worker"]), default="one", help="Devices [one]."
 )
+@click.option("--cluster", type=click.Choice(["ray"]), help="Start workers on a Ray cluster (RAY_ADDRESS, or here).")
+@click.option("--workers", type=click.IntRange(1), default=2, help="On the cluster [2].")
+@click.option("--gpus-per-worker", type=click.IntRange(0), default=0, help="On the cluster [0].")
 @_JSON
-def train(recipe, out, settings, steps, strategy, as_json) -> None:
+def train(recipe, out, settings, steps, strategy, cluster, workers, gpus_per_worker, as_json) -> None:
     """Train by a recipe; the same command again continues a run that was ended on the way.
 
     RECIPE is the name of a preset that has one (such as lenet5.mnist), the path of a TOML file, or a model's name
@@ -209,7 +212,10 @@ def train(recipe, out, settings, steps, strategy, as_json) -> None:
         def warn(text):
             click.echo(f"zoo: {text}", err=True)
 
-        preset = training.train(recipe, out, steps=steps, strategy=strategy, report=each, warn=warn, **overrides)
+        preset = training.train(
+            recipe, out, steps=steps, strategy=strategy, cluster=cluster, workers=workers,
+            gpus_per_worker=gpus_per_worker, report=each, warn=warn, **overrides,
+        )  # fmt: skip
     if preset is None:  # a worker other than the first
         return None
     facts = {"preset": str(preset.path), "name": preset.name, "metrics": preset.record["metrics"]}
