@@ -1,4 +1,4 @@
-"""Training by recipes: `zoo.train`, and the loop behind it. Recipes are read without TensorFlow."""
+"""Training by recipes: `zoo.train`, `zoo.tune`, and the loop behind them. Recipes are read without TensorFlow."""
 
 
 def __getattr__(name: str):
@@ -6,4 +6,8 @@ def __getattr__(name: str):
         from zoo.training.run import train
 
         return train
+    if name == "tune":
+        from zoo.training.tuning import tune
+
+        return tune
     raise AttributeError(f"module 'zoo.training' has no attribute {name!r}")

@@ -238,14 +238,14 @@ class _Run:
                     tf.summary.scalar(key, value)
         writer.flush()
         self.report(self.loop.step, self.last, row)
-        score = _score(row)
+        score = score_of(row)
         if self.settings.keep == "last" or score > self.best or self.kept is None:
             self.best, self.kept = score, (self.loop.weights(), row)
 
     def _is_stale(self) -> bool:
         """Whether early stopping ends the run: so many epochs without a better one."""
         patience = self.settings.early_stopping
-        scores = [_score(row) for row in self.history]
+        scores = [score_of(row) for row in self.history]
         return bool(patience and scores) and len(scores) - 1 - scores.index(max(scores)) >= patience
 
     def _elapsed(self) -> float:
@@ -328,6 +328,6 @@ class _Run:
         )  # fmt: skip
 
 
-def _score(row: dict) -> tuple[float, float]:
-    """What `keep = "best"` compares: validation accuracy where there is one, then the loss."""
+def score_of(row: dict) -> tuple[float, float]:
+    """Of a row of history what `keep = "best"` compares: validation accuracy where there is one, then the loss."""
     return row.get("val_accuracy", 0.0), -row.get("val_loss", row["loss"])

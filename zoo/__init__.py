@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from zoo.saving import save
     from zoo.tasks.dataset import dataset
     from zoo.training.run import train
+    from zoo.training.tuning import tune
 
 _MODULES = {
     "benchmark": "zoo.measuring",
@@ -31,6 +32,7 @@ _MODULES = {
     "register_model": "zoo.registry",
     "save": "zoo.saving",
     "train": "zoo.training.run",
+    "tune": "zoo.training.tuning",
 }
 
 __all__ = [
@@ -47,6 +49,7 @@ __all__ = [
     "register_model",
     "save",
     "train",
+    "tune",
 ]
 
 

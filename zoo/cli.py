@@ -229,6 +229,49 @@ def train(recipe, out, settings, steps, strategy, cluster, workers, gpus_per_wor
 
 
 @main.command()
+@click.argument("recipe")
+@click.option("--space", required=True, metavar="TOML", help="The settings to search, and their ranges.")
+@click.option("--out", required=True, metavar="DIR", help="The search's folder: trials.csv, best.toml, the runs.")
+@click.option("--trials", type=click.IntRange(1), default=10, help="At most so many [10].")
+@click.option("--method", type=click.Choice(["bayesian", "hyperband", "random"]), default="bayesian", help="[bayesian]")
+@click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="Override of the recipe. Repeatable.")
+@_JSON
+def tune(recipe, space, out, trials, method, settings, as_json) -> None:
+    """Search a recipe's settings for the best validation figure; the same command again continues.
+
+    The space is a TOML file, a line a setting:
+
+    \b
+      "training.optimizer.learning_rate" = {min = 1e-4, max = 1e-1, sampling = "log"}
+      "model_overrides.dropout" = {min = 0.0, max = 0.5, step = 0.1}
+      "training.batch_size" = {values = [32, 64, 128]}
+    """
+    from zoo.training.recipe import parse_setting, read_recipe
+
+    overrides = dict(map(parse_setting, settings))
+    read_recipe(recipe, overrides)
+    terminal.load_tensorflow()
+    from zoo import training
+
+    with terminal.progress("tuning") as report:
+
+        def each(done, total, figures):
+            told = "  ".join(
+                f"{key} {value:.4g}" if isinstance(value, float) else f"{key} {value}" for key, value in figures.items()
+            )
+            report(done, total, told, keep=True)
+
+        def warn(text):
+            click.echo(f"zoo: {text}", err=True)
+
+        result = training.tune(recipe, space, out, trials=trials, method=method, report=each, warn=warn, **overrides)
+    if as_json:
+        return terminal.print_json(result)
+    click.echo(f"best of {result['trials']} trials: {result['score']:.4f}; its recipe: {result['recipe']}")
+    return None
+
+
+@main.command()
 @click.argument("preset")
 @click.argument("out")
 @click.option("--format", "format_", default="saved_model", help="saved_model [the default].")

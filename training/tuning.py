@@ -1,0 +1,264 @@
+"""`zoo.tune`: KerasTuner chooses a recipe's settings by its validation figures."""
+
+import contextlib
+import csv
+import io
+import json
+import os
+import shutil
+import tomllib
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Literal
+
+import pydantic
+
+from zoo.errors import ZooError, checked_count, checked_path, unknown
+from zoo.training import making
+from zoo.training.loop import NotFinite
+from zoo.training.recipe import as_toml, read_recipe
+from zoo.training.run import score_of, train
+from zoo.training.workdir import Workdir
+
+METHODS = ("bayesian", "hyperband", "random")
+ASKED, TABLE, BEST = "tuning.json", "trials.csv", "best.toml"
+
+
+class Range(pydantic.BaseModel):
+    """What a setting may be: one of `values`, or a number from `min` to `max`."""
+
+    model_config = pydantic.ConfigDict(extra="forbid")
+    values: list[bool | int | float | str] | None = pydantic.Field(None, min_length=1)
+    min: int | pydantic.FiniteFloat | None = None
+    max: int | pydantic.FiniteFloat | None = None
+    step: int | pydantic.FiniteFloat | None = pydantic.Field(None, gt=0)
+    sampling: Literal["linear", "log"] = "linear"
+
+    @pydantic.model_validator(mode="after")
+    def is_one_of_two(self):
+        if (self.values is None) == (self.min is None or self.max is None):
+            raise ValueError("give values, or min and max")
+        if self.values is None and not self.min < self.max:
+            raise ValueError("min is not below max")
+        if self.sampling == "log" and (self.values is not None or self.min <= 0):
+            raise ValueError("log sampling needs a min above 0")
+        return self
+
+
+def tune(
+    recipe: str | os.PathLike,
+    space: str | os.PathLike | dict,
+    out: str | os.PathLike,
+    *,
+    trials: int = 10,
+    method: str = "bayesian",
+    report: Callable[[int, int, dict], None] | None = None,
+    warn: Callable[[str], None] = warnings.warn,
+    **overrides,
+) -> dict:
+    """Searches a recipe's settings for the best validation figure; called again, it continues.
+
+    Each trial is a run of its own in OUT/trials. "hyperband" (Li et al. 2018, arXiv 1603.06560) gives many trials few
+    epochs of the recipe's course, and the best of them the rest; "bayesian" fits a Gaussian process to the trials so
+    far (Snoek et al. 2012, arXiv 1206.2944); both by KerasTuner.
+
+    Args:
+        recipe: as `zoo.train` takes it.
+        space: a TOML file's path, or a dict: a recipe's setting, such as "training.optimizer.learning_rate", and its
+            range: {"values": [...]}, or {"min", "max"} with "step" or "sampling" = "log".
+        out: the folder of the search: `trials.csv`, `best.toml` and the runs.
+        trials: at most so many; hyperband's own number depends on the epochs, and may be less.
+        method: "bayesian", "hyperband" or "random".
+        report: called as report(trials done, trials, {"trial", "score", **settings}) after each trial.
+        warn: called with one line on a trial that failed.
+        **overrides: differences from the recipe.
+
+    Returns:
+        {"recipe": path of best.toml, "trials": how many, "score", "settings"}; the score is the validation accuracy
+        where there is one, and minus the loss otherwise.
+
+    Raises:
+        ZooError: KerasTuner is not installed; a recipe without validation; a space of no settings, or of ones that
+            the recipe refuses; a folder that holds another search; no trial that succeeded.
+    """
+    checked_count(trials, "trials")
+    if method not in METHODS:
+        raise unknown("method", method, METHODS)
+    try:
+        import keras_tuner
+    except ImportError:
+        raise ZooError('zoo.tune needs KerasTuner: pip install "keras-zoo[tune]"') from None
+    out, ranges = checked_path(out, "out"), read_space(space)
+    _, plain = read_recipe(recipe, overrides)
+    for key, given in ranges.items():  # the ends of a range are refused before the first trial
+        for value in given.values or [given.min, given.max]:
+            read_recipe(recipe, {**overrides, key: value})
+    sources = making.open_sources(plain)
+    if "validation" not in sources:
+        raise ZooError(f"recipe {recipe} has no validation data to choose by: give data.validation")
+    asked = {
+        "recipe": plain.model_dump(),
+        "space": {key: given.model_dump(exclude_none=True) for key, given in ranges.items()},
+        "method": method,
+    }
+    options = {
+        "objective": keras_tuner.Objective("score", "max"),
+        "hyperparameters": _hyperparameters(keras_tuner, ranges),
+        "tune_new_entries": False,
+        "max_consecutive_failed_trials": trials,
+        "seed": plain.seed,
+    }
+    if method == "hyperband":
+        oracle = keras_tuner.oracles.HyperbandOracle(max_epochs=plain.training.epochs, **options)
+        oracle.max_trials = trials
+    else:
+        kinds = {"bayesian": keras_tuner.oracles.BayesianOptimizationOracle}
+        oracle = kinds.get(method, keras_tuner.oracles.RandomSearchOracle)(max_trials=trials, **options)
+    with Workdir(out).in_use():
+        _same_search(out, asked)
+        search = _Search(recipe, overrides, ranges, out, sources["train"].examples, report, warn)
+        tuner = _tuner(keras_tuner)(search, oracle, directory=str(out), project_name="tuner")
+        try:
+            tuner.search(verbose=0)
+        except keras_tuner.errors.FatalError as error:
+            raise error.__cause__ from None
+        return search.told(tuner.oracle)
+
+
+def read_space(space: str | os.PathLike | dict) -> dict[str, Range]:
+    """The ranges by setting, of a TOML file or of a dict; keys may be dotted or nested."""
+    name = "space"
+    if not isinstance(space, dict):
+        name = checked_path(space, "space")
+        try:
+            space = tomllib.loads(name.read_text(encoding="utf-8"))
+        except OSError as error:
+            raise ZooError(f"space {name}: {error.strerror}") from None
+        except ValueError as error:
+            raise ZooError(f"space {name} is no TOML file: {error}") from None
+    ranges = {}
+    for key, given in _leaves(space):
+        try:
+            ranges[key] = Range.model_validate(given)
+        except pydantic.ValidationError as error:
+            what = error.errors()[0]
+            place = " ".join(map(str, what["loc"][:1]))
+            told = f"{place} {what['msg']}".strip().removeprefix("Value error, ")
+            raise ZooError(f"space {name}: {key}: {told}; a range has values, or min, max, step, sampling") from None
+    if not ranges:
+        raise ZooError(f'space {name} names no setting, as in "training.optimizer.learning_rate" = {{min = 1e-4, ...}}')
+    return ranges
+
+
+def _leaves(table: dict, where: str = "") -> list[tuple[str, Any]]:
+    found = []
+    for key, value in table.items():
+        is_range = not isinstance(value, dict) or not any(isinstance(inner, dict) for inner in value.values())
+        found += [(where + key, value)] if is_range else _leaves(value, f"{where}{key}.")
+    return found
+
+
+def _hyperparameters(keras_tuner, ranges: dict[str, Range]):
+    chosen = keras_tuner.HyperParameters()
+    for key, given in ranges.items():
+        if given.values is not None:
+            chosen.Choice(key, given.values, ordered=False)
+        else:
+            is_whole = all(isinstance(value, int) for value in (given.min, given.max, given.step or 1))
+            kind = chosen.Int if is_whole else chosen.Float
+            kind(key, given.min, given.max, step=given.step, sampling=given.sampling)
+    return chosen
+
+
+def _same_search(out: Path, asked: dict) -> None:
+    """Notes what is searched; raises ZooError where the folder holds another search, or something else."""
+    text = json.dumps(asked, indent=1)
+    if (out / ASKED).exists():
+        there = json.loads((out / ASKED).read_text("utf-8"))
+        changed = [key for key in asked if there.get(key) != json.loads(text)[key]]
+        if changed:
+            raise ZooError(f"{out} holds a search with another {' and '.join(changed)}: choose another folder")
+        return
+    if any(entry.name != ".lock" for entry in out.iterdir()):
+        raise ZooError(f"{out} holds something else than a search: choose another folder")
+    Workdir(out).write(ASKED, text)
+
+
+class _Search:
+    """The runs of a search, and what it tells."""
+
+    def __init__(self, recipe, overrides, ranges, out, examples, report, warn):
+        self.recipe, self.overrides, self.ranges = recipe, overrides, ranges
+        self.out, self.examples = out, examples
+        self.report, self.warn = report or (lambda *_: None), warn
+
+    def settings(self, trial) -> dict:
+        return {key: value for key, value in trial.hyperparameters.values.items() if key in self.ranges}
+
+    def run(self, trial) -> float:
+        """A trial's score; of hyperband a trial that goes on where another one ended."""
+        values = trial.hyperparameters.values
+        folder = self.out / "trials" / trial.trial_id
+        before = values.get("tuner/trial_id")
+        if before and not folder.exists():
+            copy = folder.with_name(f".{folder.name}")
+            shutil.rmtree(copy, ignore_errors=True)
+            shutil.copytree(self.out / "trials" / before, copy)
+            copy.rename(folder)
+        changes = {**self.overrides, **self.settings(trial)}
+        _, recipe = read_recipe(self.recipe, changes)
+        steps = None
+        if "tuner/epochs" in values:
+            steps = values["tuner/epochs"] * -(-self.examples // recipe.training.batch_size)
+        train(self.recipe, folder, steps=steps, warn=lambda _: None, **changes)
+        with open(folder / "history.csv", newline="", encoding="utf-8") as file:
+            rows = [{key: float(value) for key, value in row.items()} for row in csv.DictReader(file)]
+        accuracy, loss = max(map(score_of, rows))
+        return accuracy if "val_accuracy" in rows[0] else loss
+
+    def told(self, oracle) -> dict:
+        """Writes the table and the best recipe, and returns what `tune` does."""
+        ended = [oracle.trials[number] for number in oracle.end_order]
+        done = sorted((trial for trial in ended if trial.score is not None), key=lambda trial: -trial.score)
+        text = io.StringIO(newline="")
+        rows = csv.writer(text, lineterminator="\n")
+        rows.writerow(["trial", "score", "epochs", *self.ranges])
+        for trial in done:
+            settings = self.settings(trial)
+            epochs = trial.hyperparameters.values.get("tuner/epochs", "")
+            rows.writerow([trial.trial_id, trial.score, epochs, *(settings[key] for key in self.ranges)])
+        workdir = Workdir(self.out)
+        workdir.write(TABLE, text.getvalue())
+        if not done:
+            raise ZooError(f"no trial in {self.out} succeeded: look at the ranges of the space")
+        best = self.settings(done[0])
+        workdir.write(BEST, as_toml(read_recipe(self.recipe, {**self.overrides, **best})[1]))
+        return {"recipe": str(self.out / BEST), "trials": len(ended), "score": done[0].score, "settings": best}
+
+
+def _tuner(keras_tuner):
+    class Tuner(keras_tuner.engine.base_tuner.BaseTuner):
+        """Runs KerasTuner's trials as runs of ours."""
+
+        def __init__(self, search: _Search, oracle, **place):
+            with contextlib.redirect_stdout(io.StringIO()):  # it tells what it reloads
+                super().__init__(oracle, **place)
+            self.searching = search
+
+        def run_trial(self, trial, **_):
+            try:
+                return {"score": self.searching.run(trial)}
+            except NotFinite as error:
+                self.searching.warn(f"trial {trial.trial_id}: {error}")
+                raise keras_tuner.errors.FailedTrialError(str(error)) from None
+            except Exception as error:  # KerasTuner would print it and go on to the next trial
+                raise keras_tuner.errors.FatalError(str(error)) from error
+
+        def on_trial_end(self, trial):
+            with contextlib.redirect_stdout(io.StringIO()):
+                super().on_trial_end(trial)
+            facts = {"trial": trial.trial_id, "score": trial.score, **self.searching.settings(trial)}
+            self.searching.report(len(self.oracle.end_order), self.oracle.max_trials, facts)
+
+    return Tuner
