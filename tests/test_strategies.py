@@ -20,7 +20,7 @@ from zoo.registry import entries
 from zoo.training.loop import SCALE, Loop, NotFinite
 from zoo.training.optimizers import learning_rate
 from zoo.training.recipe import Training
-from zoo.training.strategies import open_strategy
+from zoo.training.strategies import distributed, open_strategy
 
 EVERYTHING = {"epochs": 2, "batch_size": 16, "global_clipnorm": 0.5, "weight_averaging": 0.9, "accumulation": 3}
 
@@ -185,10 +185,55 @@ def test_three_replicas_give_the_steps_of_one():
     assert half[0][-3] < half[0][0]
 
 
+class Workers:
+    """A strategy of several workers as far as handing out batches goes; `datasets` are theirs."""
+
+    def __init__(self, workers: int, each: int):
+        self.num_replicas_in_sync, self.workers = workers * each, workers
+
+    def distribute_datasets_from_function(self, own):
+        contexts = [
+            tf.distribute.InputContext(self.workers, worker, self.num_replicas_in_sync)
+            for worker in range(self.workers)
+        ]
+        return [list(own(context)) for context in contexts]
+
+
+@pytest.mark.parametrize(("examples", "batch_size"), [(23, 8), (28, 9), (13, 3), (5, 4)])
+@pytest.mark.parametrize(("workers", "each"), [(2, 1), (2, 2), (3, 1), (5, 1)])
+def test_workers_read_their_own_rows(examples, batch_size, workers, each, monkeypatch):
+    """Every row of a batch goes to one replica, in order; a worker reads its own and the one before."""
+    monkeypatch.setattr("zoo.data.stream.KEEP_BYTES", 0)
+    read = []
+
+    def prepare(number):
+        return tf.numpy_function(lambda value: read.append(int(value)) or value, [number], tf.int64)
+
+    def finish(number):
+        return {"x": number, "before": tf.roll(number, 1, axis=0)}, number
+
+    def shaped(number):
+        return tf.ensure_shape(prepare(number), ())
+
+    stream = Stream(tf.data.Dataset.range(100, 100 + examples), shaped, None, finish, examples, batch_size, seed=3)
+    whole = [(x["x"].numpy(), x["before"].numpy()) for x, _ in stream.epoch(1, 1)]
+    read.clear()
+    parts = distributed(Workers(workers, each), lambda wanted: stream.epoch(1, 1, wanted))
+    for number, (rows, before) in enumerate(whole):
+        own = [part for worker in parts for part in worker[number * each : (number + 1) * each]]
+        counted = [np.stack([x["x"], x["before"], y])[:, weight > 0] for x, y, weight in own]
+        np.testing.assert_array_equal(np.concatenate(counted, axis=1), [rows, before, rows])
+        assert all(len(weight) for _, _, weight in own)  # no replica is without a row
+    rows = sum(len(rows) for rows, _ in whole)
+    assert len(read) <= rows + 2 * len(whole) * workers
+
+
 WORKER = """
 import json, sys
 import zoo
+import zoo.data.stream
 from zoo.registry import entries
+zoo.data.stream.KEEP_BYTES = 0  # so that each worker decodes its own rows
 out, folder, strategy, steps, training = sys.argv[1:]
 losses = []
 made = zoo.train("mlp", out, strategy=strategy, steps=int(steps) or None, data={"folder": folder},

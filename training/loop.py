@@ -165,7 +165,8 @@ class Loop:
         """
         if len(self.losses) >= stream.steps or self.step >= last_step:
             return
-        batches = distributed(self.strategy, stream.epoch(number, skip=len(self.losses)))
+        skip = len(self.losses)
+        batches = distributed(self.strategy, lambda wanted: stream.epoch(number, skip, wanted))
         train_step = self._traced(batches)
         for batch in batches:
             loss, norm, stop = train_step(batch, tf.constant(float(stopping())))

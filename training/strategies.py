@@ -3,6 +3,7 @@
 import functools
 import json
 import os
+from collections.abc import Callable
 
 import tensorflow as tf
 
@@ -48,21 +49,42 @@ def is_chief(strategy: tf.distribute.Strategy) -> bool:
     return resolver is None or not resolver.task_type or resolver.task_id == 0
 
 
-def distributed(strategy: tf.distribute.Strategy, batches: tf.data.Dataset):
+def distributed(strategy: tf.distribute.Strategy, batches: Callable[[Callable | None], tf.data.Dataset]):
     """Batches for `strategy.run`: each is cut into as many parts as there are replicas, in their order.
 
     tf.distribute's own way hands the rows out otherwise from strategy to strategy, and gives a replica an empty batch
     where a last one is small.
+
+    Args:
+        strategy: of tf.distribute.
+        batches: gives the whole batches; called with what says which of their rows a worker looks at.
     """
     if strategy.num_replicas_in_sync == 1:
-        return batches
+        return batches(None)
 
     def own(context):
-        count = context.num_replicas_in_sync // context.num_input_pipelines
+        replicas, pipelines = context.num_replicas_in_sync, context.num_input_pipelines
+        count = replicas // pipelines
         first = context.input_pipeline_id * count
-        return batches.flat_map(functools.partial(_parts, first, count, context.num_replicas_in_sync)).prefetch(2)
+
+        def wanted(row, rows):
+            begin, end = _ends(rows, first, count, replicas)
+            # The one before, too: augmentation may mix neighbours, and the first one's is the last.
+            return (row - begin + 1) % rows <= end - begin
+
+        whole = batches(wanted if pipelines > 1 else None)
+        return whole.flat_map(functools.partial(_parts, first, count, replicas)).prefetch(2)
 
     return strategy.distribute_datasets_from_function(own)
+
+
+def _ends(rows, place: int, count: int, replicas: int):
+    """Of `rows` in as many parts as there are replicas, where `count` of them from `place` on begin and end.
+
+    Where there are fewer rows than replicas, an empty part has the row at which it would begin.
+    """
+    begin, last = rows * place // replicas, rows * (place + count - 1) // replicas
+    return begin, tf.maximum(rows * (place + count) // replicas, last + 1)
 
 
 def _parts(first: int, count: int, replicas: int, x, y, weight=None) -> tf.data.Dataset:
@@ -71,10 +93,10 @@ def _parts(first: int, count: int, replicas: int, x, y, weight=None) -> tf.data.
     weight = tf.ones((rows,)) if weight is None else weight
     parts = []
     for place in range(first, first + count):
-        begin, end = rows * place // replicas, rows * (place + 1) // replicas
-        # Fewer rows than replicas: an empty part gets a row that counts for nothing.
-        take = slice(begin, tf.maximum(end, begin + 1))
-        counts = tf.cast(end > begin, weight.dtype)
+        begin, end = _ends(rows, place, 1, replicas)
+        take = slice(begin, end)
+        # The row of an empty part counts for nothing.
+        counts = tf.cast(rows * (place + 1) // replicas > begin, weight.dtype)
         x_, y_ = tf.nest.map_structure(lambda tensor, take=take: tensor[take], (x, y))
         parts.append(tf.data.Dataset.from_tensors((x_, y_, weight[take] * counts)))
     return functools.reduce(lambda one, other: one.concatenate(other), parts)

@@ -60,8 +60,15 @@ class Stream:
         """Batches an epoch."""
         return -(-self.examples // self.batch_size)
 
-    def epoch(self, number, skip: int = 0) -> tf.data.Dataset:
-        """The batches of one epoch but the first `skip`; `number` is an int or a () int64 tensor."""
+    def epoch(self, number, skip: int = 0, wanted: Callable | None = None) -> tf.data.Dataset:
+        """The batches of one epoch.
+
+        Args:
+            number: of the epoch, an int or a () int64 tensor.
+            skip: how many batches are left out at the start.
+            wanted: (row of a batch, rows that it has), () int64 each -> whether the row is looked at; of those that are
+                not, where data are not kept, zeros take the place and nothing is decoded.
+        """
         number = tf.cast(number, tf.int64)
         seed = tf.stack([tf.constant(self.seed, tf.int64), number])
         dataset = self.prepared if self.is_kept else self.raw
@@ -72,7 +79,7 @@ class Stream:
 
         def item(index, example):  # example: what `prepare` returned, or what it takes
             if not self.is_kept:
-                example = self.prepare(*example) if isinstance(example, tuple) else self.prepare(example)
+                example = self._prepared(index, example, wanted)
             if self.augment is None:
                 return example
             return self.augment(example, tf.random.experimental.stateless_fold_in(seed, index))
@@ -81,6 +88,17 @@ class Stream:
         dataset = dataset.map(item, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
         dataset = dataset.batch(self.batch_size).map(self.finish, num_parallel_calls=tf.data.AUTOTUNE)
         return dataset.prefetch(2).with_options(options())
+
+    def _prepared(self, index, example, wanted):
+        arguments = example if isinstance(example, tuple) else (example,)
+        if wanted is None:
+            return self.prepare(*arguments)
+        row, first = index % self.batch_size, index - index % self.batch_size
+        return tf.cond(
+            wanted(row, tf.minimum(self.examples - first, self.batch_size)),
+            lambda: self.prepare(*arguments),
+            lambda: tf.nest.map_structure(_nothing, self.prepared.element_spec),
+        )
 
     def in_order(self) -> tf.data.Dataset:
         """The batches as the data set has them, with nothing random."""
@@ -128,6 +146,11 @@ def options() -> tf.data.Options:
     chosen.autotune.enabled = False
     chosen.deterministic = True
     return chosen
+
+
+def _nothing(spec: tf.TensorSpec) -> tf.Tensor:
+    """Zeros, or empty strings, of a shape that fits."""
+    return tf.zeros([size or 0 for size in spec.shape], spec.dtype)
 
 
 def _bytes(dataset: tf.data.Dataset, examples: int) -> float:
