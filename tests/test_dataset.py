@@ -108,3 +108,20 @@ def test_a_bad_file_is_named_with_its_path(tmp_path, content, message):
         model.fit(zoo.dataset(str(tmp_path), model=model), verbose=0)
     assert bad in str(raised.value)
     assert message in str(raised.value)
+
+
+def test_tf_data_service_gives_each_epoch_once(digits_folder):
+    model = tiny_model()
+    dispatcher = tf.data.experimental.service.DispatchServer()
+    address = dispatcher.target.split("://")[1]
+    config = tf.data.experimental.service.WorkerConfig(dispatcher_address=address, heartbeat_interval_ms=100)
+    workers = [tf.data.experimental.service.WorkerServer(config) for _ in range(2)]
+    data = zoo.dataset(str(digits_folder), model=model, batch_size=12, augment={"shift": 2.0}, epochs=3)
+    served = data.apply(tf.data.experimental.service.distribute("distributed_epoch", dispatcher.target))
+
+    def batches(dataset):
+        return sorted((x["image"].numpy().tobytes(), y.numpy().tobytes()) for x, y in dataset)
+
+    assert batches(served) == batches(data)
+    assert len(set(batches(data))) == 3 * 4  # 42 examples in batches of 12, each epoch with augmentation of its own
+    assert len(workers) == 2

@@ -105,6 +105,10 @@ class Stream:
         dataset = self.prepared.batch(self.batch_size).map(self.finish, num_parallel_calls=tf.data.AUTOTUNE)
         return dataset.prefetch(2).with_options(options())
 
+    def epochs(self, count: int) -> tf.data.Dataset:
+        """So many epochs in a row; it has no state, so that the workers of tf.data service can take an epoch each."""
+        return tf.data.Dataset.range(count).flat_map(self.epoch).with_options(options())
+
     def counted(self) -> tf.data.Dataset:
         """A data set for Keras's fit: its n-th iteration is epoch n, from 0."""
         counter = tf.Variable(-1, dtype=tf.int64, trainable=False)

@@ -21,6 +21,7 @@ def dataset(
     augment: bool | dict = False,
     shuffle: bool | None = None,
     seed: int = 0,
+    epochs: int | None = None,
     data_dir: str | None = None,
     limit: int | None = None,
 ) -> tf.data.Dataset:
@@ -35,6 +36,8 @@ def dataset(
             own, such as {"flip": True, "crop": 0.35} for images; their range is in the task's documentation.
         shuffle: by default the train split is shuffled, others are not.
         seed: each iteration over the data set is an epoch e; its order and augmentation follow from (seed, e).
+        epochs: so many in one iteration over the data set, each with an order and augmentation of its own; for fit with
+            `steps_per_epoch`, and for tf.data service, whose workers then take an epoch each.
         data_dir: where TFDS keeps its data.
         limit: only the first so many examples.
 
@@ -44,6 +47,8 @@ def dataset(
     >>> model.fit(zoo.dataset("mnist", model=model, augment=True))   # doctest: +SKIP
     """
     checked_count(batch_size, "batch_size")
+    if epochs is not None:
+        checked_count(epochs, "epochs")
     task = task_of(model, **({"augment": augment} if isinstance(augment, dict) else {}))
     source = open_source(name, split, task.fields, data_dir, limit)
     check_labels(task, source)
@@ -53,7 +58,8 @@ def dataset(
         shuffle = split.startswith("train")
     if shuffle or model.origin.data is None:  # what it is fitted on, and not what it is measured on afterwards
         model.origin.data = {"name": source.name, "version": source.version, "split": split}
-    return stream(task, source, batch_size, seed, augment=bool(augment), shuffle=shuffle).counted()
+    batches = stream(task, source, batch_size, seed, augment=bool(augment), shuffle=shuffle)
+    return batches.counted() if epochs is None else batches.epochs(epochs)
 
 
 def check_labels(task: Task, source: Source) -> None:

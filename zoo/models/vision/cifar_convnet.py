@@ -95,7 +95,8 @@ def cifar_convnet(
         raise ValueError(f"cifar_convnet needs images of 8x8 or more; input_shape is {tuple(input_shape)}")
     # He's initial weights in place of normal ones of 1e-4 to 0.04: the first thousand steps are not lost.
     start = {"activation": "relu", "padding": "same", "kernel_initializer": "he_normal"}
-    norm = {"size": 9, "bias": 1.0, "alpha": 0.001 / 9, "beta": 0.75}
+    # The source's alpha is for maps of pixels from 0 to 255; here black to white is 4, and squares are so much smaller.
+    norm = {"size": 9, "bias": 1.0, "alpha": 0.001 / 9 * (255 / 4) ** 2, "beta": 0.75}
     image = keras.Input(tuple(input_shape), name="image")  # (B, 24, 24, C)
     x = layers.Conv2D(filters[0], 5, name="conv1", **start)(image)
     x = layers.MaxPooling2D(3, 2, padding="same", name="pool1")(x)  # (B, 12, 12, 64)
