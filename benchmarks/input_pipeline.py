@@ -34,7 +34,7 @@ class Cached:
     def __init__(self, batches: list, steps: int):
         self.batches, self.steps = batches, steps
 
-    def epoch(self, number, skip=0):
+    def epoch(self, number, skip=0, wanted=None):
         return itertools.islice(itertools.cycle(self.batches), self.steps)
 
 
