@@ -107,6 +107,43 @@ def test_the_step_is_the_gradient_of_the_mean_over_tokens(accumulation):
         np.testing.assert_allclose(found, wanted, rtol=1e-4, atol=1e-6)
 
 
+def recurrent() -> keras.Model:
+    """Carries its state from batch to batch, as a language model does along a text."""
+    keras.utils.set_random_seed(0)
+    tokens = keras.Input(batch_shape=(2, 6, 3), name="x")
+    x = keras.layers.LSTM(4, stateful=True, return_sequences=True)(tokens)
+    model = keras.Model({"x": tokens}, {"logits": keras.layers.Dense(4, dtype="float32")(x)})
+    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True, reduction="mean_with_sample_weight")
+    model.compile(keras.optimizers.SGD(0.5), loss, auto_scale_loss=False)
+    model.optimizer.build(model.trainable_variables)
+    return model
+
+
+def test_recurrent_state_is_part_of_a_runs_state():
+    def made() -> Loop:
+        return Loop(recurrent(), Training(epochs=1, batch_size=2), tf.distribute.get_strategy())
+
+    x, y, weight = (np.concatenate([value, value, value[:2]]) for value in tokens())
+    data = tf.data.Dataset.from_tensor_slices((x, y, weight))
+    batches = Stream(data, lambda *item: item, None, lambda x, y, w: ({"x": x}, y, w), 12, 2, shuffle=False)
+    whole, first, second = made(), made(), made()
+    losses: dict = {"whole": [], "parts": []}
+    for last in (2, 6):
+        whole.epoch(batches, 0, last, lambda step, loss, stop: losses["whole"].append(loss))
+        assert whole.evaluate(batches) == whole.evaluate(batches)  # from no state, and leaves training's as it was
+    first.epoch(batches, 0, 3, lambda step, loss, stop: losses["parts"].append(loss))
+    second.restore(first.state())
+    second.epoch(batches, 0, 6, lambda step, loss, stop: losses["parts"].append(loss))
+    assert losses["whole"] == losses["parts"]
+    [state] = [layer.states for layer in second.model.layers if isinstance(layer, keras.layers.LSTM)]
+    assert np.abs(state[0].numpy()).max() > 0
+    forgotten = made()
+    forgotten.restore({**first.state(), **{key: np.zeros_like(value) for key, value in first.state().items()
+                                          if value.shape == (2, 4)}})  # fmt: skip
+    forgotten.epoch(batches, 0, 4, lambda step, loss, stop: losses.setdefault("forgotten", []).append(loss))
+    assert losses["forgotten"][0] != losses["whole"][3]
+
+
 def test_half_precision_recovers_from_an_overflow(monkeypatch):
     """A step whose gradients overflow changes no weight and halves the scale; the next ones learn."""
     keras.config.set_dtype_policy("mixed_float16")

@@ -11,6 +11,7 @@ import zoo
 from zoo import preset
 from zoo.errors import ZooError
 from zoo.registry import entries, tapped
+from zoo.training import pictures
 from zoo.training.recipe import as_toml, parse_setting, read_recipe, recipes
 
 TINY = {"model_overrides": entries()["mlp"].tiny, "training": {"epochs": 3, "batch_size": 12}}
@@ -50,6 +51,23 @@ def test_a_run_leaves_a_preset_and_its_story(digits_folder, tmp_path, digit_file
     assert {metric["split"] for metric in record["metrics"]} == {"validation"}
     assert not any(metric["final"] for metric in record["metrics"])
     assert zoo.evaluate(tmp_path / "run")["examples"] == 12
+
+
+def test_tensorboard_gets_the_tasks_pictures(digits_folder, tmp_path, monkeypatch):
+    monkeypatch.setattr(pictures, "SECONDS", 0.0)
+    train(digits_folder, tmp_path / "run", training={"epochs": 2, "batch_size": 12})
+    train(digits_folder, tmp_path / "other", training={"epochs": 2, "batch_size": 12}, data={
+        "folder": str(digits_folder), "validation": None})  # fmt: skip
+    [events] = (tmp_path / "run" / "tensorboard").iterdir()
+    shown: dict[str, list] = {}
+    for event in tf.compat.v1.train.summary_iterator(str(events)):
+        for value in event.summary.value:
+            if value.metadata.plugin_data.plugin_name == "images":
+                shown.setdefault(value.tag, []).append(tf.make_ndarray(value.tensor)[2])
+    assert {name: len(drawn) for name, drawn in shown.items()} == {"confusion": 2, "examples": 2}
+    first = tf.io.decode_png(shown["examples"][0]).numpy()
+    assert first.shape[2] == 3
+    assert first.std() > 20
 
 
 def test_two_runs_are_equal_to_the_bit_and_seeds_differ(digits_folder, tmp_path):

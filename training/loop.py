@@ -1,5 +1,6 @@
 """The training loop: one step for every strategy, and the epochs around it."""
 
+import contextlib
 import math
 import time
 from collections.abc import Callable, Iterator
@@ -194,14 +195,25 @@ class Loop:
             values |= {id(variable): average for variable, average in pairs}
         return [np.array(value) for value in values.values()]
 
-    def evaluate(self, stream: Stream, callbacks: list = ()) -> dict[str, float]:
-        """The figures of the weights that the preset will hold; training's own come back afterwards."""
-        own = self.plain.get_weights()
+    @contextlib.contextmanager
+    def kept_weights(self) -> Iterator[None]:
+        """`plain` with the weights that the preset will hold; training's own come back afterwards, and its states."""
+        own, states = self.plain.get_weights(), _recurrent_states(self.plain)
+        before = [np.array(state) for state in states]
         self.plain.set_weights(self.weights())
+        for state in states:
+            state.assign(np.zeros(state.shape))
         try:
-            figures = self.plain.evaluate(stream.epoch(0), verbose=0, return_dict=True, callbacks=list(callbacks))
+            yield
         finally:
             self.plain.set_weights(own)
+            for state, value in zip(states, before, strict=True):
+                state.assign(value)
+
+    def evaluate(self, stream: Stream, callbacks: list = ()) -> dict[str, float]:
+        """The figures of the weights that the preset will hold."""
+        with self.kept_weights():
+            figures = self.plain.evaluate(stream.epoch(0), verbose=0, return_dict=True, callbacks=list(callbacks))
         return {name: float(value) for name, value in figures.items()}
 
     def state(self) -> dict[str, np.ndarray]:
@@ -238,9 +250,16 @@ class Loop:
         metrics = {id(variable) for variable in self.model.metrics_variables}
         # Weights, and the states of random layers.
         yield "model", enumerate(variable for variable in self.model.variables if id(variable) not in metrics)
+        yield "recurrent", enumerate(_recurrent_states(self.model))
         yield "optimizer", enumerate(self.model.optimizer.variables)
         yield "average", enumerate(self.averages or [])
         yield "scale", enumerate([self.scale, self.good_steps] if self.scale is not None else [])
+
+
+def _recurrent_states(model: keras.Model) -> list:
+    """The states that recurrent layers carry from batch to batch, which Keras does not count among the variables."""
+    layers = [layer for layer in model._flatten_layers() if isinstance(layer, keras.layers.RNN) and layer.stateful]
+    return [state for layer in layers for state in tf.nest.flatten(layer.states)]
 
 
 class NotFinite(ZooError):

@@ -23,6 +23,7 @@ from zoo.training.checkpoints import Checkpoints
 from zoo.training.cluster import train_on_ray
 from zoo.training.loop import Loop, NotFinite, renew_statistics, run
 from zoo.training.optimizers import make_optimizer
+from zoo.training.pictures import Pictures
 from zoo.training.recipe import Recipe, read_recipe
 from zoo.training.signals import EachBatch, noted
 from zoo.training.strategies import is_chief, open_strategy
@@ -147,6 +148,7 @@ class _Run:
         if body is not None:
             with named_errors():
                 self.batches = features.keep(body, self.batches, workdir, self._features)
+        self.pictures = Pictures(task, self.batches["validation"]) if "validation" in self.batches else None
         self.loop = Loop(self._trained(learner, loss), settings, strategy, learner)
         self.history: list[dict] = []  # a row an epoch
         self.best, self.kept = (-math.inf, -math.inf), None  # the best score, its weights and its row
@@ -236,6 +238,8 @@ class _Run:
             for key, value in row.items():
                 if key not in ("epoch", "step"):
                     tf.summary.scalar(key, value)
+            if self.pictures and self.workdir.is_chief:
+                self.pictures.draw(self.loop)
         writer.flush()
         self.report(self.loop.step, self.last, row)
         score = score_of(row)

@@ -50,6 +50,20 @@ def confusion(counts: np.ndarray, labels: list[str], path: Path) -> None:
     figure.savefig(path, dpi=110)
 
 
+def examples(pictures: np.ndarray, pairs: list[tuple[str, str]], path: Path) -> None:
+    """Pictures (B, h, w, C) in [0, 1] under (truth, answer); where the two differ both are told, in red."""
+    columns = min(8, len(pictures))
+    rows = -(-len(pictures) // columns)
+    figure = Figure(figsize=(1.5 * columns, 1.75 * rows), layout="constrained")
+    for axes in np.atleast_1d(figure.subplots(rows, columns)).flat:
+        axes.axis("off")
+    for axes, picture, (truth, answer) in zip(figure.axes, pictures, pairs, strict=False):
+        _picture(axes, picture)
+        told = answer if truth == answer else f"{answer}\nis {truth}"
+        axes.set_title(told, fontsize=8, color="black" if truth == answer else "red", parse_math=False)
+    figure.savefig(path, dpi=110)
+
+
 def heat(pictures: list[np.ndarray], rows: list[dict], titles: list[str], path: Path) -> None:
     """A row a picture (h, w, C): itself, its heat over it, its gradient over it.
 

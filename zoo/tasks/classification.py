@@ -1,6 +1,9 @@
 """What every classification has in common: labels and their scores out, whatever goes in."""
 
+import functools
+
 import keras
+import numpy as np
 import tensorflow as tf
 
 from zoo import registry
@@ -66,6 +69,13 @@ class Classification(Task):
         answers, good = self.answer(outputs), (error == "")[:, tf.newaxis]
         labels = tf.where(good, answers["labels"], "")
         return {"labels": labels, "scores": tf.where(good, answers["scores"], 0.0), "error": error}
+
+    def pictures(self, inputs, y, outputs):
+        from zoo import plotting  # matplotlib is of no use to a pipeline
+
+        counts = np.zeros((self.classes, self.classes), int)
+        np.add.at(counts, (np.array(y), np.argmax(outputs["logits"], axis=-1)), 1)
+        return {"confusion": functools.partial(plotting.confusion, counts, self.names())}
 
     def check_head(self) -> None:
         """Raises ZooError where the model has no head, and so no answers."""

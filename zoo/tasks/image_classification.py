@@ -153,6 +153,19 @@ class ImageClassification(Classification):
         shares = tf.nn.log_softmax(tf.cast(logits, tf.float32))
         return {"logits": tf.reduce_logsumexp(shares, axis=1) - math.log(self.settings["views"])}
 
+    def pictures(self, inputs, y, outputs):
+        drawn = super().pictures(inputs, y, outputs)
+        if "image" not in inputs:  # features that were kept
+            return drawn
+        from zoo import plotting
+
+        low, high = self.settings["low"], self.settings["high"]
+        shown = np.clip((np.array(inputs["image"][:24]) - low) / (high - low), 0.0, 1.0)
+        answers = np.argmax(outputs["logits"][:24], axis=-1)
+        names = self.names()
+        pairs = [(names[truth], names[answer]) for truth, answer in zip(np.array(y[:24]), answers, strict=True)]
+        return {**drawn, "examples": functools.partial(plotting.examples, shown, pairs)}
+
     def _each_view(self, model, images):
         """A model's outputs for images (B, views, h, w, C), each (B, views, ...)."""
         outputs = model({"image": tf.reshape(images, (-1, *images.shape[2:]))}, training=False)

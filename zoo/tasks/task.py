@@ -11,6 +11,7 @@
     views         a batch of prepared items, or one -> what answers are made from: model inputs, or several an item
     outputs       what `views` gives -> model outputs
     answer        model outputs -> answers, in the graph
+    pictures      of a batch and its outputs, what a run shows in TensorBoard
     signatures    what a server sees: raw in, answers and `error` out
     encode, told  Python's side of the two: an input of the user -> raw, and answers -> a dict
 
@@ -151,6 +152,10 @@ class Task:
 
     def answer(self, outputs: dict) -> dict:
         raise NotImplementedError
+
+    def pictures(self, inputs: dict, y, outputs: dict) -> dict[str, Callable]:
+        """name -> what draws the picture into a file."""
+        return {}
 
     def signatures(self) -> dict[str, tuple[Callable, dict]]:
         """name -> (function of named batches, their tf.TensorSpec by name)."""
