@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
@@ -13,6 +14,8 @@ from click.testing import CliRunner
 from tests.conftest import draw_digit
 from zoo import preset
 from zoo.cli import main
+
+PHOTO = str(Path(__file__).parent / "photos" / "rocket.jpg")
 
 
 def zoo(*arguments, input=None):
@@ -171,6 +174,9 @@ def test_demo():
         (["evaluate", "lenet5.mnist", "--limit", "3", "--record"], "is not recorded"),
         (["train", "lenet5.mnist"], "Missing option '--out'"),
         (["train", "lenet6.mnist", "--out", "x"], "unknown recipe or model 'lenet6.mnist'; did you mean lenet5.mnist"),
+        (["predict", "lenet5.mnist", "--file", PHOTO], "is no text, an input a line"),
+        (["tune", "mlp", "--space", "x.toml", "--out", "x"], "give one of data.name and data.folder"),
+        (["tune", "lenet5.mnist", "--space", "nowhere.toml", "--out", "x"], "space nowhere.toml: No such file"),
         (["train", "mlp", "--out", "x"], "give one of data.name and data.folder"),
         (["train", "mlp", "--out", "x", "--set", "epochs"], "--set 'epochs' is no key=value"),
         (["train", "nowhere.toml", "--out", "x"], "there is no recipe nowhere.toml"),

@@ -319,6 +319,11 @@ def test_a_bad_input_gets_the_error_that_predict_gives(tiny_preset, digit_file, 
     assert not (tmp_path / "out.png").exists()
 
 
+def out_of_one(name, item, folder):
+    zoo.explain(name, item, folder / "one.png")
+    return folder / "one.png"
+
+
 def test_no_half_written_picture_stays(tiny_preset, tmp_path, monkeypatch):
     out = tmp_path / "out.png"
     out.write_bytes(b"the old one")
@@ -365,9 +370,18 @@ def test_the_command(tiny_preset, digit_file, tmp_path):
     bad = tmp_path / "bad.png"
     bad.write_bytes(b"no image at all")
     status, told, err = command("explain", tiny_preset, digit_file, bad, "--out", tmp_path / "new.png")
-    assert (status, told) == (1, "")
+    assert status == 1
+    assert told.endswith(f"picture written to {tmp_path / 'new.png'}\n")
     assert err == f"zoo: {bad}: no image: neither JPEG, PNG, GIF nor BMP\n"
-    assert not (tmp_path / "new.png").exists()
+    assert size(tmp_path / "new.png") == size(out_of_one(tiny_preset, digit_file, tmp_path))
+    status, told, _ = command("explain", tiny_preset, bad, digit_file, "--out", tmp_path / "new.png", "--json")
+    rows = json.loads(told)
+    assert status == 1
+    assert set(rows[0]) == {"input", "error"}
+    assert rows[1]["out"] == str(tmp_path / "new.png")
+    status, told, _ = command("explain", tiny_preset, bad, "--out", tmp_path / "none.png")
+    assert (status, told) == (1, "")
+    assert not (tmp_path / "none.png").exists()
 
 
 def test_every_bundled_image_classifier_explains_its_samples(tmp_path):

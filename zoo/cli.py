@@ -311,8 +311,9 @@ def explain(preset, inputs, out, kind, label, layer, as_json) -> None:
     from zoo import explaining
 
     with terminal.status("explaining"):
-        rows = explaining.explain(preset, items, out, kind, label, layer)
+        rows = explaining.explain(preset, items, out, kind, label, layer, errors="return")
     terminal.explained(rows, preset, out, as_json)
+    sys.exit(1 if any("error" in row for row in rows) else 0)
 
 
 @main.command()

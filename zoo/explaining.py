@@ -33,6 +33,7 @@ def explain(
     kind: str = "heat",
     label: str | None = None,
     layer: str | None = None,
+    errors: str = "raise",
 ) -> list[dict]:
     """Draws one picture of how an image classifier comes to its answers.
 
@@ -51,6 +52,8 @@ def explain(
         label: the class explained, for kind "heat"; the best answer where it is left out.
         layer: where Grad-CAM looks, for kind "heat"; a layer of a nested model is named "inner/layer". Left out, it
             is the last convolution that has an extent, with the normalisation, sum and activation after it.
+        errors: "raise", or "return" for {"input", "error"} in the place of an input that can't be answered; the
+            others are drawn.
 
     Returns:
         A dict for each input, as "heat" {"input", "label", "score", "layer", "heat", "gradient"}: "heat" (h, w) has 1
@@ -62,6 +65,8 @@ def explain(
         InputError: an input can't be answered; the message names it.
         ZooError: no image classifier, an unknown kind, label or layer, or a path that can't be written.
     """
+    if errors not in ("raise", "return"):
+        raise ZooError(f"errors={errors!r} is none of 'raise', 'return'")
     if kind not in KINDS:
         raise unknown("kind of picture", kind, KINDS)
     if kind != "heat" and (label is not None or layer is not None):
@@ -77,19 +82,31 @@ def explain(
         rows = [{"layer": found, "filters": filters}]
         _write(out, plotting.filters, filters, f"{called}  {found}")
         return rows
-    pictures = [_picture(task, item) for item in items]
+    failed: dict[int, dict] = {}
+    pictures, numbers = [], []
+    for number, item in enumerate(items):
+        try:
+            pictures.append(_picture(task, item))
+            numbers.append(number)
+        except InputError as error:
+            if errors == "raise":
+                raise
+            failed[number] = {"input": shown(item), "error": str(error)}
+    if not pictures:
+        return list(failed.values())
     if kind == "layers":
         rows = [_layers(task, pictures[0])]
     else:
         rows = [_heat(task, picture, label, layer) for picture in pictures]
-    rows = [{"input": shown(item), **row} for item, row in zip(items, rows, strict=True)]
+    rows = [{"input": shown(items[number]), **row} for number, row in zip(numbers, rows, strict=True)]
     displayed = [_displayed(task, picture) for picture in pictures]
     titles = [f"{_short(row['input'])}\n{row['label']}  {row['score']:.1%}" for row in rows]
     if kind == "layers":
         _write(out, plotting.feature_maps, displayed[0], rows[0]["layers"], titles[0])
     else:
         _write(out, plotting.heat, displayed, rows, titles)
-    return rows
+    told = failed | dict(zip(numbers, rows, strict=True))
+    return [told[number] for number in range(len(items))]
 
 
 def _opened(name, inputs, kind: str) -> tuple[str, keras.Model, list]:

@@ -74,29 +74,39 @@ def text_rows(rows: Iterable[dict]) -> int:
     for row in rows:
         if "error" in row:
             failed += 1
-            known = row["input"] in row["error"]
-            click.echo(f"zoo: {row['error'] if known else row['input'] + ': ' + row['error']}", err=True)
+            _tell_error(row)
         else:
             told = [f"{label} {score:.1%}" for label, score in zip(row["labels"], row["scores"], strict=True)]
             click.echo(f"{row['input']}: {', '.join(told)}")
     return failed
 
 
+def _tell_error(row: dict) -> None:
+    known = row["input"] in row["error"]
+    click.echo(f"zoo: {row['error'] if known else row['input'] + ': ' + row['error']}", err=True)
+
+
 def explained(rows: list[dict], preset: str, out: str, as_json: bool) -> None:
     """What zoo.explain returned, without its arrays: {"input", "label", "score", "layer" or "layers", "out"} each."""
     arrays = ("heat", "gradient", "filters")
-    told = [{key: value for key, value in row.items() if key not in arrays} | {"out": out} for row in rows]
-    for row in told:
+    drawn = any("error" not in row for row in rows)
+    told = []
+    for row in rows:
+        shown = {key: value for key, value in row.items() if key not in arrays}
         if "layers" in row:
-            row["layers"] = list(row["layers"])
+            shown["layers"] = list(row["layers"])
+        told.append(shown if "error" in row else shown | {"out": out})
     if as_json:
         return print_json(told)
     for row in told:
-        if "input" in row:
+        if "error" in row:
+            _tell_error(row)
+        elif "input" in row:
             click.echo(f"{row['input']}: {row['label']} {row['score']:.1%}")
-    if told[0].get("layer", "") is None:
+    if any(row.get("layer", "") is None for row in told):
         click.echo(f"no layer of {preset} has an extent: gradients alone, no Grad-CAM")
-    click.echo(f"picture written to {out}")
+    if drawn:
+        click.echo(f"picture written to {out}")
     return None
 
 
@@ -153,6 +163,8 @@ def items(inputs: Iterable[str], file: str | None) -> Iterator[str]:
             lines = sys.stdin.buffer if file == "-" else open(file, "rb")  # noqa: SIM115 (read lazily)
         except OSError as error:
             raise ZooError(f"--file {file}: {error.strerror}") from None
+        if file != "-" and b"\0" in lines.peek(64)[:64]:
+            raise ZooError(f"--file {file} is no text, an input a line: to answer on the file itself leave out --file")
 
     def each():
         for item in inputs:
