@@ -66,6 +66,21 @@ def network(name: str):
     return model, task_of(model).loss(), chosen, batch
 
 
+class Ready:
+    """A stream that has its batches ready: one, again and again."""
+
+    def __init__(self, x: dict, y: np.ndarray):
+        import tensorflow as tf
+
+        data = tf.data.Dataset.from_tensors((x, y, np.ones(y.shape, "float32"))).repeat(BATCHES)
+        # As a stream's, the batch's size is not part of its type.
+        self.batches = data.unbatch().batch(len(y)).cache().prefetch(2)
+        self.steps, self.batch_size, self.examples = BATCHES, len(y), BATCHES * len(y)
+
+    def epoch(self, number, skip=0, wanted=None):
+        return self.batches
+
+
 def rate(call: Callable[[], int], seconds: float) -> float:
     """Examples a second of a call that returns how many it did; the first calls are not counted."""
     for _ in range(2):
@@ -79,9 +94,7 @@ def rate(call: Callable[[], int], seconds: float) -> float:
 def loop_rate(name: str, seconds: float, strategy: str = "one") -> float:
     """The training loop's, on batches in memory."""
     import keras
-    import tensorflow as tf
 
-    from zoo.data.stream import Stream
     from zoo.training.loop import Loop
     from zoo.training.optimizers import make_optimizer
     from zoo.training.recipe import Training
@@ -97,17 +110,13 @@ def loop_rate(name: str, seconds: float, strategy: str = "one") -> float:
         for layer in model.layers:
             if isinstance(layer, keras.layers.BatchNormalization):
                 layer.synchronized = distribution.num_replicas_in_sync > 1
-    [(key, values)] = x.items()
-    whole = [np.concatenate([value] * BATCHES) for value in (values, y, np.ones(y.shape, "float32"))]
-    data = tf.data.Dataset.from_tensor_slices(tuple(whole))
-    stream = Stream(data, lambda *item: item, None, lambda x, y, weight: ({key: x}, y, weight), len(whole[1]), len(y),
-                    shuffle=False)  # fmt: skip
+    stream = Ready(x, y)
     loop = Loop(model, settings, distribution)
 
     def epoch() -> int:
         loop.losses.clear()
         loop.epoch(stream, 0, 10**9, lambda *_: None)
-        return stream.examples
+        return BATCHES * len(y)
 
     if strategy != "multi_worker":
         return rate(epoch, seconds)
@@ -130,17 +139,17 @@ def bare_rate(name: str, seconds: float) -> float:
     optimizer.build(model.trainable_variables)
 
     @tf.function
-    def step(x, y):
+    def step(x, y, _):
         with tf.GradientTape() as tape:
             value = loss(y, model(x, training=True)["logits"])
         variables = [variable.value for variable in model.trainable_variables]
         optimizer.apply(tape.gradient(value, variables), model.trainable_variables)
         return value
 
-    data = tf.data.Dataset.from_tensors((x, y)).cache().repeat(BATCHES).prefetch(2)
+    stream = Ready(x, y)
 
     def epoch() -> int:
-        for batch in data:
+        for batch in stream.epoch(0):
             float(step(*batch))
         return BATCHES * len(y)
 

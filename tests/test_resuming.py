@@ -17,7 +17,7 @@ from tests.test_training import weights
 from zoo.errors import ZooError
 from zoo.registry import entries
 from zoo.tasks.image_classification import ImageClassification
-from zoo.training import checkpoints
+from zoo.training import checkpoints, loop
 
 TRAINING = {"epochs": 3, "batch_size": 12, "weight_averaging": 0.9, "checkpoint_seconds": 0.0}
 TASK = {"augment": {"rotate": 20.0, "shift": 2.0}}
@@ -64,9 +64,10 @@ import json, os, random, signal, sys
 import numpy as np
 import zoo
 from zoo import training
-from zoo.training import checkpoints
+from zoo.training import checkpoints, loop
 out, name, kills, keywords = sys.argv[1], sys.argv[2], int(sys.argv[3]), json.loads(sys.argv[4])
 checkpoints.COST = 1e9
+loop.LONG = int(sys.argv[5])
 random.seed(0)
 whole = np.savez
 
@@ -100,7 +101,8 @@ for number in range(kills + 1):
 
 def kill_again_and_again(name, kills, folder, tmp_path):
     keywords = settings(folder, name)
-    told = run_child(KILLS, str(tmp_path / "killed"), name, str(kills), json.dumps(keywords)).splitlines()
+    options = (str(kills), json.dumps(keywords), str(loop.LONG))
+    told = run_child(KILLS, str(tmp_path / "killed"), name, *options).splitlines()
     assert told.count(f"{kills} 0") == 1
     assert sum(line.endswith(" 9") for line in told) >= min(kills, 5)
     zoo.train(name, tmp_path / "whole", **keywords)
@@ -113,8 +115,9 @@ def test_a_run_killed_five_times_ends_as_if_it_had_not_been(digits_folder, tmp_p
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["mlp", "resnet_cifar20"])
-def test_a_run_killed_twenty_times_ends_as_if_it_had_not_been(name, digits_folder, tmp_path):
+@pytest.mark.parametrize(("name", "long"), [("mlp", 0), ("resnet_cifar20", 0), ("resnet_cifar20", 1000)])
+def test_a_run_killed_twenty_times_ends_as_if_it_had_not_been(name, long, digits_folder, tmp_path, monkeypatch):
+    monkeypatch.setattr(loop, "LONG", long)  # a graph for whole batches, and one for the last; or one for all
     kill_again_and_again(name, 20, digits_folder, tmp_path)
 
 
