@@ -1,4 +1,4 @@
-"""Exports for serving: `zoo.export`."""
+"""Exports for serving: `zoo.export`, and `zoo.verify`, whether they answer as the pipeline does."""
 
 import os
 from pathlib import Path
@@ -7,11 +7,13 @@ import keras
 
 from zoo import preset as presets
 from zoo.errors import ZooError, checked_path, unknown
-from zoo.exporting import saved_model
+from zoo.exporting import companions, saved_model
+from zoo.exporting.verifying import verify
 from zoo.layers.folding import fold_batch_normalization
 from zoo.tasks import task_of
 
-FORMATS = {"saved_model": saved_model.write}
+FORMATS = ("saved_model",)
+__all__ = ["export", "verify"]
 
 
 def export(
@@ -33,7 +35,8 @@ def export(
         **settings: task settings that are fixed in the export, such as top=3.
 
     Returns:
-        The new version's folder.
+        The new version's folder. Beside it lie `models.config` and `batching.config` for all models in OUT, and in
+        OUT/NAME a README.md that says how to serve it, with an example request.
 
     Raises:
         ZooError: no such preset or format, or a place that can't be written.
@@ -44,10 +47,21 @@ def export(
     if format not in FORMATS:
         raise unknown("format", format, FORMATS)
     out = checked_path(out, "out")
+    items, origin = [], None
     if not isinstance(model, keras.Model):
         preset = presets.open_preset(model)
-        model, name = presets.load_model(preset), name or preset.name
+        items = [preset.file(row["input"]) for row in preset.record.get("samples", [])]
+        model, name, origin = presets.load_model(preset), name or preset.name, preset.name
     name = name or getattr(model, "name", None)
     if not isinstance(name, str) or Path(name).name != name or name.startswith("."):
         raise ZooError(f"name={name!r} can't be a model's folder: give a plain name")
-    return FORMATS[format](task_of(fold_batch_normalization(model), **settings), out / name)
+    task = task_of(fold_batch_normalization(model), **settings)
+    encoded = [task.encode(item) for item in items or [task.blank()]]
+
+    def fill(version: Path) -> None:
+        companions.write_inside(version, task, name, origin, settings, encoded)
+
+    version = saved_model.write(task, out / name, fill)
+    example = {key: value.numpy() for key, value in task.collate(encoded[:1]).items()}
+    companions.write_beside(out, name, example)
+    return version

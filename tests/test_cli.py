@@ -198,7 +198,20 @@ def test_a_mistake_gets_one_line_and_status_2(arguments, message, tmp_path, monk
 
 def test_every_command_has_help_that_starts_with_what_it_does():
     assert set(main.commands) == {
-        *("list", "info", "predict", "evaluate", "train", "tune", "export", "explain", "benchmark", "demo", "cache")
+        *(
+            "list",
+            "info",
+            "predict",
+            "evaluate",
+            "train",
+            "tune",
+            "export",
+            "verify",
+            "explain",
+            "benchmark",
+            "demo",
+            "cache",
+        )
     }
     for name, command in main.commands.items():
         status, out, _ = zoo(name, "--help")

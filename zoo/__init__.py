@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from zoo.explaining import explain
-    from zoo.exporting import export
+    from zoo.exporting import export, verify
     from zoo.inference import evaluate, load, pipeline
     from zoo.measuring import benchmark
     from zoo.preset import list_models, model_info
@@ -33,6 +33,7 @@ _MODULES = {
     "save": "zoo.saving",
     "train": "zoo.training.run",
     "tune": "zoo.training.tuning",
+    "verify": "zoo.exporting",
 }
 
 __all__ = [
@@ -50,6 +51,7 @@ __all__ = [
     "save",
     "train",
     "tune",
+    "verify",
 ]
 
 

@@ -291,6 +291,35 @@ def export(preset, out, format_, top, as_json) -> None:
 
 
 @main.command()
+@click.argument("out")
+@click.argument("preset")
+@click.argument("inputs", nargs=-1, metavar="[INPUT]...")
+@_JSON
+def verify(out, preset, inputs, as_json) -> None:
+    """Compare an export's answers with the pipeline's, on the preset's samples or on inputs of one's own.
+
+    OUT is the folder given to 'zoo export', or one of its versions. The exit status is 1 where an answer differs.
+    """
+    items = list(terminal.items(inputs, None))
+    _find(preset)
+    from zoo import exporting
+
+    with terminal.status("comparing"):
+        result = exporting.verify(out, preset, items)
+    if as_json:
+        terminal.print_json(result)
+    else:
+        for row in result["items"]:
+            told = (
+                "equal" if row["equal"] else f"DIFFERENT: {row['pipeline']} by the pipeline, {row['export']} exported"
+            )
+            near = f", scores within {row['difference']:.1g}" if row["difference"] else ""
+            click.echo(f"{row['input']}: {told}{near if row['equal'] else ''}")
+        click.echo(f"{result['export']} {'answers as' if result['equal'] else 'does not answer as'} {preset} does")
+    sys.exit(0 if result["equal"] else 1)
+
+
+@main.command()
 @click.argument("preset")
 @click.argument("inputs", nargs=-1, metavar="[INPUT]...")
 @click.option("--out", required=True, metavar="PICTURE", help="The picture to write: .png, .pdf or .svg.")

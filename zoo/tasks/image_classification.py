@@ -251,6 +251,9 @@ class ImageClassification(Classification):
     def is_batch(self, x):
         return super().is_batch(x) or getattr(x, "ndim", 0) == 4
 
+    def blank(self):
+        return np.full((*self.whole, 3), 127, np.uint8)
+
     def encode(self, item):
         return encoded_image(item)
 

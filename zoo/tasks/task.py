@@ -13,6 +13,7 @@
     answer        model outputs -> answers, in the graph
     pictures      of a batch and its outputs, what a run shows in TensorBoard
     signatures    what a server sees: raw in, answers and `error` out
+    blank         an input that any model of the task can answer, for a server's warm-up
     encode, told  Python's side of the two: an input of the user -> raw, and answers -> a dict
 
 `preprocess` is `finish(prepare(raw))`: the same function in a data set, in a pipeline and in a SavedModel.
@@ -168,6 +169,9 @@ class Task:
     def is_batch(self, x) -> bool:
         """Whether what a pipeline was called with is several items, and not one."""
         return isinstance(x, (list, tuple))
+
+    def blank(self) -> Any:
+        raise NotImplementedError
 
     def encode(self, item) -> Any:
         """The user's input (path, bytes, array, sentence) -> what `collate` takes; raises InputError."""

@@ -119,6 +119,9 @@ class TensorClassification(Classification):
     def is_batch(self, x):
         return tensor_inputs.is_batch(x, len(self.shape))
 
+    def blank(self):
+        return np.full(self.shape, self.settings["mean"], "float32")
+
     def encode(self, item):
         return tensor_inputs.tensor_of(item, self.shape)
 

@@ -1,0 +1,204 @@
+"""Exports: what lies beside them, the proof that they answer as the pipeline does, and the same from C."""
+
+import ast
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from click.testing import CliRunner
+from google.protobuf import text_format
+from tensorflow.core.protobuf import saved_model_pb2
+from tensorflow_serving.apis import prediction_log_pb2
+from tensorflow_serving.config import model_server_config_pb2
+
+import zoo
+from tests.conftest import draw_digit
+from zoo import preset
+from zoo.cli import main
+from zoo.errors import ZooError
+from zoo.exporting import checker, companions
+
+PHOTOS = Path(__file__).parent / "photos"
+LIBRARIES = Path(tf.__file__).parent
+
+
+@pytest.fixture(scope="module")
+def exported(tmp_path_factory):
+    """The folder of two exports, of one model."""
+    out = tmp_path_factory.mktemp("exports")
+    zoo.export("lenet5.mnist", out)
+    zoo.export("lenet5.mnist", out, top=2)
+    zoo.export("mlp.mnist", out)
+    return out
+
+
+def command(*arguments):
+    result = CliRunner().invoke(main, [str(argument) for argument in arguments])
+    assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
+    return result.exit_code, result.stdout, result.stderr
+
+
+def test_versions_count_up_and_configurations_name_all_models(exported):
+    assert sorted(path.name for path in (exported / "lenet5.mnist").iterdir() if path.is_dir()) == ["1", "2"]
+    config = text_format.Parse(
+        (exported / "models.config").read_text(), model_server_config_pb2.ModelServerConfig()
+    ).model_config_list.config
+    assert [(one.name, one.base_path) for one in config] == [
+        ("lenet5.mnist", "/models/lenet5.mnist"),
+        ("mlp.mnist", "/models/mlp.mnist"),
+    ]
+    assert "max_batch_size { value: 32 }" in (exported / "batching.config").read_text()
+    told = (exported / "lenet5.mnist" / "README.md").read_text()
+    assert f'-v "{exported}:/models" tensorflow/serving' in told
+    assert not list(exported.rglob(".*"))
+
+
+def test_the_warm_up_is_requests_that_the_export_answers(exported):
+    version = exported / "lenet5.mnist" / "2"
+    call = tf.saved_model.load(version).signatures["serving_default"]
+    sizes = []
+    for record in tf.data.TFRecordDataset(str(version / companions.WARM_UP)).as_numpy_iterator():
+        request = prediction_log_pb2.PredictionLog.FromString(record).predict_log.request
+        assert (request.model_spec.name, request.model_spec.signature_name) == ("lenet5.mnist", "serving_default")
+        answers = call(**{name: tf.constant(tf.make_ndarray(value)) for name, value in request.inputs.items()})
+        assert not any(answers["error"].numpy())
+        assert answers["labels"].shape[1] == 2
+        sizes.append(len(answers["error"]))
+    assert sizes == [1, 8]
+
+
+def test_the_example_request_has_the_sample(exported):
+    body = json.loads((exported / "lenet5.mnist" / "request.json").read_text())
+    sample = preset.open_preset("lenet5.mnist").record["samples"][0]["input"]
+    [coded] = body["inputs"]["image_bytes"]
+    content = preset.open_preset("lenet5.mnist").file(sample).read_bytes()
+    assert tf.io.decode_base64(coded["b64"].replace("+", "-").replace("/", "_").rstrip("=")).numpy() == content
+
+
+def test_a_model_without_samples_gets_a_warm_up(tmp_path):
+    for name in ("mlp", "conv1d_classifier"):
+        version = zoo.export(zoo.create_model(name, classes=3), tmp_path)
+        assert len(list(tf.data.TFRecordDataset(str(version / companions.WARM_UP)))) == 2
+
+
+def test_verify_compares_samples_and_ones_own(exported, tmp_path):
+    result = zoo.verify(exported, "lenet5.mnist")
+    assert result["equal"]
+    assert result["export"] == str(exported / "lenet5.mnist" / "2")
+    assert len(result["items"]) == 3
+    draw_digit("7").save(tmp_path / "seven.png")
+    (tmp_path / "bad.jpg").write_bytes((PHOTOS / "rocket.jpg").read_bytes()[:500])
+    items = [tmp_path / "bad.jpg", tmp_path / "seven.png", PHOTOS / "coffee.jpg", tmp_path / "missing.png"]
+    rows = zoo.verify(exported / "lenet5.mnist" / "1", "lenet5.mnist", items)["items"]
+    assert [row["equal"] for row in rows] == [True] * 4
+    assert [row["input"] for row in rows] == list(map(str, items))
+    assert "missing.png" in rows[3]["refused"]
+    status, told, _ = command("verify", exported, "lenet5.mnist", tmp_path / "seven.png")
+    assert status == 0
+    assert told.startswith(f"{tmp_path / 'seven.png'}: equal")
+
+
+def test_verify_finds_what_differs(exported, tmp_path):
+    shutil.copytree(exported / "mlp.mnist", tmp_path / "lenet5.mnist")
+    result = zoo.verify(tmp_path, "lenet5.mnist")
+    assert not result["equal"]
+    wrong = [row for row in result["items"] if not row["equal"]]
+    assert wrong
+    assert all(row["pipeline"]["scores"] != row["export"]["scores"] for row in wrong)
+    status, told, _ = command("verify", tmp_path, "lenet5.mnist")
+    assert status == 1
+    assert "DIFFERENT" in told
+    rows = json.loads(command("verify", tmp_path, "lenet5.mnist", "--json")[1])["items"]
+    assert [row["equal"] for row in rows] == [row["equal"] for row in result["items"]]
+
+
+def test_mistakes_in_verify(exported, tmp_path):
+    with pytest.raises(ZooError, match="there is no export in"):
+        zoo.verify(tmp_path, "lenet5.mnist")
+    shutil.copytree(exported / "mlp.mnist" / "1", tmp_path / "1")
+    (tmp_path / "1" / companions.MANIFEST).unlink()
+    with pytest.raises(ZooError, match=r"1 is no export of keras-zoo: it has no assets.extra/zoo.json"):
+        zoo.verify(tmp_path, "mlp.mnist")
+    shutil.rmtree(tmp_path / "1")
+    shutil.copytree(exported / "mlp.mnist" / "1", tmp_path / "1")
+    (tmp_path / "1" / "saved_model.pb").write_bytes(b"nothing of the kind")
+    with pytest.raises(ZooError, match="does not run"):
+        zoo.verify(tmp_path, "mlp.mnist")
+
+
+def test_the_checker_imports_neither_zoo_nor_keras():
+    tree = ast.parse(Path(checker.__file__).read_text())
+    imported = {alias.name for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names}
+    imported |= {node.module for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)}
+    assert imported == {"sys", "pathlib", "numpy", "tensorflow"}
+
+
+@pytest.fixture(scope="module")
+def in_c(tmp_path_factory):
+    """The program of saved_model.c, compiled against the libraries of TensorFlow's wheel."""
+    program = tmp_path_factory.mktemp("program") / "saved_model"
+    compiler = [shutil.which("cc")] if shutil.which("cc") else [sys.executable, "-m", "ziglang", "cc"]
+    libraries = ["-Wl,--no-as-needed", "-l:libtensorflow_cc.so.2", "-l:libtensorflow_framework.so.2"]
+    folders = [f"-I{LIBRARIES / 'include'}", f"-L{LIBRARIES}", f"-Wl,-rpath,{LIBRARIES}"]
+    source = Path(__file__).parent / "saved_model.c"
+    subprocess.run([*compiler, "-O1", "-o", program, source, *folders, *libraries], check=True)
+    return program
+
+
+def run_c(program, version: Path, inputs: list[str]) -> dict[str, np.ndarray]:
+    """The serving signature's outputs, by the C program; strings stay strings."""
+    model = saved_model_pb2.SavedModel.FromString((version / "saved_model.pb").read_bytes())
+    signature = model.meta_graphs[0].signature_def["serving_default"]
+    [given] = [value.name for value in signature.inputs.values()]
+    names = sorted(signature.outputs)
+    places = [signature.outputs[name].name for name in names]
+    done = subprocess.run(
+        [program, version, given, *places, "--", *inputs], capture_output=True, text=True, check=True,
+        env={"TF_CPP_MIN_LOG_LEVEL": "3"},
+    )  # fmt: skip
+    answers = {}
+    for name, line in zip(names, done.stdout.splitlines(), strict=True):
+        shape, _, values = line.partition(":")
+        cells = values.strip()[1:-1].split('" "') if '"' in values else [float(cell) for cell in values.split()]
+        answers[name] = np.array(cells).reshape([int(size) for size in shape.split(",")])
+    return answers
+
+
+@pytest.mark.slow
+def test_every_bundled_image_classifier_answers_alike_in_c(in_c, tmp_path):
+    bad = tmp_path / "bad.jpg"
+    bad.write_bytes((PHOTOS / "rocket.jpg").read_bytes()[:500])
+    files = [PHOTOS / "coffee.jpg", bad, PHOTOS / "rocket.jpg"]
+    for folder in sorted(path for path in preset.BUNDLED.iterdir() if path.is_dir()):
+        if preset.open_preset(folder).record["task"]["name"] != "image_classification":
+            continue
+        version = zoo.export(folder.name, tmp_path / "exports")
+        answers = run_c(in_c, version, ["strings", *map(str, files)])
+        for row, expected in enumerate(zoo.pipeline(folder.name)(files, errors="return")):
+            if "error" in expected:
+                assert answers["error"][row] in expected["error"]
+                assert answers["error"][row]
+                continue
+            assert answers["error"][row] == ""
+            assert answers["labels"][row].tolist() == expected["labels"]
+            np.testing.assert_allclose(answers["scores"][row], expected["scores"], atol=1e-5)
+
+
+def test_a_model_of_signals_answers_alike_in_c(in_c, tmp_path):
+    tf.keras.utils.set_random_seed(0)
+    model = zoo.create_model("conv1d_classifier", classes=3)
+    values = np.random.default_rng(0).normal(size=(4, *model.input["tensor"].shape[1:])).astype("float32")
+    values[2, 0] = np.nan
+    values.tofile(tmp_path / "values")
+    version = zoo.export(model, tmp_path / "exports")
+    answers = run_c(in_c, version, ["floats", ",".join(map(str, values.shape)), str(tmp_path / "values")])
+    assert [bool(error) for error in answers["error"]] == [False, False, True, False]
+    expected = zoo.pipeline(model)(list(values), errors="return")
+    for row in (0, 1, 3):
+        assert answers["labels"][row].tolist() == expected[row]["labels"]
+        np.testing.assert_allclose(answers["scores"][row], expected[row]["scores"], atol=1e-5)
