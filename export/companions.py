@@ -65,16 +65,21 @@ def as_json(value: np.ndarray) -> list:
 
 def write_beside(out: Path, name: str, inputs: dict[str, np.ndarray]) -> None:
     """Configurations for all models in `out`, and for this one an example request and how to send it."""
-    names = sorted(path.name for path in out.iterdir() if path.is_dir() and any(path.glob("*/saved_model.pb")))
-    models = "".join(
-        f'  config {{\n    name: "{each}"\n    base_path: "{MOUNT}/{each}"\n    model_platform: "tensorflow"\n  }}\n'
-        for each in names
-    )
-    _write(out / "models.config", f"model_config_list {{\n{models}}}\n")
+    _write(out / "models.config", models_config(out, MOUNT))
     _write(out / "batching.config", BATCHING)
     body = {"signature_name": "serving_default", "inputs": {key: as_json(value) for key, value in inputs.items()}}
     _write(out / name / "request.json", json.dumps(body) + "\n")
     _write(out / name / "README.md", README.format(name=name, folder=os.path.abspath(out), mount=MOUNT))
+
+
+def models_config(out: Path, mount: str) -> str:
+    """TensorFlow Serving's list of all models in `out`, which it sees as `mount`."""
+    names = sorted(path.name for path in out.iterdir() if path.is_dir() and any(path.glob("*/saved_model.pb")))
+    models = "".join(
+        f'  config {{\n    name: "{name}"\n    base_path: "{mount}/{name}"\n    model_platform: "tensorflow"\n  }}\n'
+        for name in names
+    )
+    return f"model_config_list {{\n{models}}}\n"
 
 
 def _write(path: Path, text: str) -> None:

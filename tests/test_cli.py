@@ -181,6 +181,8 @@ def test_demo():
         (["train", "mlp", "--out", "x", "--set", "epochs"], "--set 'epochs' is no key=value"),
         (["train", "nowhere.toml", "--out", "x"], "there is no recipe nowhere.toml"),
         (["export", "lenet5.mnist", "x", "--format", "onx"], "unknown format 'onx'"),
+        (["verify", "x", "lenet5.mnist"], "there is no export in x, nor in x/lenet5.mnist"),
+        (["serve", "x"], "x holds no exports: zoo export PRESET"),
         (["cache", "nothing", "--clear"], "holds no preset 'nothing'"),
         (["benchmark", "lenet5.mnist", "--seconds", "-1"], "seconds=-1.0 is no time"),
     ],

@@ -320,6 +320,22 @@ def verify(out, preset, inputs, as_json) -> None:
 
 
 @main.command()
+@click.argument("out")
+@click.option("--port", type=click.IntRange(1, 65535), default=8500, help="Of gRPC [8500].")
+@click.option("--rest-port", type=click.IntRange(1, 65535), default=8501, help="Of REST [8501].")
+def serve(out, port, rest_port) -> None:
+    """Serve the exports of a folder, by TensorFlow Serving where it is installed, or Docker.
+
+    Where there is neither, a development server answers by the same protocols. ZOO_MODEL_SERVER names the program
+    tensorflow_model_server where it is not on the path.
+    """
+    terminal.load_tensorflow()
+    from zoo.exporting.server import serve as run
+
+    sys.exit(run(out, port, rest_port, tell=click.echo))
+
+
+@main.command()
 @click.argument("preset")
 @click.argument("inputs", nargs=-1, metavar="[INPUT]...")
 @click.option("--out", required=True, metavar="PICTURE", help="The picture to write: .png, .pdf or .svg.")

@@ -1,0 +1,280 @@
+"""The client and the development server, over real connections; with ZOO_MODEL_SERVER, TensorFlow Serving itself."""
+
+import json
+import os
+import re
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.error
+import urllib.request
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+import zoo
+from tests.conftest import draw_digit
+from zoo.errors import InputError, ZooError
+from zoo.exporting import server as serving
+from zoo.exporting.serving import Client, ServingError
+
+PHOTO = Path(__file__).parent / "photos" / "rocket.jpg"
+
+
+def free_port() -> int:
+    with socket.create_server(("localhost", 0)) as one:
+        return one.getsockname()[1]
+
+
+@pytest.fixture(scope="module")
+def exports(tmp_path_factory):
+    out = tmp_path_factory.mktemp("exports")
+    zoo.export("lenet5.mnist", out, top=3)
+    tf.keras.utils.set_random_seed(0)
+    zoo.export(zoo.create_model("conv1d_classifier", classes=3), out, name="signals")
+    return out
+
+
+@pytest.fixture(scope="module")
+def addresses(exports):
+    """{"grpc": ..., "http": ...} of a server that is running."""
+    if os.environ.get("ZOO_MODEL_SERVER"):
+        ports = free_port(), free_port()
+        with tempfile.TemporaryDirectory() as scratch:
+            running = subprocess.Popen(serving.serving_command(exports, *ports, Path(scratch)))
+            told = {"grpc": f"grpc://localhost:{ports[0]}", "http": f"http://localhost:{ports[1]}"}
+            wait_for(Client("signals", told["http"]))
+            yield told
+            running.terminate()
+            running.wait()
+        return
+    server = serving.Server(exports, 0, 0)
+    server.start()
+    yield {"grpc": f"grpc://localhost:{server.port}", "http": f"http://localhost:{server.rest_port}"}
+    server.stop()
+
+
+def wait_for(client: Client) -> None:
+    for _ in range(100):
+        try:
+            if "AVAILABLE" in client.status().values():
+                return
+        except ServingError:
+            pass
+        time.sleep(0.2)
+    raise AssertionError("no server")
+
+
+@pytest.fixture(params=["grpc", "http"])
+def address(request, addresses):
+    return addresses[request.param]
+
+
+def test_answers_are_the_pipelines(address, tmp_path):
+    digits = [tmp_path / f"{digit}.png" for digit in "147"]
+    for path in digits:
+        draw_digit(path.stem).save(path)
+    bad = tmp_path / "bad.jpg"
+    bad.write_bytes(PHOTO.read_bytes()[:500])
+    items = [digits[0], bad, np.asarray(draw_digit("7")), tmp_path / "missing.png", digits[2].read_bytes(), digits[1]]
+    client, pipeline = Client("lenet5.mnist", address), zoo.pipeline("lenet5.mnist", top=3)
+    for row, expected in zip(client.predict(items, errors="return"), pipeline(items, errors="return"), strict=True):
+        assert row.keys() == expected.keys()
+        assert row["input"] == expected["input"]
+        assert row.get("error") == expected.get("error")
+        if "labels" in expected:
+            assert row["labels"] == expected["labels"]
+            np.testing.assert_allclose(row["scores"], expected["scores"], atol=1e-5)
+    assert client.predict(digits[2])["labels"][0] == "7"
+    with pytest.raises(InputError, match="bad.jpg"):
+        client.predict(items[:2])
+    assert client.predict([]) == []
+
+
+def test_arrays_go_as_they_are(address):
+    client = Client("signals", address)
+    shape = client.metadata()["serving_default"]["inputs"]["tensor"]["shape"]
+    assert shape[0] == -1
+    values = np.random.default_rng(0).normal(size=(3, *shape[1:])).astype("float32")
+    values[1, 0] = np.nan
+    told = client.predict(values, errors="return")
+    assert "NaN" in told[1]["error"]
+    one = client.predict(values[0])
+    assert one["labels"] == told[0]["labels"]
+    assert one["scores"] == pytest.approx(told[0]["scores"], abs=1e-5)
+    assert sum(one["scores"]) == pytest.approx(1, abs=1e-4)
+
+
+def test_metadata_and_status(address):
+    client = Client("lenet5.mnist", address)
+    signatures = client.metadata()
+    assert {"serving_default", "tensors", "embeddings"} <= signatures.keys()
+    assert signatures["serving_default"]["inputs"] == {"image_bytes": {"dtype": "string", "shape": [-1]}}
+    assert set(signatures["serving_default"]["outputs"]) == {"labels", "scores", "error"}
+    assert client.status() == {1: "AVAILABLE"}
+
+
+def test_other_signatures_take_and_give_arrays(address, exports):
+    client = Client("lenet5.mnist", address)
+    [(name, place)] = client.metadata()["tensors"]["inputs"].items()
+    values = np.random.default_rng(0).random((2, *place["shape"][1:]), "float32")
+    [logits] = client.call({name: values}, "tensors").values()
+    call = tf.saved_model.load(exports / "lenet5.mnist" / "1").signatures["tensors"]
+    np.testing.assert_allclose(logits, call(**{name: tf.constant(values)})["logits"], rtol=1e-4, atol=1e-4)
+
+
+def test_refusals(address, tmp_path):
+    with pytest.raises(ServingError, match="nothing"):
+        Client("nothing", address).status()
+    with pytest.raises(ServingError, match="refuses lenet5.mnist"):
+        Client("lenet5.mnist", address, version=7).predict(np.zeros((9, 9), np.uint8))
+    client = Client("lenet5.mnist", address)
+    with pytest.raises(ServingError):
+        client.call({"image_bytes": np.array([b"x"], object)}, "no_signature")
+    with pytest.raises(ServingError):
+        client.call({"picture": np.array([b"x"], object)})
+    with pytest.raises(ServingError):
+        client.call({"image_bytes": np.zeros((2,), "float32")})
+    scheme = address.split(":")[0]
+    with pytest.raises(ServingError, match="no server answers at"):
+        Client("lenet5.mnist", f"{scheme}://localhost:{free_port()}", timeout=5).predict(PHOTO)
+    assert client.predict([], errors="return") == []
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"address": "localhost:8500"}, "give grpc://HOST:8500"),
+        ({"address": "ftp://localhost"}, "give grpc://HOST:8500"),
+        ({"timeout": 0}, "timeout=0 is no number of seconds"),
+    ],
+)
+def test_mistakes_in_a_client(options, message):
+    with pytest.raises(ZooError, match=message):
+        Client("lenet5.mnist", **options)
+
+
+def test_a_deadline_ends_a_call(exports, monkeypatch):
+    whole = serving.Model.predict
+
+    def slow(self, *arguments):
+        time.sleep(2.0)
+        return whole(self, *arguments)
+
+    monkeypatch.setattr(serving.Model, "predict", slow)
+    server = serving.Server(exports, 0, 0)
+    server.start()
+    for address in (f"grpc://localhost:{server.port}", f"http://localhost:{server.rest_port}"):
+        client = Client("lenet5.mnist", address, timeout=0.5)
+        client.metadata()
+        with pytest.raises(ServingError, match=r"gave no answer within 0.5 s"):
+            client.predict(PHOTO)
+    server.stop()
+
+
+def rest(place: str, body: bytes | None = None) -> tuple[int, dict]:
+    try:
+        with urllib.request.urlopen(place, body, timeout=30) as response:
+            return response.status, json.load(response)
+    except urllib.error.HTTPError as error:
+        return error.code, json.load(error)
+
+
+def test_rest_by_rows_and_by_columns(addresses, exports):
+    place = f"{addresses['http']}/v1/models/lenet5.mnist"
+    example = (exports / "lenet5.mnist" / "request.json").read_bytes()
+    status, told = rest(f"{place}:predict", example)
+    assert status == 200
+    assert told["outputs"]["labels"][0][0] == "2"
+    [picture] = json.loads(example)["inputs"]["image_bytes"]
+    for instances in ([picture, picture], [{"image_bytes": picture}, {"image_bytes": picture}]):
+        status, told = rest(f"{place}/versions/1:predict", json.dumps({"instances": instances}).encode())
+        assert status == 200
+        assert [row["labels"][0] for row in told["predictions"]] == ["2", "2"]
+    values = np.zeros((2, 28, 28, 1)).tolist()
+    status, told = rest(f"{place}:predict", json.dumps({"signature_name": "tensors", "instances": values}).encode())
+    if status == 200:  # the model's own size
+        assert len(told["predictions"]) == 2
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        *(b"", b"{", b"[]", b"5", b"{}", b'{"instances": 5}', b'{"inputs": {"picture": ["x"]}}'),
+        *(b'{"instances": [{"b64": "!"}]}', b'{"signature_name": "none", "instances": ["x"]}'),
+        b'{"instances": [{"image_bytes": "x"}, {}]}',
+    ],
+)
+def test_rest_refuses_what_is_no_request(body, addresses):
+    status, told = rest(f"{addresses['http']}/v1/models/lenet5.mnist:predict", body)
+    assert status == 400
+    assert told["error"]
+    assert rest(f"{addresses['http']}/v1/models/nothing:predict", body or b"{}")[0] == 404
+    assert rest(f"{addresses['http']}/v2")[0] == 404
+
+
+def test_a_new_version_takes_over(exports, tmp_path, monkeypatch):
+    monkeypatch.setattr(serving, "LOOK", 0.1)
+    shutil.copytree(exports / "lenet5.mnist" / "1", tmp_path / "lenet5.mnist" / "1")
+    server = serving.Server(tmp_path, 0, 0)
+    server.start()
+    client = Client("lenet5.mnist", f"grpc://localhost:{server.port}")
+    assert client.status() == {1: "AVAILABLE"}
+    zoo.export("lenet5.mnist", tmp_path, top=1)
+    for _ in range(100):
+        if 2 in client.status():
+            break
+        time.sleep(0.1)
+    assert len(client.predict(np.asarray(draw_digit("7")))["labels"]) == 1
+    server.stop()
+
+
+def test_the_command_serves_and_says_with_what(exports, tmp_path):
+    ports = free_port(), free_port()
+    environment = {key: value for key, value in os.environ.items() if key != "ZOO_MODEL_SERVER"}
+    (tmp_path / "bin").mkdir()
+    command = [sys.executable, "-c", "from zoo.cli import main; main()", "serve", str(exports),
+               "--port", str(ports[0]), "--rest-port", str(ports[1])]  # fmt: skip
+    running = subprocess.Popen(
+        command, env={**environment, "PATH": str(tmp_path / "bin")}, stdout=subprocess.PIPE, text=True
+    )
+    try:
+        assert "this is a development server" in running.stdout.readline()
+        assert f"grpc://localhost:{ports[0]}" in running.stdout.readline()
+        assert Client("lenet5.mnist", f"grpc://localhost:{ports[0]}").predict(np.asarray(draw_digit("7")))
+        with pytest.raises(ZooError, match="is in use: choose others"):
+            serving.Server(exports, *ports)
+    finally:
+        running.terminate()
+        running.wait()
+
+
+def test_the_real_server_is_preferred(exports, tmp_path, monkeypatch):
+    def program(name: str) -> str:
+        path = tmp_path / name
+        path.write_text("#!/bin/sh\nexit 0\n")
+        path.chmod(0o755)
+        return str(path)
+
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.delenv("ZOO_MODEL_SERVER", raising=False)
+    assert serving.serving_command(exports, 1, 2, tmp_path) is None
+    program("docker")
+    by_docker = serving.serving_command(exports, 1, 2, tmp_path)
+    assert by_docker[:3] == ["docker", "run", "--rm"]
+    assert f"{exports}:/models:ro" in by_docker
+    assert "--batching_parameters_file=/models/batching.config" in by_docker
+    named = program("tensorflow_model_server")
+    assert serving.serving_command(exports, 1, 2, tmp_path)[0] == named
+    monkeypatch.setenv("ZOO_MODEL_SERVER", program("other"))
+    command = serving.serving_command(exports, 1, 2, tmp_path)
+    assert command[:3] == [str(tmp_path / "other"), "--port=1", "--rest_api_port=2"]
+    assert re.findall(r'base_path: "(.*)"', (tmp_path / "models.config").read_text()) == [
+        str(exports / "lenet5.mnist"),
+        str(exports / "signals"),
+    ]
