@@ -3,7 +3,6 @@
 import json
 import os
 import signal
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -26,7 +25,7 @@ def cluster():
 
 
 def workers() -> list[int]:
-    """Process numbers of Ray's workers that train, by the titles that Ray gives them."""
+    """Process numbers of Ray's workers that train, by the titles that Ray gives them; on Linux."""
     found = []
     for folder in Path("/proc").glob("[0-9]*"):
         try:
@@ -39,7 +38,6 @@ def workers() -> list[int]:
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(sys.platform != "linux", reason="finds the workers in /proc")
 def test_a_killed_worker_changes_nothing(digits_folder, tmp_path):
     settings = {"training": {**TINY["training"], "epochs": 40, "checkpoint_seconds": 0.0}}
     train(digits_folder, tmp_path / "one", **settings)
