@@ -1,6 +1,7 @@
 """Exports for serving: `zoo.export`, and `zoo.verify`, whether they answer as the pipeline does."""
 
 import os
+import re
 from pathlib import Path
 
 import keras
@@ -53,8 +54,8 @@ def export(
         items = [preset.file(row["input"]) for row in preset.record.get("samples", [])]
         model, name, origin = presets.load_model(preset), name or preset.name, preset.name
     name = name or getattr(model, "name", None)
-    if not isinstance(name, str) or Path(name).name != name or name.startswith("."):
-        raise ZooError(f"name={name!r} can't be a model's folder: give a plain name")
+    if not isinstance(name, str) or not re.fullmatch(r"\w[\w.-]*", name):
+        raise ZooError(f"name={name!r} can't be a served model's: give letters, digits, '_', '-' and '.'")
     task = task_of(fold_batch_normalization(model), **settings)
     encoded = [task.encode(item) for item in items or [task.blank()]]
 

@@ -12,11 +12,12 @@ import numpy as np
 import tensorflow as tf
 from tensorflow_serving.apis import predict_pb2, prediction_log_pb2
 
-from zoo.exporting.verifying import MANIFEST
+from zoo.errors import ZooError
 from zoo.tasks.task import Task
 
+MANIFEST = "assets.extra/zoo.json"
 WARM_UP = "assets.extra/tf_serving_warmup_requests"
-BATCHES = (1, 8)  # of the warm-up: sizes that a server's batcher makes
+BATCHES = (1, 8, 32)  # of the warm-up: the sizes that the server's batcher makes, as below
 MOUNT = "/models"  # where the container sees the folder of all exports
 
 
@@ -72,9 +73,15 @@ def write_beside(out: Path, name: str, inputs: dict[str, np.ndarray]) -> None:
     _write(out / name / "README.md", README.format(name=name, folder=os.path.abspath(out), mount=MOUNT))
 
 
+def newest_version(folder: Path) -> Path | None:
+    """The folder of a model's newest version that is whole; None where there is none."""
+    versions = [path for path in folder.glob("*") if path.name.isdigit() and (path / "saved_model.pb").is_file()]
+    return max(versions, key=lambda path: int(path.name), default=None)
+
+
 def models_config(out: Path, mount: str) -> str:
     """TensorFlow Serving's list of all models in `out`, which it sees as `mount`."""
-    names = sorted(path.name for path in out.iterdir() if path.is_dir() and any(path.glob("*/saved_model.pb")))
+    names = sorted(path.name for path in out.iterdir() if newest_version(path))
     models = "".join(
         f'  config {{\n    name: "{name}"\n    base_path: "{mount}/{name}"\n    model_platform: "tensorflow"\n  }}\n'
         for name in names
@@ -83,16 +90,21 @@ def models_config(out: Path, mount: str) -> str:
 
 
 def _write(path: Path, text: str) -> None:
-    hidden = path.with_name(f".{path.name}")
+    hidden = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         hidden.write_text(text, encoding="utf-8")
         hidden.replace(path)
+    except OSError as error:
+        raise ZooError(f"can't write {path}: {error.strerror or error}") from None
     finally:
         with contextlib.suppress(OSError):
             hidden.unlink(missing_ok=True)
 
 
-BATCHING = """max_batch_size { value: 32 }
+# Requests up to a thousand items are run in parts of at most 32.
+BATCHING = """max_batch_size { value: 1024 }
+enable_large_batch_splitting { value: true }
+max_execution_batch_size { value: 32 }
 batch_timeout_micros { value: 2000 }
 max_enqueued_batches { value: 1000 }
 num_batch_threads { value: 4 }
@@ -103,8 +115,9 @@ allowed_batch_sizes: 32
 
 README = """# {name}
 
-A model for TensorFlow Serving, exported by keras-zoo: raw input in, answers out. A batch may have any size; `error`
-beside the answers is empty where an item is good, and a bad one does not touch its neighbours.
+A model for TensorFlow Serving, exported by keras-zoo: raw input in, answers out. A batch may have any size, up to
+1,024 with the configuration below; `error` beside the answers is empty where an item is good, and a bad one does not
+touch its neighbours.
 
 Serve all models of the folder:
 

@@ -6,9 +6,11 @@ import json
 import os
 import re
 import shutil
+import signal
 import subprocess
 import tempfile
 import threading
+import warnings
 from collections.abc import Iterator
 from concurrent import futures
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -29,7 +31,7 @@ from tensorflow_serving.apis import (
 )
 
 from zoo.errors import ZooError, checked_path
-from zoo.exporting.companions import as_json, models_config
+from zoo.exporting.companions import as_json, models_config, newest_version
 
 LOOK = 1.0  # seconds between two looks for new versions
 REST = re.compile(r"/v1/models/([^/:]+)(?:/versions/(\d+))?(/metadata|:predict)?")
@@ -75,22 +77,27 @@ class Models:
 
     def __init__(self, out: Path):
         self.out, self.models, self.is_closed = out, {}, threading.Event()
+        self.damaged: set[Path] = set()
         self.look()
         if not self.models:
-            raise ZooError(f"{out} holds no exports: zoo export PRESET {out} makes one")
+            raise ZooError(f"{out} holds no exports that can be read: zoo export PRESET {out} makes one")
         threading.Thread(target=self._watch, daemon=True).start()
 
     def look(self) -> None:
+        """Loads what is new; a version that can't be loaded is told of once and left out."""
         for folder in self.out.iterdir():
-            versions = [path for path in folder.glob("*") if path.name.isdigit() and (path / "saved_model.pb").exists()]
-            newest = max(versions, key=lambda path: int(path.name), default=None)
-            here = self.models.get(folder.name)
-            if newest is not None and (here is None or here.version < int(newest.name)):
+            newest, here = newest_version(folder), self.models.get(folder.name)
+            if newest is None or newest in self.damaged or here is not None and here.version >= int(newest.name):
+                continue
+            try:
                 self.models[folder.name] = Model(newest)
+            except Exception as error:  # TensorFlow's, protobuf's, the system's
+                self.damaged.add(newest)
+                warnings.warn(f"{newest} can't be loaded: {str(error).strip().splitlines()[0]}", stacklevel=2)
 
     def _watch(self) -> None:
         while not self.is_closed.wait(LOOK):
-            with contextlib.suppress(OSError):
+            with contextlib.suppress(OSError):  # the folder may be away for a moment
                 self.look()
 
     def find(self, name: str, version: int | None = None) -> Model:
@@ -112,7 +119,10 @@ class _Grpc(prediction_service_pb2_grpc.PredictionServiceServicer, model_service
     def Predict(self, request, context):
         with _refusals(context):
             model = self._model(request)
-            inputs = {name: tf.make_ndarray(value) for name, value in request.inputs.items()}
+            try:
+                inputs = {name: tf.make_ndarray(value) for name, value in request.inputs.items()}
+            except (ValueError, TypeError) as error:
+                raise Refused(grpc.StatusCode.INVALID_ARGUMENT, str(error)) from None
             response = predict_pb2.PredictResponse()
             for name, value in model.predict(request.model_spec.signature_name, inputs).items():
                 response.outputs[name].CopyFrom(tf.make_tensor_proto(value.numpy()))
@@ -171,6 +181,8 @@ class _Rest(BaseHTTPRequestHandler):
         except Refused as refused:
             code = 404 if refused.code == grpc.StatusCode.NOT_FOUND else 400
             told = {"error": str(refused)}
+        except Exception as error:  # whatever a body holds, the server goes on
+            code, told = 400, {"error": f"{type(error).__name__}: {error}"}
         body = json.dumps(told).encode()
         self.send_response(code)
         self.send_header("Content-Type", "application/json")
@@ -255,27 +267,38 @@ class Server:
         out = checked_path(out, "out")
         if not out.is_dir():
             raise ZooError(f"there is no folder {out}")
-        self.models = Models(out)
-        service = _Grpc(self.models)
         options = [("grpc.max_receive_message_length", LARGEST), ("grpc.so_reuseport", 0)]
         self._grpc = grpc.server(futures.ThreadPoolExecutor(max_workers=16), options=options)
-        prediction_service_pb2_grpc.add_PredictionServiceServicer_to_server(service, self._grpc)
-        model_service_pb2_grpc.add_ModelServiceServicer_to_server(service, self._grpc)
+        try:
+            self._rest = ThreadingHTTPServer((host, rest_port), _Rest)
+        except OSError as error:
+            raise ZooError(f"port {rest_port} can't be had: {error.strerror}; choose another") from None
         try:
             self.port = self._grpc.add_insecure_port(f"{host}:{port}")
-            self._rest = ThreadingHTTPServer((host, rest_port), type("Handler", (_Rest,), {"models": self.models}))
-        except (OSError, RuntimeError):
-            self.models.is_closed.set()
-            raise ZooError(f"port {port} or {rest_port} is in use: choose others") from None
+            self.models = Models(out)
+        except BaseException as error:
+            self._rest.server_close()
+            self._grpc.stop(None)
+            if isinstance(error, RuntimeError):
+                raise ZooError(f"port {port} can't be had: it is in use; choose another") from None
+            raise
+        self._rest.RequestHandlerClass = type("Handler", (_Rest,), {"models": self.models})
         self.rest_port = self._rest.server_address[1]
+        service = _Grpc(self.models)
+        prediction_service_pb2_grpc.add_PredictionServiceServicer_to_server(service, self._grpc)
+        model_service_pb2_grpc.add_ModelServiceServicer_to_server(service, self._grpc)
+        self._thread = threading.Thread(target=self._rest.serve_forever, daemon=True)
 
     def start(self) -> None:
+        """Answers from now on, in threads of its own."""
         self._grpc.start()
-        threading.Thread(target=self._rest.serve_forever, daemon=True).start()
+        self._thread.start()
 
     def stop(self) -> None:
+        """Ends after the requests under way, a second at most."""
         self.models.is_closed.set()
-        self._rest.shutdown()
+        if self._thread.is_alive():
+            self._rest.shutdown()
         self._rest.server_close()
         self._grpc.stop(1.0).wait()
 
@@ -307,7 +330,13 @@ def serve(out: str | os.PathLike, port: int = 8500, rest_port: int = 8501, tell=
         command = serving_command(out, port, rest_port, Path(scratch))
         if command:
             tell(" ".join(command))
-            return subprocess.call(command)
+            running = subprocess.Popen(command)
+            before = signal.signal(signal.SIGTERM, lambda *_: running.terminate())
+            try:
+                return running.wait()
+            finally:
+                running.terminate()
+                signal.signal(signal.SIGTERM, before)
         server = Server(out, port, rest_port)
         server.start()
         tell("there is no tensorflow_model_server and no docker here: this is a development server, for trying out")

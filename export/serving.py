@@ -1,11 +1,12 @@
 """A client for TensorFlow Serving: raw input in, answers out, by gRPC or REST."""
 
+import http.client
 import json
 import os
 import urllib.error
+import urllib.parse
 import urllib.request
 from typing import Any
-from urllib.parse import urlsplit
 
 import grpc
 import numpy as np
@@ -22,8 +23,8 @@ from tensorflow_serving.apis import (
 from zoo.errors import InputError, ZooError
 from zoo.exporting.companions import as_json, predict_request
 from zoo.inference import shown
+from zoo.tasks import tensor_inputs
 from zoo.tasks.image_inputs import encoded_image
-from zoo.tasks.tensor_inputs import tensor_of
 
 METADATA = "signature_def"
 
@@ -48,7 +49,7 @@ class Client:
     def __init__(
         self, model: str, address: str = "grpc://localhost:8500", timeout: float = 30.0, version: int | None = None
     ):
-        parts = urlsplit(address)
+        parts = urllib.parse.urlsplit(address)
         if parts.scheme not in ("grpc", "http", "https") or not parts.netloc:
             raise ZooError(f"address={address!r}; give grpc://HOST:8500 or http://HOST:8501")
         if not isinstance(timeout, (int, float)) or not timeout > 0:
@@ -71,9 +72,13 @@ class Client:
         """
         if errors not in ("raise", "return"):
             raise ZooError(f"errors={errors!r} is none of 'raise', 'return'")
+        if "serving_default" not in self.metadata():
+            raise ServingError(f"{self.model} at {self.address} was not exported by keras-zoo: no serving_default")
         [(name, place)] = self.metadata()["serving_default"]["inputs"].items()
-        rank = len(place["shape"])
-        is_batch = isinstance(x, (list, tuple)) or place["dtype"] != "string" and getattr(x, "ndim", 0) == rank
+        if name == "tensor":
+            is_batch = tensor_inputs.is_batch(x, len(place["shape"]) - 1)
+        else:
+            is_batch = isinstance(x, (list, tuple)) or getattr(x, "ndim", 0) == 4
         items = list(x) if is_batch else [x]
         told: dict[int, dict] = {}
         encoded = []
@@ -96,7 +101,11 @@ class Client:
         return rows if is_batch else rows[0]
 
     def call(self, inputs: dict[str, np.ndarray], signature: str = "serving_default") -> dict[str, np.ndarray]:
-        """A signature's outputs for its inputs by name, as arrays; strings are bytes objects."""
+        """A signature's outputs for its inputs by name, as arrays; strings are bytes objects.
+
+        Raises:
+            ServingError: no server, no such model or signature, other inputs, no answer in time.
+        """
         outputs = self._try(self._wire.predict, signature, inputs)
         if None in outputs:  # REST does not name an output that is alone
             [name] = self.metadata()[signature]["outputs"]
@@ -104,7 +113,11 @@ class Client:
         return outputs
 
     def metadata(self) -> dict[str, dict]:
-        """{signature: {"inputs": {name: {"dtype", "shape"}}, "outputs": ...}}; a size of -1 is open."""
+        """{signature: {"inputs": {name: {"dtype", "shape"}}, "outputs": ...}}; a size of -1 is open.
+
+        Raises:
+            ServingError: no server, no such model, no answer in time.
+        """
         if self._signatures is None:
             self._signatures = {
                 signature: {"inputs": _places(told["inputs"]), "outputs": _places(told["outputs"])}
@@ -114,8 +127,16 @@ class Client:
         return self._signatures
 
     def status(self) -> dict[int, str]:
-        """The model's versions and their states, such as {3: "AVAILABLE"}."""
+        """The model's versions and their states, such as {3: "AVAILABLE"}.
+
+        Raises:
+            ServingError: no server, no such model, no answer in time.
+        """
         return self._try(self._wire.status)
+
+    def close(self) -> None:
+        """Ends the connection."""
+        self._wire.close()
 
     def _try(self, call, *arguments):
         try:
@@ -124,6 +145,8 @@ class Client:
             code, detail = error.code(), (error.details() or "").split("\n")[0]
         except urllib.error.HTTPError as error:
             code, detail = error.code, _refusal(error)
+        except (http.client.HTTPException, json.JSONDecodeError, KeyError) as error:
+            raise ServingError(f"{self.address} is no TensorFlow Serving: {type(error).__name__} {error}") from None
         except TimeoutError:
             code, detail = grpc.StatusCode.DEADLINE_EXCEEDED, ""
         except OSError as error:
@@ -139,11 +162,14 @@ class Client:
 
 class _Grpc:
     def __init__(self, host: str, model: str, version: int | None):
-        channel = grpc.insecure_channel(host, options=[("grpc.max_receive_message_length", -1),
+        channel = self.channel = grpc.insecure_channel(host, options=[("grpc.max_receive_message_length", -1),
                                                        ("grpc.max_send_message_length", -1)])  # fmt: skip
         self.predictions = prediction_service_pb2_grpc.PredictionServiceStub(channel)
         self.models = model_service_pb2_grpc.ModelServiceStub(channel)
         self.model, self.version = model, version
+
+    def close(self):
+        self.channel.close()
 
     def _named(self, request):
         request.model_spec.name = self.model
@@ -173,7 +199,11 @@ class _Grpc:
 
 class _Rest:
     def __init__(self, address: str, model: str, version: int | None):
-        self.place = f"{address}/v1/models/{model}" + ("" if version is None else f"/versions/{version}")
+        place = f"{address}/v1/models/{urllib.parse.quote(model, safe='')}"
+        self.place = place if version is None else f"{place}/versions/{version}"
+
+    def close(self):
+        """Nothing: each request has a connection of its own."""
 
     def _asked(self, place: str, timeout: float, body: dict | None = None) -> dict:
         data = None if body is None else json.dumps(body).encode()
@@ -199,7 +229,7 @@ def _encoded(name: str, item: Any, shape: list[int]) -> Any:
     if name == "image_bytes":
         return encoded_image(item)
     if name == "tensor":
-        return tensor_of(item, tuple(shape))
+        return tensor_inputs.tensor_of(item, tuple(shape))
     if isinstance(item, (str, os.PathLike)):
         return os.fspath(item).encode()
     raise InputError(f"a {type(item).__name__} is nothing that {name!r} takes")

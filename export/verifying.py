@@ -15,13 +15,13 @@ import numpy as np
 from zoo import preset as presets
 from zoo.errors import InputError, ZooError, checked_path
 from zoo.exporting import checker
+from zoo.exporting.companions import MANIFEST, newest_version
 from zoo.inference import pipeline, shown
 
 TOLERANCE = 1e-5  # of scores; strings must be equal
-MANIFEST = "assets.extra/zoo.json"
 
 
-def verify(out: str | os.PathLike, preset: str | os.PathLike, inputs: list | None = None) -> dict:
+def verify(out: str | os.PathLike, preset: str | os.PathLike, inputs: Any = None) -> dict:
     """Compares an export's answers with the pipeline's, item by item.
 
     The export runs in a process of its own that imports TensorFlow and nothing of keras-zoo or Keras; all items go
@@ -31,23 +31,27 @@ def verify(out: str | os.PathLike, preset: str | os.PathLike, inputs: list | Non
         out: the folder of an export's version, of the model above it (the newest version counts), or that of all
             exports, where the model bears the preset's name.
         preset: its name or path.
-        inputs: what to run; None: the preset's samples.
+        inputs: what to run, one input or a list; None: the preset's samples.
 
     Returns:
         {"export", "preset", "items": [{"input", "equal", "difference", ...}], "equal"}: "difference" is the greatest
-        between two scores, and None where strings or kinds differ; such an item has "pipeline" and "export", too.
+        between two scores, and None where strings or kinds differ; such an item has "pipeline" and "export", too. What
+        can't be read has "refused" in the place of a difference, and "equal" None.
 
     Raises:
-        ZooError: no such export or preset, no inputs, or the export does not run.
+        ZooError: no such export or preset, nothing to compare, or the export does not run.
     """
     opened = presets.open_preset(preset)
     version = find_version(checked_path(out, "out"), opened.name)
     try:
-        manifest = json.loads((version / MANIFEST).read_text("utf-8"))
-    except (OSError, ValueError):
+        settings = json.loads((version / MANIFEST).read_text("utf-8"))["settings"]
+    except (OSError, ValueError, KeyError, TypeError):
         raise ZooError(f"{version} is no export of keras-zoo: it has no {MANIFEST}") from None
-    answer = pipeline(opened.path, **manifest["settings"])
-    items = list(inputs) if inputs else [str(opened.file(row["input"])) for row in opened.record.get("samples", [])]
+    answer = pipeline(opened.path, **settings)
+    if inputs is None or isinstance(inputs, (list, tuple)) and not inputs:
+        items = [str(opened.file(row["input"])) for row in opened.record.get("samples", [])]
+    else:
+        items = list(inputs) if answer.task.is_batch(inputs) else [inputs]
     if not items:
         raise ZooError(f"{opened.name} has no samples: give inputs to compare")
     rows, encoded = [], []
@@ -59,11 +63,13 @@ def verify(out: str | os.PathLike, preset: str | os.PathLike, inputs: list | Non
         except InputError as error:
             row["error"] = str(error)  # no input of a server's; Python's side refuses it before
         rows.append(row)
-    answers = _answers(version, answer.task.collate(encoded)) if encoded else {}
+    if not encoded:
+        raise ZooError(f"there is nothing to compare: {rows[0]['input']}: {rows[0]['error']}")
+    answers = _answers(version, answer.task.collate(encoded))
     told = []
     for item, row in zip(items, rows, strict=True):
         if "error" in row:
-            told.append({"input": row["input"], "equal": True, "difference": 0.0, "refused": row["error"]})
+            told.append({"input": row["input"], "equal": None, "refused": row["error"]})
             continue
         one = {name: value[row["place"]] for name, value in answers.items()}
         theirs = {"error": one["error"].decode()} if one["error"] else answer.task.told(one)
@@ -77,18 +83,17 @@ def verify(out: str | os.PathLike, preset: str | os.PathLike, inputs: list | Non
         "export": str(version),
         "preset": opened.name,
         "items": told,
-        "equal": all(row["equal"] for row in told),
+        "equal": all(row["equal"] is not False for row in told),
     }
 
 
 def find_version(out: Path, name: str) -> Path:
     """The folder of a SavedModel: `out` itself, or the newest version in it or in OUT/NAME."""
+    if (out / "saved_model.pb").is_file():
+        return out
     for folder in (out, out / name):
-        if (folder / "saved_model.pb").is_file():
-            return folder
-        versions = [path for path in folder.glob("*") if path.name.isdigit() and (path / "saved_model.pb").is_file()]
-        if versions:
-            return max(versions, key=lambda path: int(path.name))
+        if newest := newest_version(folder):
+            return newest
     raise ZooError(f"there is no export in {out}, nor in {out / name}")
 
 
@@ -101,7 +106,8 @@ def _answers(version: Path, inputs: dict) -> dict[str, np.ndarray]:
         environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"}
         done = subprocess.run(command, capture_output=True, text=True, env=environment)
         if done.returncode:
-            raise ZooError(f"the export {version} does not run: {done.stderr.strip().splitlines()[-1]}")
+            said = done.stderr.strip().splitlines() or [f"its process ended with status {done.returncode}"]
+            raise ZooError(f"the export {version} does not run: {said[-1]}")
         with np.load(made, allow_pickle=True) as arrays:
             return {name: arrays[name] for name in arrays.files}
 

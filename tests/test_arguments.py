@@ -33,7 +33,7 @@ from zoo.errors import ZooError
         (lambda preset, model: zoo.save(model, "x", labels=5), "no list of strings"),
         (lambda preset, model: zoo.save(model, "x", samples=[3]), "sample=3 is no path"),
         (lambda preset, model: zoo.export(preset, ""), "out='' is no path"),
-        (lambda preset, model: zoo.export(model, "x", name="../y"), "name='../y' can't be a model's folder"),
+        (lambda preset, model: zoo.export(model, "x", name="../y"), "name='../y' can't be a served model's"),
         (lambda preset, model: zoo.train("mlp", ""), "out='' is no path"),
         (lambda preset, model: zoo.train(None, "x"), "recipe=None is no path"),
         (lambda preset, model: zoo.train("mlp", "x", steps=1.5), "steps=1.5 is no whole number"),

@@ -199,27 +199,13 @@ def test_a_mistake_gets_one_line_and_status_2(arguments, message, tmp_path, monk
 
 
 def test_every_command_has_help_that_starts_with_what_it_does():
-    assert set(main.commands) == {
-        *(
-            "list",
-            "info",
-            "predict",
-            "evaluate",
-            "train",
-            "tune",
-            "export",
-            "verify",
-            "explain",
-            "benchmark",
-            "demo",
-            "cache",
-        )
-    }
+    names = "list info predict evaluate train tune export verify serve explain benchmark demo cache"
+    assert set(main.commands) == set(names.split())
     for name, command in main.commands.items():
         status, out, _ = zoo(name, "--help")
         assert status == 0
         assert " ".join(command.help.splitlines()[0].split()[:6]) in out
-        assert "--json" in out
+        assert "--json" in out or name == "serve"  # which answers nothing
 
 
 def child(*arguments, **environment):

@@ -16,29 +16,33 @@ from zoo.cli import main
 from zoo.errors import ZooError
 
 
-@pytest.fixture(scope="module", autouse=True)
+@pytest.fixture(scope="module")
 def cluster():
-    """One for all of the module's tests."""
-    ray.init(num_cpus=8, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
+    """One for all of the module's tests that train."""
+    ray.init(num_cpus=8, num_gpus=0, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
     yield
     ray.shutdown()
 
 
 def workers() -> list[int]:
-    """Process numbers of Ray's workers that train, by the titles that Ray gives them; on Linux."""
+    """Process numbers of this test's workers, by the titles that Ray gives them and by their descent; on Linux."""
     found = []
     for folder in Path("/proc").glob("[0-9]*"):
         try:
             title = (folder / "cmdline").read_bytes()
+            ancestors = [int(folder.name)]
+            while ancestors[-1] > 1:
+                stat = Path("/proc", str(ancestors[-1]), "stat").read_text()
+                ancestors.append(int(stat.rpartition(")")[2].split()[1]))
         except OSError:
             continue
-        if title.startswith(b"ray::") and b"TrainWorker" in title:
+        if os.getpid() in ancestors and title.startswith(b"ray::") and b"TrainWorker" in title:
             found.append(int(folder.name))
     return found
 
 
 @pytest.mark.slow
-def test_a_killed_worker_changes_nothing(digits_folder, tmp_path):
+def test_a_killed_worker_changes_nothing(cluster, digits_folder, tmp_path):
     settings = {"training": {**TINY["training"], "epochs": 40, "checkpoint_seconds": 0.0}}
     train(digits_folder, tmp_path / "one", **settings)
     told, killed = [], []
@@ -58,11 +62,13 @@ def test_a_killed_worker_changes_nothing(digits_folder, tmp_path):
 
 
 @pytest.mark.slow
-def test_workers_started_by_the_command_give_the_run_of_one(digits_folder, tmp_path):
+def test_workers_started_by_the_command_give_the_run_of_one(cluster, digits_folder, tmp_path, monkeypatch):
     train(digits_folder, tmp_path / "one")
     sizes = [f"--set=model_overrides.{key}={json.dumps(value)}" for key, value in TINY["model_overrides"].items()]
     training = [f"--set=training.{key}={value}" for key, value in TINY["training"].items()]
-    run = ["train", "mlp", "--out", str(tmp_path / "ray"), f"--set=data.folder={digits_folder}", *sizes, *training]
+    (tmp_path / "digits").symlink_to(digits_folder)
+    monkeypatch.chdir(tmp_path)  # the workers find what the recipe names from here
+    run = ["train", "mlp", "--out", "ray", "--set=data.folder=digits", *sizes, *training]
     told = CliRunner().invoke(main, [*run, "--cluster", "ray", "--workers", "2"])
     assert told.exit_code == 0, told.output
     for a, b in zip(weights(tmp_path / "one"), weights(tmp_path / "ray"), strict=True):
@@ -72,11 +78,20 @@ def test_workers_started_by_the_command_give_the_run_of_one(digits_folder, tmp_p
 
 
 @pytest.mark.slow
-def test_a_workers_error_is_told_and_not_tried_again(tmp_path):
+def test_what_report_raises_is_raised_at_the_end(cluster, digits_folder, tmp_path):
+    def fails(*_):
+        raise ArithmeticError("of the caller")
+
+    with pytest.raises(ArithmeticError, match="of the caller"):
+        train(digits_folder, tmp_path / "ray", cluster="ray", report=fails)
+
+
+@pytest.mark.slow
+def test_a_workers_error_is_told_and_not_tried_again(cluster, tmp_path):
     told = []
     with pytest.raises(ZooError, match="there is no folder"):
         train(tmp_path / "nowhere", tmp_path / "ray", cluster="ray", warn=told.append)
-    assert len(told) <= 1  # the other workers had to be ended
+    assert told == []
     assert not (tmp_path / "ray").exists()
 
 
@@ -86,10 +101,24 @@ def test_a_workers_error_is_told_and_not_tried_again(tmp_path):
         ({"cluster": "slurm"}, "cluster='slurm'"),
         ({"cluster": "ray", "strategy": "mirrored"}, "give cluster='ray' alone"),
         ({"cluster": "ray", "workers": 0}, "workers=0 is no whole number"),
-        ({"cluster": "ray", "gpus_per_worker": 2}, "2 workers with 2 GPUs each; this machine has 0 GPUs"),
+        ({"workers": 2}, "workers and gpus_per_worker are those of a cluster"),
     ],
 )
 def test_mistakes(options, message, digits_folder, tmp_path):
     with pytest.raises(ZooError, match=message):
         zoo.train("mlp", tmp_path / "run", data={"folder": str(digits_folder)}, **options)
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"workers": 9}, "9 workers need 9 CPUs, and the cluster has 8"),
+        ({"gpus_per_worker": 2}, "2 workers need 4 GPUs, and the cluster has 0"),
+    ],
+)
+def test_what_the_cluster_has_not(cluster, options, message, digits_folder, tmp_path):
+    with pytest.raises(ZooError, match=message):
+        train(digits_folder, tmp_path / "run", cluster="ray", **options)
     assert not (tmp_path / "run").exists()

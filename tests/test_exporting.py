@@ -52,7 +52,7 @@ def test_versions_count_up_and_configurations_name_all_models(exported):
         ("lenet5.mnist", "/models/lenet5.mnist"),
         ("mlp.mnist", "/models/mlp.mnist"),
     ]
-    assert "max_batch_size { value: 32 }" in (exported / "batching.config").read_text()
+    assert "max_execution_batch_size { value: 32 }" in (exported / "batching.config").read_text()
     told = (exported / "lenet5.mnist" / "README.md").read_text()
     assert f'-v "{exported}:/models" tensorflow/serving' in told
     assert not list(exported.rglob(".*"))
@@ -69,7 +69,7 @@ def test_the_warm_up_is_requests_that_the_export_answers(exported):
         assert not any(answers["error"].numpy())
         assert answers["labels"].shape[1] == 2
         sizes.append(len(answers["error"]))
-    assert sizes == [1, 8]
+    assert sizes == [1, 8, 32]
 
 
 def test_the_example_request_has_the_sample(exported):
@@ -83,7 +83,7 @@ def test_the_example_request_has_the_sample(exported):
 def test_a_model_without_samples_gets_a_warm_up(tmp_path):
     for name in ("mlp", "conv1d_classifier"):
         version = zoo.export(zoo.create_model(name, classes=3), tmp_path)
-        assert len(list(tf.data.TFRecordDataset(str(version / companions.WARM_UP)))) == 2
+        assert len(list(tf.data.TFRecordDataset(str(version / companions.WARM_UP)))) == 3
 
 
 def test_verify_compares_samples_and_ones_own(exported, tmp_path):
@@ -95,9 +95,14 @@ def test_verify_compares_samples_and_ones_own(exported, tmp_path):
     (tmp_path / "bad.jpg").write_bytes((PHOTOS / "rocket.jpg").read_bytes()[:500])
     items = [tmp_path / "bad.jpg", tmp_path / "seven.png", PHOTOS / "coffee.jpg", tmp_path / "missing.png"]
     rows = zoo.verify(exported / "lenet5.mnist" / "1", "lenet5.mnist", items)["items"]
-    assert [row["equal"] for row in rows] == [True] * 4
+    assert [row["equal"] for row in rows] == [True, True, True, None]
     assert [row["input"] for row in rows] == list(map(str, items))
     assert "missing.png" in rows[3]["refused"]
+    [alone] = zoo.verify(exported, "lenet5.mnist", str(tmp_path / "seven.png"))["items"]
+    assert alone["equal"]
+    status, told, _ = command("verify", exported, "lenet5.mnist", *items)
+    assert status == 1
+    assert f"{tmp_path / 'missing.png'}: not compared: " in told
     status, told, _ = command("verify", exported, "lenet5.mnist", tmp_path / "seven.png")
     assert status == 0
     assert told.startswith(f"{tmp_path / 'seven.png'}: equal")
@@ -120,6 +125,8 @@ def test_verify_finds_what_differs(exported, tmp_path):
 def test_mistakes_in_verify(exported, tmp_path):
     with pytest.raises(ZooError, match="there is no export in"):
         zoo.verify(tmp_path, "lenet5.mnist")
+    with pytest.raises(ZooError, match="nothing to compare: .*missing.png"):
+        zoo.verify(exported, "lenet5.mnist", tmp_path / "missing.png")
     shutil.copytree(exported / "mlp.mnist" / "1", tmp_path / "1")
     (tmp_path / "1" / companions.MANIFEST).unlink()
     with pytest.raises(ZooError, match=r"1 is no export of keras-zoo: it has no assets.extra/zoo.json"):
@@ -135,14 +142,14 @@ def test_the_checker_imports_neither_zoo_nor_keras():
     tree = ast.parse(Path(checker.__file__).read_text())
     imported = {alias.name for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names}
     imported |= {node.module for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)}
-    assert imported == {"sys", "pathlib", "numpy", "tensorflow"}
+    assert imported == {"sys", "numpy", "tensorflow"}
 
 
 @pytest.fixture(scope="module")
 def in_c(tmp_path_factory):
     """The program of saved_model.c, compiled against the libraries of TensorFlow's wheel."""
     program = tmp_path_factory.mktemp("program") / "saved_model"
-    compiler = [shutil.which("cc")] if shutil.which("cc") else [sys.executable, "-m", "ziglang", "cc"]
+    compiler = ["cc"] if shutil.which("cc") else [sys.executable, "-m", "ziglang", "cc"]
     libraries = ["-Wl,--no-as-needed", "-l:libtensorflow_cc.so.2", "-l:libtensorflow_framework.so.2"]
     folders = [f"-I{LIBRARIES / 'include'}", f"-L{LIBRARIES}", f"-Wl,-rpath,{LIBRARIES}"]
     source = Path(__file__).parent / "saved_model.c"

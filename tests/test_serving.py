@@ -91,6 +91,9 @@ def test_answers_are_the_pipelines(address, tmp_path):
             assert row["labels"] == expected["labels"]
             np.testing.assert_allclose(row["scores"], expected["scores"], atol=1e-5)
     assert client.predict(digits[2])["labels"][0] == "7"
+    assert len(client.predict([digits[2]] * 33)) == 33  # more than a batcher runs at once
+    pictures = np.stack([np.asarray(draw_digit(digit, 30)) for digit in "47"])[..., np.newaxis]
+    assert [row["labels"] for row in client.predict(pictures)] == [row["labels"] for row in pipeline(pictures)]
     with pytest.raises(InputError, match="bad.jpg"):
         client.predict(items[:2])
     assert client.predict([]) == []
@@ -170,8 +173,9 @@ def test_a_deadline_ends_a_call(exports, monkeypatch):
     server = serving.Server(exports, 0, 0)
     server.start()
     for address in (f"grpc://localhost:{server.port}", f"http://localhost:{server.rest_port}"):
-        client = Client("lenet5.mnist", address, timeout=0.5)
+        client = Client("lenet5.mnist", address)
         client.metadata()
+        client.timeout = 0.5
         with pytest.raises(ServingError, match=r"gave no answer within 0.5 s"):
             client.predict(PHOTO)
     server.stop()
@@ -196,10 +200,13 @@ def test_rest_by_rows_and_by_columns(addresses, exports):
         status, told = rest(f"{place}/versions/1:predict", json.dumps({"instances": instances}).encode())
         assert status == 200
         assert [row["labels"][0] for row in told["predictions"]] == ["2", "2"]
-    values = np.zeros((2, 28, 28, 1)).tolist()
+    [shape] = [
+        one["shape"] for one in Client("lenet5.mnist", addresses["http"]).metadata()["tensors"]["inputs"].values()
+    ]
+    values = np.zeros((2, *shape[1:])).tolist()
     status, told = rest(f"{place}:predict", json.dumps({"signature_name": "tensors", "instances": values}).encode())
-    if status == 200:  # the model's own size
-        assert len(told["predictions"]) == 2
+    assert status == 200
+    assert np.shape(told["predictions"]) == (2, 10)
 
 
 @pytest.mark.parametrize(
@@ -207,7 +214,7 @@ def test_rest_by_rows_and_by_columns(addresses, exports):
     [
         *(b"", b"{", b"[]", b"5", b"{}", b'{"instances": 5}', b'{"inputs": {"picture": ["x"]}}'),
         *(b'{"instances": [{"b64": "!"}]}', b'{"signature_name": "none", "instances": ["x"]}'),
-        b'{"instances": [{"image_bytes": "x"}, {}]}',
+        *(b'{"instances": [{"image_bytes": "x"}, {}]}', b'{"signature_name": ["x"], "instances": ["x"]}'),
     ],
 )
 def test_rest_refuses_what_is_no_request(body, addresses):
@@ -218,12 +225,41 @@ def test_rest_refuses_what_is_no_request(body, addresses):
     assert rest(f"{addresses['http']}/v2")[0] == 404
 
 
-def test_a_new_version_takes_over(exports, tmp_path, monkeypatch):
+@pytest.fixture
+def development_server():
+    """Starts one on a folder, and ends it."""
+    started = []
+
+    def start(folder) -> Client:
+        server = serving.Server(folder, 0, 0)
+        started.append(server)
+        server.start()
+        return Client("lenet5.mnist", f"grpc://localhost:{server.port}")
+
+    yield start
+    for server in started:
+        server.stop()
+
+
+def test_a_damaged_version_is_told_of_and_left_out(exports, tmp_path, development_server):
+    shutil.copytree(exports / "lenet5.mnist" / "1", tmp_path / "lenet5.mnist" / "1")
+    shutil.copytree(exports / "signals" / "1", tmp_path / "signals" / "1")
+    (tmp_path / "signals" / "1" / "saved_model.pb").write_bytes(b"nothing of the kind")
+    with pytest.warns(UserWarning, match="signals/1 can't be loaded"):
+        client = development_server(tmp_path)
+    assert client.predict(np.asarray(draw_digit("7")))["labels"][0] == "7"
+    shutil.rmtree(tmp_path / "lenet5.mnist")
+    with (
+        pytest.warns(UserWarning, match="can't be loaded"),
+        pytest.raises(ZooError, match="holds no exports that can be read"),
+    ):
+        serving.Server(tmp_path, 0, 0)
+
+
+def test_a_new_version_takes_over(exports, tmp_path, monkeypatch, development_server):
     monkeypatch.setattr(serving, "LOOK", 0.1)
     shutil.copytree(exports / "lenet5.mnist" / "1", tmp_path / "lenet5.mnist" / "1")
-    server = serving.Server(tmp_path, 0, 0)
-    server.start()
-    client = Client("lenet5.mnist", f"grpc://localhost:{server.port}")
+    client = development_server(tmp_path)
     assert client.status() == {1: "AVAILABLE"}
     zoo.export("lenet5.mnist", tmp_path, top=1)
     for _ in range(100):
@@ -231,7 +267,6 @@ def test_a_new_version_takes_over(exports, tmp_path, monkeypatch):
             break
         time.sleep(0.1)
     assert len(client.predict(np.asarray(draw_digit("7")))["labels"]) == 1
-    server.stop()
 
 
 def test_the_command_serves_and_says_with_what(exports, tmp_path):
@@ -247,8 +282,9 @@ def test_the_command_serves_and_says_with_what(exports, tmp_path):
         assert "this is a development server" in running.stdout.readline()
         assert f"grpc://localhost:{ports[0]}" in running.stdout.readline()
         assert Client("lenet5.mnist", f"grpc://localhost:{ports[0]}").predict(np.asarray(draw_digit("7")))
-        with pytest.raises(ZooError, match="is in use: choose others"):
-            serving.Server(exports, *ports)
+        for both in (ports, (0, ports[1]), (ports[0], 0)):
+            with pytest.raises(ZooError, match="can't be had: .* choose another"):
+                serving.Server(exports, *both)
     finally:
         running.terminate()
         running.wait()

@@ -1,6 +1,7 @@
 """Searches of settings: their trials are runs, they go on where they ended, and mistakes are named."""
 
 import csv
+import random
 
 import pytest
 
@@ -52,29 +53,32 @@ def test_a_search_that_is_ended_goes_on(method, digits_folder, tmp_path, monkeyp
     options = {"trials": 5, "method": method, "training": {"epochs": 4, "batch_size": 12}}
     whole = tune(digits_folder, tmp_path / "whole", **options)
 
-    def ends(step, *_):
-        raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):  # after the first trial
-        tune(digits_folder, tmp_path / "broken", **options, report=ends)
     train, calls = tuning.train, []
 
     def stopped(recipe, out, *, steps=None, **settings):
         calls.append(out)
-        if len(calls) == 2:  # in the midst of the third
+        if len(calls) in (1, 4):  # in the midst of the first trial, and of the third
             train(recipe, out, steps=3, **settings)
             raise Stopped("stopped by SIGTERM", 15)
         return train(recipe, out, steps=steps, **settings)
 
+    def ends(step, *_):
+        raise KeyboardInterrupt
+
     monkeypatch.setattr(tuning, "train", stopped)
+    random.seed(7)  # KerasTuner's own is not the seed of anything
     with pytest.raises(Stopped):
         tune(digits_folder, tmp_path / "broken", **options)
-    assert len(calls) == 2
-    assert tune(digits_folder, tmp_path / "broken", **options) == {
-        **whole,
-        "recipe": str(tmp_path / "broken" / "best.toml"),
-    }
-    assert table(tmp_path / "whole") == table(tmp_path / "broken")
+    with pytest.raises(KeyboardInterrupt):  # after the first trial
+        tune(digits_folder, tmp_path / "broken", **options, report=ends)
+    with pytest.raises(Stopped):
+        tune(digits_folder, tmp_path / "broken", **options)
+    assert len(calls) == 4
+    ended = tune(digits_folder, tmp_path / "broken", **options)
+    assert ended["trials"] == whole["trials"]
+    if method != "bayesian":  # whose process draws numbers that KerasTuner does not keep
+        assert ended == {**whole, "recipe": str(tmp_path / "broken" / "best.toml")}
+        assert table(tmp_path / "whole") == table(tmp_path / "broken")
 
 
 @pytest.mark.slow
@@ -101,6 +105,29 @@ def test_a_trial_that_diverges_is_left_out(digits_folder, tmp_path):
     assert "not finite" in told[0]
 
 
+def test_trials_that_all_diverge(digits_folder, tmp_path):
+    with pytest.raises(ZooError, match="no trial in .* succeeded: look at the ranges"):
+        tune(digits_folder, tmp_path / "search", {RATE: {"values": [1e30]}}, trials=1, method="random")
+
+
+def test_values_of_every_kind(digits_folder, tmp_path):
+    space = {
+        "training.optimizer.nesterov": {"values": [True]},
+        DROPOUT: {"values": [0, 0.25]},
+        "training.optimizer.name": {"values": ["sgd"]},
+    }
+    found = tune(digits_folder, tmp_path / "search", space, trials=1)["settings"]
+    assert found["training.optimizer.nesterov"] is True
+    assert found["training.optimizer.name"] == "sgd"
+    assert found[DROPOUT] in (0, 0.25)
+
+
+def test_a_mistake_that_shows_in_the_first_trial_leaves_the_folder_free(digits_folder, tmp_path):
+    with pytest.raises(ZooError, match="unknown argument of mlp 'droput'"):
+        tune(digits_folder, tmp_path / "search", {"model_overrides.droput": {"values": [0.1]}}, trials=1)
+    assert not (tmp_path / "search").exists()
+
+
 @pytest.mark.parametrize(
     ("space", "options", "message"),
     [
@@ -109,6 +136,8 @@ def test_a_trial_that_diverges_is_left_out(digits_folder, tmp_path):
         ({DROPOUT: {"min": 1, "max": 0}}, {}, "dropout: min is not below max"),
         ({DROPOUT: {"min": 0, "max": 1, "sampling": "log"}}, {}, "log sampling needs a min above 0"),
         ({DROPOUT: {"min": 0}}, {}, "give values, or min and max"),
+        ({DROPOUT: {"values": [0.1], "step": 1}}, {}, "give values, or min and max, not both"),
+        ({DROPOUT: {"min": 0.1, "max": 1, "step": 0.5, "sampling": "log"}}, {}, "log sampling needs a step above 1"),
         ({DROPOUT: {"values": []}}, {}, "values List should have at least 1 item"),
         ({DROPOUT: {"between": [0, 1]}}, {}, "between Extra inputs are not permitted; a range has values"),
         ({DROPOUT: 0.5}, {}, "dropout: Input should be a valid dictionary"),

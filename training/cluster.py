@@ -8,12 +8,13 @@ import contextlib
 import itertools
 import os
 import shutil
+import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from zoo.errors import ZooError, checked_count
+from zoo.errors import Stopped, ZooError, checked_count
 from zoo.training.recipe import Recipe
 
 RESTARTS = 3  # of the group of workers, before a run is given up
@@ -35,8 +36,9 @@ def train_on_ray(
     """`zoo.train` by several workers of a Ray cluster: the one that RAY_ADDRESS names, or one on this machine.
 
     Raises:
-        ZooError: Ray is not installed, the machine has too few GPUs, the worker's own error, or workers were lost more
+        ZooError: Ray is not installed, this machine has too few GPUs, the worker's own error, or workers were lost more
             often than they are started anew.
+        Stopped: by Ctrl-C; what was done since the newest checkpoint is lost.
     """
     checked_count(workers, "workers")
     if gpus_per_worker:
@@ -48,18 +50,16 @@ def train_on_ray(
     except ImportError:
         raise ZooError('cluster="ray" needs Ray: pip install "keras-zoo[ray]"') from None
     out = Path(os.path.abspath(out))
+    is_new, notes = not out.exists(), out / ".ray"
+    mistake = notes / "mistake.txt"
+    shutil.rmtree(notes, ignore_errors=True)  # of a run whose driver was killed
     with _connected(ray), _heard(report, warn) as news:
-        if not os.environ.get("RAY_ADDRESS"):
-            there = int(ray.cluster_resources().get("GPU", 0))
-            if there < workers * gpus_per_worker:
-                raise ZooError(f"{workers} workers with {gpus_per_worker} GPUs each; this machine has {there} GPUs")
-        notes = out / ".ray"
-        mistake = notes / "mistake.txt"
+        _check_resources(ray, workers, gpus_per_worker, warn)
         trainer = TensorflowTrainer(
             _work,
             train_loop_config={
                 "name": name, "recipe": recipe.model_dump(), "out": str(out), "steps": steps, "news": news,
-                "mistake": str(mistake),
+                "mistake": str(mistake), "folder": os.getcwd(),
             },
             # Spread: every worker takes all the cores that it finds.
             scaling_config=ScalingConfig(
@@ -73,19 +73,49 @@ def train_on_ray(
             ),
         )  # fmt: skip
         try:
-            trainer.fit()
+            with _own_interrupt(out):
+                trainer.fit()
             if mistake.exists():
                 raise ZooError(mistake.read_text("utf-8"))
         except ray.train.TrainingFailedError as error:
             raise ZooError(f"the workers failed {RESTARTS + 1} times; the last time: {_cause(error)}") from error
         finally:
             shutil.rmtree(notes, ignore_errors=True)
-            with contextlib.suppress(OSError):
-                out.rmdir()  # where nothing was begun
+            if is_new:
+                with contextlib.suppress(OSError):
+                    out.rmdir()  # where nothing was begun
+
+
+def _check_resources(ray, workers: int, gpus_per_worker: int, warn: Callable[[str], None]) -> None:
+    """Ray would wait for ever for what a cluster has not, unless that grows by itself."""
+    kind, each = ("GPU", gpus_per_worker) if gpus_per_worker else ("CPU", 1)
+    there = int(ray.cluster_resources().get(kind, 0))
+    if there >= workers * each:
+        return
+    told = f"{workers} workers need {workers * each} {kind}s, and the cluster has {there}"
+    if not os.environ.get("RAY_ADDRESS"):
+        raise ZooError(told)
+    warn(f"{told}: the run waits until it has more")
+
+
+@contextlib.contextmanager
+def _own_interrupt(out: Path) -> Iterator[None]:
+    """Ctrl-C as `Stopped`: Ray ends the run on it, and the program, and keeps the signal to itself."""
+    is_main = threading.current_thread() is threading.main_thread()
+    before = signal.getsignal(signal.SIGINT) if is_main else None
+    try:
+        yield
+    except (SystemExit, KeyboardInterrupt):
+        told = f"stopped by SIGINT; the same command continues the run in {out} from its newest checkpoint"
+        raise Stopped(told, signal.SIGINT) from None
+    finally:
+        if is_main:
+            signal.signal(signal.SIGINT, before)
 
 
 def _work(config: dict) -> None:
     """What each worker does, in a process of its own."""
+    os.chdir(config["folder"])  # Ray starts it in another, where a recipe's relative paths lead nowhere
     os.environ.pop("TF_USE_LEGACY_KERAS", None)  # Ray sets it
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     import ray.train
@@ -105,10 +135,10 @@ def _work(config: dict) -> None:
             news.put_nowait(("warn", text))
 
     mistake = Path(config["mistake"])
-    if is_first:
-        news.put(("started",))
     if mistake.exists():  # Ray starts the workers anew whatever the reason; with this one they can only fail again
         return
+    if is_first:
+        news.put(("started",))
     try:
         train_recipe(
             config["name"], Recipe.model_validate(config["recipe"]), Path(config["out"]), config["steps"],
@@ -116,7 +146,9 @@ def _work(config: dict) -> None:
         )  # fmt: skip
     except ZooError as error:
         mistake.parent.mkdir(parents=True, exist_ok=True)
-        mistake.write_text(str(error), encoding="utf-8")
+        aside = mistake.with_name(f"{os.getpid()}.txt")
+        aside.write_text(str(error), encoding="utf-8")
+        aside.replace(mistake)
         raise
 
 
@@ -138,7 +170,7 @@ def _connected(ray) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _heard(report: Callable[[int, int, dict], None], warn: Callable[[str], None]) -> Iterator:
-    """A queue for what the workers tell, while a thread hands it on."""
+    """A queue for what the workers tell, while a thread hands it on; what that raises comes at the end."""
     from ray.util.queue import Empty, Queue
 
     news, is_over = Queue(actor_options={"num_cpus": 0}), threading.Event()
@@ -148,6 +180,7 @@ def _heard(report: Callable[[int, int, dict], None], warn: Callable[[str], None]
         if again := next(starts):
             warn(f"a worker failed; all were started anew (restart {again} of {RESTARTS})")
 
+    failed: list[Exception] = []
     calls = {"started": started, "report": report, "warn": warn}
 
     def hand_on() -> None:
@@ -158,7 +191,11 @@ def _heard(report: Callable[[int, int, dict], None], warn: Callable[[str], None]
                 if is_over.is_set():
                     return
                 continue
-            calls[kind](*told)
+            try:
+                if not failed:
+                    calls[kind](*told)
+            except Exception as error:
+                failed.append(error)
 
     thread = threading.Thread(target=hand_on, daemon=True)
     thread.start()
@@ -168,6 +205,8 @@ def _heard(report: Callable[[int, int, dict], None], warn: Callable[[str], None]
         is_over.set()
         thread.join(10.0)
         news.shutdown(force=True)
+    if failed:
+        raise failed[0]
 
 
 def _cause(error: Exception) -> str:

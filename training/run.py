@@ -37,8 +37,8 @@ def train(
     steps: int | None = None,
     strategy: str = "one",
     cluster: str | None = None,
-    workers: int = 2,
-    gpus_per_worker: int = 0,
+    workers: int | None = None,
+    gpus_per_worker: int | None = None,
     report: Callable[[int, int, dict], None] | None = None,
     warn: Callable[[str], None] = warnings.warn,
     **overrides,
@@ -58,8 +58,8 @@ def train(
             TF_CONFIG names; the global batch stays as the recipe says.
         cluster: "ray" starts the workers on a Ray cluster: that of RAY_ADDRESS, or one on this machine. A worker that
             is lost is started anew.
-        workers: on the cluster, each a process with all that it finds of a machine's cores.
-        gpus_per_worker: on the cluster.
+        workers: on the cluster, each a process with all that it finds of a machine's cores; 2 where it is left out.
+        gpus_per_worker: on the cluster; none where it is left out.
         report: called as report(step, total steps, figures) after each step and each epoch.
         warn: called with one line on what went wrong and was got over.
         **overrides: differences from the recipe, such as training={"epochs": 3}.
@@ -71,7 +71,7 @@ def train(
         ZooError: something in the recipe, its data or the folder can't be used, and nothing has been written; the
             folder holds a run of another recipe, or one that is under way; loss or gradients are not finite, or a
             file can't be read on the way, and the run's folder holds no preset.
-        Stopped: by a signal, after a checkpoint.
+        Stopped: by a signal, after a checkpoint; on a cluster by Ctrl-C alone, and without one.
     """
     out = checked_path(out, "out")
     if steps is not None:
@@ -79,9 +79,12 @@ def train(
     name, recipe = read_recipe(recipe, overrides)
     report = report or (lambda *_: None)
     if cluster is None:
+        if workers is not None or gpus_per_worker is not None:
+            raise ZooError('workers and gpus_per_worker are those of a cluster: give cluster="ray"')
         return train_recipe(name, recipe, out, steps, strategy, report, warn)
     if cluster != "ray" or strategy not in ("one", "multi_worker"):
         raise ZooError(f"cluster={cluster!r} with strategy={strategy!r}: give cluster='ray' alone")
+    workers, gpus_per_worker = 2 if workers is None else workers, gpus_per_worker or 0
     train_on_ray(name, recipe, out, workers, gpus_per_worker, steps, report, warn)
     return preset.open_preset(out)
 

@@ -4,6 +4,7 @@ import contextlib
 import csv
 import io
 import json
+import math
 import os
 import shutil
 import tomllib
@@ -14,7 +15,7 @@ from typing import Any, Literal
 
 import pydantic
 
-from zoo.errors import ZooError, checked_count, checked_path, unknown
+from zoo.errors import Stopped, ZooError, checked_count, checked_path, unknown
 from zoo.training import making
 from zoo.training.loop import NotFinite
 from zoo.training.recipe import as_toml, read_recipe
@@ -23,13 +24,14 @@ from zoo.training.workdir import Workdir
 
 METHODS = ("bayesian", "hyperband", "random")
 ASKED, TABLE, BEST = "tuning.json", "trials.csv", "best.toml"
+TUNER, TRIALS = "tuner", "trials"
 
 
 class Range(pydantic.BaseModel):
-    """What a setting may be: one of `values`, or a number from `min` to `max`."""
+    """What a setting may be: one of `values`, or a number from `min` to `max`, whole where both are."""
 
     model_config = pydantic.ConfigDict(extra="forbid")
-    values: list[bool | int | float | str] | None = pydantic.Field(None, min_length=1)
+    values: list[bool | int | pydantic.FiniteFloat | str] | None = pydantic.Field(None, min_length=1)
     min: int | pydantic.FiniteFloat | None = None
     max: int | pydantic.FiniteFloat | None = None
     step: int | pydantic.FiniteFloat | None = pydantic.Field(None, gt=0)
@@ -37,13 +39,24 @@ class Range(pydantic.BaseModel):
 
     @pydantic.model_validator(mode="after")
     def is_one_of_two(self):
-        if (self.values is None) == (self.min is None or self.max is None):
+        others = {"min", "max", "step", "sampling"} & self.model_fields_set
+        if self.values is not None:
+            if others:
+                raise ValueError("give values, or min and max, not both")
+            return self
+        if self.min is None or self.max is None:
             raise ValueError("give values, or min and max")
-        if self.values is None and not self.min < self.max:
+        if not self.min < self.max:
             raise ValueError("min is not below max")
-        if self.sampling == "log" and (self.values is not None or self.min <= 0):
+        if self.sampling == "log" and self.min <= 0:
             raise ValueError("log sampling needs a min above 0")
+        if self.sampling == "log" and self.step is not None and self.step <= 1:
+            raise ValueError("log sampling needs a step above 1, by which it multiplies")
         return self
+
+    @property
+    def is_whole(self) -> bool:
+        return all(isinstance(value, int) for value in (self.min, self.max, self.step or 1))
 
 
 def tune(
@@ -61,12 +74,13 @@ def tune(
 
     Each trial is a run of its own in OUT/trials. "hyperband" (Li et al. 2018, arXiv 1603.06560) gives many trials few
     epochs of the recipe's course, and the best of them the rest; "bayesian" fits a Gaussian process to the trials so
-    far (Snoek et al. 2012, arXiv 1206.2944); both by KerasTuner.
+    far (Snoek et al. 2012, arXiv 1206.2944), after a third of them at random; both by KerasTuner.
 
     Args:
         recipe: as `zoo.train` takes it.
         space: a TOML file's path, or a dict: a recipe's setting, such as "training.optimizer.learning_rate", and its
-            range: {"values": [...]}, or {"min", "max"} with "step" or "sampling" = "log".
+            range: {"values": [...]}, or {"min", "max"} with "step" or "sampling" = "log"; whole numbers where min and
+            max are whole.
         out: the folder of the search: `trials.csv`, `best.toml` and the runs.
         trials: at most so many; hyperband's own number depends on the epochs, and may be less.
         method: "bayesian", "hyperband" or "random".
@@ -106,28 +120,46 @@ def tune(
         "objective": keras_tuner.Objective("score", "max"),
         "hyperparameters": _hyperparameters(keras_tuner, ranges),
         "tune_new_entries": False,
-        "max_consecutive_failed_trials": trials,
-        "seed": plain.seed,
+        "max_consecutive_failed_trials": math.inf,
+        "seed": plain.seed + 1,  # it takes 0 for none
     }
     if method == "hyperband":
         oracle = keras_tuner.oracles.HyperbandOracle(max_epochs=plain.training.epochs, **options)
         oracle.max_trials = trials
+    elif method == "bayesian":
+        first = max(3, trials // 3)
+        oracle = keras_tuner.oracles.BayesianOptimizationOracle(max_trials=trials, num_initial_points=first, **options)
     else:
-        kinds = {"bayesian": keras_tuner.oracles.BayesianOptimizationOracle}
-        oracle = kinds.get(method, keras_tuner.oracles.RandomSearchOracle)(max_trials=trials, **options)
+        oracle = keras_tuner.oracles.RandomSearchOracle(max_trials=trials, **options)
     with Workdir(out).in_use():
         _same_search(out, asked)
         search = _Search(recipe, overrides, ranges, out, sources["train"].examples, report, warn)
-        tuner = _tuner(keras_tuner)(search, oracle, directory=str(out), project_name="tuner")
+        tuner = _tuner(keras_tuner)(search, oracle, directory=str(out), project_name=TUNER)
+        tuner.save()  # otherwise a search that is ended in its first trial would begin with another one
         try:
             tuner.search(verbose=0)
         except keras_tuner.errors.FatalError as error:
-            raise error.__cause__ from None
+            cause = error.__cause__
+            if isinstance(cause, ZooError) and not isinstance(cause, Stopped) and not tuner.oracle.end_order:
+                for name in (ASKED, TUNER, TRIALS):  # a mistake in recipe or space: nothing that stays is of use
+                    _remove(out / name)
+            raise cause from None
         return search.told(tuner.oracle)
 
 
+def _remove(path: Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)
+
+
 def read_space(space: str | os.PathLike | dict) -> dict[str, Range]:
-    """The ranges by setting, of a TOML file or of a dict; keys may be dotted or nested."""
+    """The ranges by setting, of a TOML file or of a dict; keys may be dotted or nested.
+
+    Raises:
+        ZooError: the file can't be read, it names no setting, or a range is none.
+    """
     name = "space"
     if not isinstance(space, dict):
         name = checked_path(space, "space")
@@ -162,11 +194,12 @@ def _leaves(table: dict, where: str = "") -> list[tuple[str, Any]]:
 def _hyperparameters(keras_tuner, ranges: dict[str, Range]):
     chosen = keras_tuner.HyperParameters()
     for key, given in ranges.items():
-        if given.values is not None:
-            chosen.Choice(key, given.values, ordered=False)
+        if (
+            given.values is not None
+        ):  # by their places: KerasTuner takes values of one type alone, and bools for numbers
+            chosen.Choice(key, list(range(len(given.values))), ordered=False)
         else:
-            is_whole = all(isinstance(value, int) for value in (given.min, given.max, given.step or 1))
-            kind = chosen.Int if is_whole else chosen.Float
+            kind = chosen.Int if given.is_whole else chosen.Float
             kind(key, given.min, given.max, step=given.step, sampling=given.sampling)
     return chosen
 
@@ -194,17 +227,21 @@ class _Search:
         self.report, self.warn = report or (lambda *_: None), warn
 
     def settings(self, trial) -> dict:
-        return {key: value for key, value in trial.hyperparameters.values.items() if key in self.ranges}
+        chosen = trial.hyperparameters.values
+        return {
+            key: chosen[key] if given.values is None else given.values[chosen[key]]
+            for key, given in self.ranges.items()
+        }
 
     def run(self, trial) -> float:
         """A trial's score; of hyperband a trial that goes on where another one ended."""
         values = trial.hyperparameters.values
-        folder = self.out / "trials" / trial.trial_id
+        folder = self.out / TRIALS / trial.trial_id
         before = values.get("tuner/trial_id")
         if before and not folder.exists():
             copy = folder.with_name(f".{folder.name}")
             shutil.rmtree(copy, ignore_errors=True)
-            shutil.copytree(self.out / "trials" / before, copy)
+            shutil.copytree(self.out / TRIALS / before, copy)
             copy.rename(folder)
         changes = {**self.overrides, **self.settings(trial)}
         _, recipe = read_recipe(self.recipe, changes)
@@ -220,7 +257,7 @@ class _Search:
     def told(self, oracle) -> dict:
         """Writes the table and the best recipe, and returns what `tune` does."""
         ended = [oracle.trials[number] for number in oracle.end_order]
-        done = sorted((trial for trial in ended if trial.score is not None), key=lambda trial: -trial.score)
+        done = sorted((trial for trial in ended if trial.status == "COMPLETED"), key=lambda trial: -trial.score)
         text = io.StringIO(newline="")
         rows = csv.writer(text, lineterminator="\n")
         rows.writerow(["trial", "score", "epochs", *self.ranges])

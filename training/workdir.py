@@ -67,8 +67,8 @@ class Workdir:
         try:
             yield
         finally:
+            (self.path / LOCK).unlink(missing_ok=True)  # first: one who waits would lose the file that it locked
             lock.release()
-            (self.path / LOCK).unlink(missing_ok=True)
             if is_new:
                 with contextlib.suppress(OSError):
                     self.path.rmdir()

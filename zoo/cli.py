@@ -183,8 +183,8 @@ def evaluate(preset, dataset, split, limit, data_dir, record, picture, as_json) 
     "--strategy", type=click.Choice(["one", "mirrored", "multi_worker"]), default="one", help="Devices [one]."
 )
 @click.option("--cluster", type=click.Choice(["ray"]), help="Start workers on a Ray cluster (RAY_ADDRESS, or here).")
-@click.option("--workers", type=click.IntRange(1), default=2, help="On the cluster [2].")
-@click.option("--gpus-per-worker", type=click.IntRange(0), default=0, help="On the cluster [0].")
+@click.option("--workers", type=click.IntRange(1), help="On the cluster [2].")
+@click.option("--gpus-per-worker", type=click.IntRange(0), help="On the cluster [0].")
 @_JSON
 def train(recipe, out, settings, steps, strategy, cluster, workers, gpus_per_worker, as_json) -> None:
     """Train by a recipe; the same command again continues a run that was ended on the way.
@@ -298,7 +298,8 @@ def export(preset, out, format_, top, as_json) -> None:
 def verify(out, preset, inputs, as_json) -> None:
     """Compare an export's answers with the pipeline's, on the preset's samples or on inputs of one's own.
 
-    OUT is the folder given to 'zoo export', or one of its versions. The exit status is 1 where an answer differs.
+    OUT is the folder given to 'zoo export', or one of its versions. The exit status is 1 where an answer differs or
+    an input can't be read.
     """
     items = list(terminal.items(inputs, None))
     _find(preset)
@@ -310,13 +311,15 @@ def verify(out, preset, inputs, as_json) -> None:
         terminal.print_json(result)
     else:
         for row in result["items"]:
-            told = (
-                "equal" if row["equal"] else f"DIFFERENT: {row['pipeline']} by the pipeline, {row['export']} exported"
-            )
-            near = f", scores within {row['difference']:.1g}" if row["difference"] else ""
-            click.echo(f"{row['input']}: {told}{near if row['equal'] else ''}")
+            if row["equal"]:
+                told = f"equal, scores within {row['difference']:.1g}" if row["difference"] else "equal"
+            elif "refused" in row:
+                told = f"not compared: {row['refused']}"
+            else:
+                told = f"DIFFERENT, pipeline: {row['pipeline']}, export: {row['export']}"
+            click.echo(f"{row['input']}: {told}")
         click.echo(f"{result['export']} {'answers as' if result['equal'] else 'does not answer as'} {preset} does")
-    sys.exit(0 if result["equal"] else 1)
+    sys.exit(0 if all(row["equal"] for row in result["items"]) else 1)
 
 
 @main.command()
@@ -329,6 +332,8 @@ def serve(out, port, rest_port) -> None:
     Where there is neither, a development server answers by the same protocols. ZOO_MODEL_SERVER names the program
     tensorflow_model_server where it is not on the path.
     """
+    if not os.path.isfile(os.path.join(out, "models.config")):
+        raise ZooError(f"{out} holds no exports: zoo export PRESET {out} makes one")
     terminal.load_tensorflow()
     from zoo.exporting.server import serve as run
 
