@@ -13,6 +13,7 @@ import tensorflow as tf
 from tensorflow_serving.apis import predict_pb2, prediction_log_pb2
 
 from zoo.errors import ZooError
+from zoo.exporting.versions import newest_version
 from zoo.tasks.task import Task
 
 MANIFEST = "assets.extra/zoo.json"
@@ -28,11 +29,7 @@ def write_inside(version: Path, task: Task, name: str, preset: str | None, setti
         "preset": preset,
         "task": task.name,
         "settings": settings,
-        "versions": {
-            "keras-zoo": importlib.metadata.version("keras-zoo"),
-            "keras": keras.__version__,
-            "tensorflow": tf.__version__,
-        },
+        "versions": versions_of(),
     }
     (version / MANIFEST).parent.mkdir(exist_ok=True)
     (version / MANIFEST).write_text(json.dumps(manifest, indent=1), encoding="utf-8")
@@ -42,6 +39,15 @@ def write_inside(version: Path, task: Task, name: str, preset: str | None, setti
             request = predict_request(name, "serving_default", {key: value.numpy() for key, value in batch.items()})
             log = prediction_log_pb2.PredictionLog(predict_log=prediction_log_pb2.PredictLog(request=request))
             records.write(log.SerializeToString())
+
+
+def versions_of() -> dict[str, str]:
+    """Those of the packages that an export comes from."""
+    return {
+        "keras-zoo": importlib.metadata.version("keras-zoo"),
+        "keras": keras.__version__,
+        "tensorflow": tf.__version__,
+    }
 
 
 def predict_request(
@@ -71,12 +77,6 @@ def write_beside(out: Path, name: str, inputs: dict[str, np.ndarray]) -> None:
     body = {"signature_name": "serving_default", "inputs": {key: as_json(value) for key, value in inputs.items()}}
     _write(out / name / "request.json", json.dumps(body) + "\n")
     _write(out / name / "README.md", README.format(name=name, folder=os.path.abspath(out), mount=MOUNT))
-
-
-def newest_version(folder: Path) -> Path | None:
-    """The folder of a model's newest version that is whole; None where there is none."""
-    versions = [path for path in folder.glob("*") if path.name.isdigit() and (path / "saved_model.pb").is_file()]
-    return max(versions, key=lambda path: int(path.name), default=None)
 
 
 def models_config(out: Path, mount: str) -> str:

@@ -31,7 +31,8 @@ from tensorflow_serving.apis import (
 )
 
 from zoo.errors import ZooError, checked_path
-from zoo.exporting.companions import as_json, models_config, newest_version
+from zoo.exporting.companions import as_json, models_config
+from zoo.exporting.versions import newest_version
 
 LOOK = 1.0  # seconds between two looks for new versions
 REST = re.compile(r"/v1/models/([^/:]+)(?:/versions/(\d+))?(/metadata|:predict)?")

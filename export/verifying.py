@@ -8,15 +8,17 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 
 from zoo import preset as presets
 from zoo.errors import InputError, ZooError, checked_path
 from zoo.exporting import checker
-from zoo.exporting.companions import MANIFEST, newest_version
-from zoo.inference import pipeline, shown
+from zoo.exporting.companions import MANIFEST
+from zoo.exporting.versions import PORTABLE_MANIFEST, newest_version
+from zoo.inference import Pipeline, pipeline, shown
+from zoo.tasks.task import Task
 
 TOLERANCE = 1e-5  # of scores; strings must be equal
 
@@ -24,8 +26,9 @@ TOLERANCE = 1e-5  # of scores; strings must be equal
 def verify(out: str | os.PathLike, preset: str | os.PathLike, inputs: Any = None) -> dict:
     """Compares an export's answers with the pipeline's, item by item.
 
-    The export runs in a process of its own that imports TensorFlow and nothing of keras-zoo or Keras; all items go
-    through it as one batch, bad ones among them, and through the pipeline one by one.
+    The export runs in a process of its own: a SavedModel in one that imports TensorFlow and nothing of keras-zoo or
+    Keras, as one batch, bad items among them; one for ONNX Runtime or LiteRT by its runner, which imports neither. The
+    pipeline answers one by one.
 
     Args:
         out: the folder of an export's version, of the model above it (the newest version counts), or that of all
@@ -43,9 +46,10 @@ def verify(out: str | os.PathLike, preset: str | os.PathLike, inputs: Any = None
     """
     opened = presets.open_preset(preset)
     version = find_version(checked_path(out, "out"), opened.name)
+    manifest = next((version / name for name in (MANIFEST, PORTABLE_MANIFEST) if (version / name).is_file()), None)
     try:
-        settings = json.loads((version / MANIFEST).read_text("utf-8"))["settings"]
-    except (OSError, ValueError, KeyError, TypeError):
+        settings = json.loads(manifest.read_text("utf-8"))["settings"]
+    except (AttributeError, OSError, ValueError, KeyError, TypeError):
         raise ZooError(f"{version} is no export of keras-zoo: it has no {MANIFEST}") from None
     answer = pipeline(opened.path, **settings)
     if inputs is None or isinstance(inputs, (list, tuple)) and not inputs:
@@ -54,6 +58,19 @@ def verify(out: str | os.PathLike, preset: str | os.PathLike, inputs: Any = None
         items = list(inputs) if answer.task.is_batch(inputs) else [inputs]
     if not items:
         raise ZooError(f"{opened.name} has no samples: give inputs to compare")
+    rows = compare(version, answer, items)
+    if all("refused" in row for row in rows):
+        raise ZooError(f"there is nothing to compare: {rows[0]['input']}: {rows[0]['refused']}")
+    return {
+        "export": str(version),
+        "preset": opened.name,
+        "items": rows,
+        "equal": all(row["equal"] is not False for row in rows),
+    }
+
+
+def compare(version: Path, answer: Pipeline, items: list) -> list[dict]:
+    """The rows of `verify`, "items"."""
     rows, encoded = [], []
     for item in items:
         row = {"input": shown(item)}
@@ -61,55 +78,96 @@ def verify(out: str | os.PathLike, preset: str | os.PathLike, inputs: Any = None
             encoded.append(answer.task.encode(item))
             row["place"] = len(encoded) - 1
         except InputError as error:
-            row["error"] = str(error)  # no input of a server's; Python's side refuses it before
+            row |= {"equal": None, "refused": str(error)}  # no input of a server's; Python's side refuses it before
         rows.append(row)
     if not encoded:
-        raise ZooError(f"there is nothing to compare: {rows[0]['input']}: {rows[0]['error']}")
-    answers = _answers(version, answer.task.collate(encoded))
-    told = []
+        return rows
+    if is_portable := (version / PORTABLE_MANIFEST).is_file():
+        tolerance = json.loads((version / PORTABLE_MANIFEST).read_text("utf-8"))["tolerance"]
+        answers = _portable_answers(version, encoded)
+    else:
+        tolerance, answers = TOLERANCE, _answers(version, answer.task, encoded)
     for item, row in zip(items, rows, strict=True):
-        if "error" in row:
-            told.append({"input": row["input"], "equal": None, "refused": row["error"]})
+        if "refused" in row:
             continue
-        one = {name: value[row["place"]] for name, value in answers.items()}
-        theirs = {"error": one["error"].decode()} if one["error"] else answer.task.told(one)
+        theirs = answers[row.pop("place")]
         ours = answer(item, errors="return")
         ours.pop("input")
-        difference = _difference(ours, theirs)
-        equal = difference is not None and difference <= TOLERANCE
-        row = {"input": row["input"], "equal": equal, "difference": difference}
-        told.append(row if equal else {**row, "pipeline": ours, "export": theirs})
-    return {
-        "export": str(version),
-        "preset": opened.name,
-        "items": told,
-        "equal": all(row["equal"] is not False for row in told),
-    }
+        if is_portable and "error" in ours and "error" in theirs:  # the runner's words are its own
+            difference = 0.0
+        elif is_portable:
+            difference = _difference(_by_label(ours, theirs), _by_label(theirs, ours))
+        else:
+            difference = _difference(ours, theirs)
+        row["equal"], row["difference"] = difference is not None and difference <= tolerance, difference
+        if not row["equal"]:
+            row |= {"pipeline": ours, "export": theirs}
+    return rows
 
 
 def find_version(out: Path, name: str) -> Path:
-    """The folder of a SavedModel: `out` itself, or the newest version in it or in OUT/NAME."""
-    if (out / "saved_model.pb").is_file():
+    """The folder of an export: `out` itself, or the newest version in it or in OUT/NAME."""
+    files = ("saved_model.pb", PORTABLE_MANIFEST)
+    if any((out / file).is_file() for file in files):
         return out
     for folder in (out, out / name):
-        if newest := newest_version(folder):
-            return newest
+        for file in files:
+            if newest := newest_version(folder, file):
+                return newest
     raise ZooError(f"there is no export in {out}, nor in {out / name}")
 
 
-def _answers(version: Path, inputs: dict) -> dict[str, np.ndarray]:
-    """The export's, from a fresh process."""
+def _by_label(answer: dict, other: dict) -> dict:
+    """{label: score}, for labels of about equal scores may change places, and the last ones of two lists differ.
+
+    A label that only the other answer lists has at most this one's lowest score, and gets that.
+    """
+    if "labels" not in answer or "labels" not in other:
+        return answer
+    lowest = min(answer["scores"])
+    scores = dict(zip(answer["labels"], answer["scores"], strict=True))
+    return {label: scores.get(label, lowest) for label in sorted({*answer["labels"], *other["labels"]})}
+
+
+def _portable_answers(version: Path, encoded: list) -> list[dict]:
+    """The runner's, from a fresh process."""
+    with tempfile.TemporaryDirectory() as folder:
+        files = []
+        for number, item in enumerate(encoded):
+            files.append(os.path.join(folder, f"{number}.bin"))
+            with open(files[-1], "wb") as file:
+                file.write(item) if isinstance(item, bytes) else np.save(file, item)
+        done = _run([version / "run.py", "--json", *files])
+        if not done.stdout.startswith("["):
+            _does_not_run(version, done)
+        rows = json.loads(done.stdout)
+    return [{key: value for key, value in row.items() if key != "input"} for row in rows]
+
+
+def _answers(version: Path, task: Task, encoded: list) -> list[dict]:
+    """A SavedModel's, from a fresh process."""
+    inputs = task.collate(encoded)
     with tempfile.TemporaryDirectory() as folder:
         given, made = Path(folder) / "inputs.npz", Path(folder) / "outputs.npz"
         np.savez(given, **{name: value.numpy() for name, value in inputs.items()})
-        command = [sys.executable, "-P", checker.__file__, str(version), str(given), str(made)]
-        environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"}
-        done = subprocess.run(command, capture_output=True, text=True, env=environment)
+        done = _run([checker.__file__, version, given, made])
         if done.returncode:
-            said = done.stderr.strip().splitlines() or [f"its process ended with status {done.returncode}"]
-            raise ZooError(f"the export {version} does not run: {said[-1]}")
+            _does_not_run(version, done)
         with np.load(made, allow_pickle=True) as arrays:
-            return {name: arrays[name] for name in arrays.files}
+            answers = {name: arrays[name] for name in arrays.files}
+    rows = [{name: value[row] for name, value in answers.items()} for row in range(len(encoded))]
+    return [{"error": row["error"].decode()} if row["error"] else task.told(row) for row in rows]
+
+
+def _run(arguments: list) -> subprocess.CompletedProcess:
+    environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"}
+    command = [sys.executable, "-P", *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, env=environment)
+
+
+def _does_not_run(version: Path, done: subprocess.CompletedProcess) -> NoReturn:
+    said = done.stderr.strip().splitlines() or [f"its process ended with status {done.returncode}"]
+    raise ZooError(f"the export {version} does not run: {said[-1]}")
 
 
 def _difference(ours: Any, theirs: Any) -> float | None:

@@ -274,19 +274,30 @@ def tune(recipe, space, out, trials, method, settings, as_json) -> None:
 @main.command()
 @click.argument("preset")
 @click.argument("out")
-@click.option("--format", "format_", default="saved_model", help="saved_model [the default].")
+@click.option("--format", "format_", default="saved_model", help="saved_model [the default], onnx or litert.")
+@click.option("--precision", default="float32", help="In onnx and litert: float32 [the default], float16 or int8.")
 @click.option("--top", type=click.IntRange(1), help="How many labels an answer gives [5].")
 @_JSON
-def export(preset, out, format_, top, as_json) -> None:
-    """Export a preset for TensorFlow Serving, to OUT/NAME/VERSION/, preprocessing and answers inside."""
+def export(preset, out, format_, precision, top, as_json) -> None:
+    """Export a preset for TensorFlow Serving, to OUT/NAME/VERSION/, preprocessing and answers inside.
+
+    For ONNX Runtime or LiteRT, to OUT/NAME.FORMAT/VERSION/: the model, and a runner in Python with the preprocessing.
+    """
     _find(preset)
     from zoo import exporting
 
     with terminal.status("exporting"):
-        path = exporting.export(preset, out, format_, **({"top": top} if top else {}))
+        path = exporting.export(preset, out, format_, precision, **({"top": top} if top else {}))
+    measured = {"metrics": exporting.metrics_of(path)} if precision != "float32" else {}
     if as_json:
-        return terminal.print_json({"preset": preset, "format": format_, "path": str(path)})
+        return terminal.print_json({"preset": preset, "format": format_, "path": str(path), **measured})
     click.echo(f"{preset} written to {path}")
+    metrics = measured.get("metrics", {})
+    if "not measured" in metrics:
+        click.echo(f"no metrics were measured: {metrics['not measured']}")
+    for key, before in metrics.get("before", {}).items():
+        where = f"{metrics['dataset']} {metrics['split']}, {metrics['examples']:,} examples"
+        click.echo(f"{key} {before:.4f} before, {metrics['after'][key]:.4f} as {precision} ({where})")
     return None
 
 

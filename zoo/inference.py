@@ -218,7 +218,7 @@ def evaluate(
     check_labels(task, source)
     started = time.perf_counter()
     with named_errors():
-        batches = stream(task, source, batch_size, augment=False, shuffle=False, answers=True)
+        batches = stream(task, source, batch_size, augment=False, shuffle=False, finish=task.views)
         figures, confusion = _measure(task, batches, report)
     result = {
         "preset": preset.name,

@@ -49,7 +49,12 @@ class Source:
 
 
 def open_source(
-    name: str, split: str, fields: Iterable[str], data_dir: str | os.PathLike | None = None, limit: int | None = None
+    name: str,
+    split: str,
+    fields: Iterable[str],
+    data_dir: str | os.PathLike | None = None,
+    limit: int | None = None,
+    download: bool = True,
 ) -> Source:
     """Opens one split of a data set.
 
@@ -59,6 +64,7 @@ def open_source(
         fields: the fields that the caller reads; they decide which files of a folder count.
         data_dir: where TFDS keeps its data; by default ~/tensorflow_datasets.
         limit: only the first so many examples.
+        download: whether TFDS may fetch what is not there.
 
     Raises:
         ZooError: no such data set, split or field, or data that can't be had.
@@ -67,7 +73,7 @@ def open_source(
         raise ZooError(f"{name!r} is no data set: give a TFDS name or the path of a folder")
     fields = tuple(fields)
     is_folder = isinstance(name, os.PathLike) or os.sep in os.fspath(name) and Path(name).is_dir()
-    source = _folder(Path(name), split, fields) if is_folder else _tfds(os.fspath(name), split, data_dir)
+    source = _folder(Path(name), split, fields) if is_folder else _tfds(os.fspath(name), split, data_dir, download)
     spec = source.dataset.element_spec
     for field in fields:
         if field not in spec:
@@ -85,7 +91,7 @@ def open_source(
     return source
 
 
-def _tfds(name: str, split: str, data_dir: str | os.PathLike | None) -> Source:
+def _tfds(name: str, split: str, data_dir: str | os.PathLike | None, download: bool) -> Source:
     import tensorflow_datasets as tfds
 
     if os.sep in name and name.split("/")[0] not in tfds.list_builders():
@@ -100,6 +106,8 @@ def _tfds(name: str, split: str, data_dir: str | os.PathLike | None) -> Source:
         raise unknown("data set", name, {*tfds.list_builders(), *TERMS}) from None
     except (ValueError, AssertionError) as error:  # a version or configuration that is not there, or no name at all
         raise ZooError(f"{name!r} is no data set: {' '.join(str(error).split())[:150]}") from None
+    if not builder.info.splits and not download:
+        raise ZooError(f"{name} is not in {builder.data_path.parent.parent}")
     if not builder.info.splits:
         place = Path(builder.data_path).parent
         is_new = not place.exists()

@@ -81,7 +81,9 @@ class LocalResponseNormalization(layers.Layer):
         maps = ops.arange(x.shape[-1])
         band = ops.cast(ops.abs(maps[:, None] - maps[None, :]) <= self.size // 2, "float32")  # (C, C)
         wide = ops.cast(x, "float32")
-        sums = self.bias + self.alpha * ops.matmul(ops.square(wide), band)  # (B, H, W, C)
+        # Of a matrix product with four axes behind a grouped convolution tf2onnx makes a wrong one: two axes here.
+        sums = ops.reshape(ops.matmul(ops.reshape(ops.square(wide), (-1, x.shape[-1])), band), ops.shape(x))
+        sums = self.bias + self.alpha * sums  # (B, H, W, C)
         root = ops.rsqrt(sums)
         scale = root * ops.sqrt(root) if self.beta == 0.75 else ops.power(sums, -self.beta)
         return ops.cast(wide * scale, self.compute_dtype)

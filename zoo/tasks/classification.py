@@ -60,9 +60,12 @@ class Classification(Task):
 
     def answer(self, outputs):
         """logits (B, classes) -> labels (B, k) strings and scores (B, k), best first; a score is a softmax share."""
-        scores = tf.nn.softmax(tf.cast(outputs["logits"], tf.float32))
-        scores, places = tf.math.top_k(scores, min(self.settings["top"], self.classes))
+        scores, places = tf.math.top_k(self.shares(outputs)["scores"], min(self.settings["top"], self.classes))
         return {"labels": tf.gather(tf.constant(self.names()), places), "scores": scores}
+
+    def shares(self, outputs):
+        """logits (B, classes) -> scores (B, classes), their softmax."""
+        return {"scores": tf.nn.softmax(tf.cast(outputs["logits"], tf.float32))}
 
     def served(self, outputs, error):
         """A batch's outputs and `error` (B,) -> what a server sees: neutral answers in the place of bad items."""

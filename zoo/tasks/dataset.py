@@ -93,9 +93,9 @@ def stream(
     *,
     augment: bool,
     shuffle: bool,
-    answers: bool = False,
+    finish: Callable | None = None,
 ) -> Stream:
-    """The task's way through the one input pipeline; with `answers` to what `task.outputs` takes."""
+    """The task's way through the one input pipeline, to model inputs or to what `finish` makes of prepared items."""
     renumbered = _same_numbers(task, source)
 
     def prepare(stub):
@@ -106,10 +106,10 @@ def stream(
         prepared, y = item
         return task.augment(prepared, seed), y
 
-    def finish(prepared, y):
-        if answers:
-            return task.views(prepared), y
+    def finished(prepared, y):
+        if finish:
+            return finish(prepared), y
         return task.mixed(prepared, task.finish(prepared), y)
 
     random = augmented if augment else None
-    return Stream(source.stubs, prepare, random, finish, source.examples, batch_size, seed, shuffle)
+    return Stream(source.stubs, prepare, random, finished, source.examples, batch_size, seed, shuffle)

@@ -220,6 +220,21 @@ class ImageClassification(Classification):
             signatures["embeddings"] = (embeddings, encoded)
         return signatures
 
+    def portable(self, rounded):
+        """`pixels`, the framed picture with its margin, 0 to 255, to `scores` (B, classes)."""
+        self.check_head()
+        shape, dtype = (None, *self.whole, self.model.input["image"].shape[-1]), tf.uint8 if rounded else tf.float32
+        spec = {"pixels": tf.TensorSpec(shape, dtype, "pixels")}
+
+        def scores(pixels):
+            return self.shares(self.outputs(self.views({"picture": tf.cast(pixels, tf.float32) / 255.0})))
+
+        def inputs(prepared):
+            pixels = 255.0 * prepared["picture"]
+            return {"pixels": tf.cast(tf.round(pixels), tf.uint8) if rounded else pixels}
+
+        return scores, spec, inputs
+
     def one(self):
         spec = [tf.TensorSpec((), tf.string, name="image_bytes")]
 

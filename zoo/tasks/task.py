@@ -13,6 +13,7 @@
     answer        model outputs -> answers, in the graph
     pictures      of a batch and its outputs, what a run shows in TensorBoard
     signatures    what a server sees: raw in, answers and `error` out
+    portable      what an engine without strings and decoders runs, and its inputs from prepared items
     blank         an input that any model of the task can answer, for a server's warm-up
     encode, told  Python's side of the two: an input of the user -> raw, and answers -> a dict
 
@@ -161,6 +162,11 @@ class Task:
     def signatures(self) -> dict[str, tuple[Callable, dict]]:
         """name -> (function of named batches, their tf.TensorSpec by name)."""
         raise NotImplementedError
+
+    def portable(self, rounded: bool) -> tuple[Callable, dict, Callable]:
+        """For ONNX Runtime and LiteRT: a function of named batches, their tf.TensorSpec by name, and what makes such
+        batches of prepared ones; images come in 8 bits where `rounded`."""
+        raise ZooError(f"{self.name} is exported as saved_model only")
 
     def one(self) -> Callable:
         """The short way of a single encoded item to its answers in NumPy, `error` among them."""

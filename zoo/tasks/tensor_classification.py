@@ -107,6 +107,20 @@ class TensorClassification(Classification):
             signatures["embeddings"] = (embeddings, spec)
         return signatures
 
+    def portable(self, rounded):
+        """`tensor`, as it comes, to `scores` (B, classes)."""
+        self.check_head()
+        mean, deviation = self.settings["mean"], self.settings["deviation"]
+        spec = {"tensor": tf.TensorSpec((None, *self.shape), tf.float32, name="tensor")}
+
+        def scores(tensor):
+            return self.shares(self.outputs(self.preprocess({"tensor": tensor})))
+
+        def inputs(prepared):
+            return {"tensor": prepared["tensor"] * deviation + mean}
+
+        return scores, spec, inputs
+
     def one(self):
         serve, spec = self.signatures()["serving_default"]
         traced = tf.function(serve, input_signature=list(spec.values()), autograph=False)

@@ -1,0 +1,199 @@
+"""Answers with a model that keras-zoo exported for ONNX Runtime or LiteRT; needs nothing of keras-zoo.
+
+    python run.py INPUT... [--json]
+
+An INPUT is an image file, or a .npy file where the model takes tensors. `pip install numpy pillow`, and onnxruntime or
+ai-edge-litert. From Python: `Model(folder)(input)`.
+"""
+
+import argparse
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+
+MAX_PIXELS = 50_000_000
+WORKING_SIDE = 160  # larger pictures are reduced to this before a drawing is looked for
+
+
+class Model:
+    """An exported model: one input in, labels and their scores out.
+
+    Args:
+        folder: that of manifest.json and the model.
+        top: how many labels an answer gives; None: as it was exported.
+    """
+
+    def __init__(self, folder, top=None):
+        self.manifest = json.loads((Path(folder) / "manifest.json").read_text("utf-8"))
+        self.settings, self.labels = self.manifest["settings"], self.manifest["labels"]
+        self.top = top or self.settings["top"]
+        self.prepare = {"image_classification": image, "tensor_classification": tensor}[self.manifest["task"]]
+        path = Path(folder) / self.manifest["file"]
+        self.run = onnx_session(path) if path.suffix == ".onnx" else litert_session(path)
+
+    def __call__(self, item) -> dict:
+        """A path, or an array (an image's (H, W, 3) uint8), to {"labels", "scores"}; ValueError for what is none."""
+        name = self.manifest["input"]["name"]
+        scores = self.run({name: self.prepare(item, self.settings, self.manifest["input"])[np.newaxis]})["scores"][0]
+        best = np.argsort(-scores, kind="stable")[: self.top]
+        return {"labels": [self.labels[place] for place in best], "scores": [float(scores[place]) for place in best]}
+
+
+def onnx_session(path):
+    """{name: array} -> {name: array}, by ONNX Runtime."""
+    import onnxruntime
+
+    session = onnxruntime.InferenceSession(str(path), providers=onnxruntime.get_available_providers())
+    names = [output.name for output in session.get_outputs()]
+    return lambda inputs: dict(zip(names, session.run(names, inputs), strict=True))
+
+
+def litert_session(path):
+    """{name: array} -> {name: array}, by LiteRT."""
+    from ai_edge_litert.interpreter import Interpreter
+
+    interpreter = Interpreter(str(path))
+    run = interpreter.get_signature_runner("serving_default")
+
+    def call(inputs):
+        rows = [run(**{name: value[row : row + 1] for name, value in inputs.items()}) for row in range(_count(inputs))]
+        return {name: np.concatenate([row[name] for row in rows]) for name in rows[0]}
+
+    return call
+
+
+def _count(inputs) -> int:
+    return len(next(iter(inputs.values())))
+
+
+def tensor(item, settings, wanted):
+    """A .npy file or an array -> float32 of the model's shape."""
+    array = np.load(item, allow_pickle=False) if isinstance(item, (str, Path)) else np.asarray(item)
+    if array.dtype.kind not in "biuf" or list(array.shape) != wanted["shape"]:
+        raise ValueError(
+            f"an array of {array.dtype} {array.shape}: the model takes numbers of {tuple(wanted['shape'])}"
+        )
+    array = array.astype("float32")
+    if not np.isfinite(array).all():
+        raise ValueError("there are values that are NaN or infinite as float32")
+    return array
+
+
+def image(item, settings, wanted):
+    """An image file or pixels (H, W, 3) -> the framed picture (h, w, C), 0 to 255, as keras-zoo frames it."""
+    height, width, channels = wanted["shape"]
+    pixels = decoded(item) if isinstance(item, (str, Path)) else np.asarray(item, "uint8")
+    if channels == 1:
+        picture = (pixels.astype("float32") @ np.array([0.299, 0.587, 0.114], "float32"))[..., np.newaxis] / 255
+    else:
+        picture = pixels.astype("float32") / 255
+    if settings["centre"] == "ink":
+        longer = max(picture.shape[:2])
+        if longer > WORKING_SIDE:
+            size = [max(round(side * WORKING_SIDE / longer), 1) for side in picture.shape[:2]]
+            picture = resized(picture, size)
+        picture = centred(ink(picture, settings["polarity"]), (height, width), settings["share"])
+    else:
+        unit = min(picture.shape[0] / height, picture.shape[1] / width) * settings["share"]
+        crop = [min(max(round(unit * side), 1), of) for side, of in zip((height, width), picture.shape, strict=False)]
+        top, left = ((of - side) // 2 for of, side in zip(picture.shape, crop, strict=False))
+        picture = resized(picture[top : top + crop[0], left : left + crop[1]], (height, width))
+        if settings["polarity"]:
+            picture = ink(picture, settings["polarity"])
+    pixels = 255 * np.clip(picture, 0, 1)
+    return np.round(pixels).astype("uint8") if wanted["dtype"] == "uint8" else pixels.astype("float32")
+
+
+def decoded(path) -> np.ndarray:
+    """Pixels (H, W, 3) uint8, upright; what is transparent on white, or on black where what is drawn is light."""
+    from PIL import Image, ImageOps
+
+    with Image.open(path) as file:
+        if file.width * file.height > MAX_PIXELS:
+            raise ValueError(f"{file.width} x {file.height} pixels are more than the limit of {MAX_PIXELS:,}")
+        picture = ImageOps.exif_transpose(file)
+        if picture.mode.startswith(("I", "F")):
+            values = np.asarray(picture, "float64")
+            highest = 65535 if values.max() > 255 else 255 if values.max() > 1 else 1
+            picture = Image.fromarray(np.clip(values / highest * 255, 0, 255).round().astype("uint8"))
+        if "A" not in picture.mode and "a" not in picture.mode and "transparency" not in picture.info:
+            return np.asarray(picture.convert("RGB"))
+        values = np.asarray(picture.convert("RGBA"), "float32")
+    alpha, colour = values[..., 3:] / 255, values[..., :3]
+    drawn = (colour * alpha).sum() / max(3 * alpha.sum(), 1e-6)
+    return np.round(colour * alpha + (255 if drawn < 128 else 0) * (1 - alpha)).astype("uint8")
+
+
+def resized(picture, size):
+    """(H, W, C) -> (*size, C), linear with anti-aliasing, as tf.image.resize does it."""
+    scales = [new / old for new, old in zip(size, picture.shape, strict=False)]
+    return resampled(picture, size, scales, (0.0, 0.0), lambda x: np.maximum(1 - x, 0))
+
+
+def cubic(x):
+    """Keys 1981, a = -0.5."""
+    near, far = (1.5 * x - 2.5) * x * x + 1, ((-0.5 * x + 2.5) * x - 4) * x + 2
+    return np.where(x < 1, near, np.where(x < 2, far, 0.0))
+
+
+def resampled(picture, size, scales, moves, kernel):
+    """Scales and moves a picture (H, W, C), anti-aliased, zeros around: TensorFlow's ScaleAndTranslate."""
+    matrices = []
+    for length, wanted, scale, move in zip(picture.shape, size, scales, moves, strict=False):
+        places = (np.arange(wanted) + 0.5 - move) / scale  # (wanted,), of the new pixels in the old picture
+        distances = np.abs(np.arange(length) + 0.5 - places[:, np.newaxis]) / max(1 / scale, 1.0)
+        weights = kernel(distances)
+        weights /= np.where(weights.sum(axis=1) == 0, 1, weights.sum(axis=1))[:, np.newaxis]
+        matrices.append(weights * ((places >= 0) & (places <= length))[:, np.newaxis])
+    return np.einsum("yh,hwc,xw->yxc", matrices[0], picture, matrices[1], optimize=True).astype("float32")
+
+
+def ink(picture, polarity):
+    """Strength of a drawing over its ground, the median of the border: (H, W, 1) -> (H, W, 1) in [0, 1]."""
+    border = np.concatenate([picture[0, :, 0], picture[-1, :, 0], picture[:, 0, 0], picture[:, -1, 0]])
+    ground = np.sort(border)[len(border) // 2]
+    lighter, darker = picture.max() - ground, ground - picture.min() if polarity else 0.0
+    strength = ground - picture if darker > lighter else picture - ground
+    return np.clip((strength / max(lighter, darker, 0.04) - 0.2) / 0.8, 0, 1)
+
+
+def centred(picture, size, share):
+    """A drawing scaled to its share of the frame, its centre of mass in the middle: (H, W, 1) -> (*size, 1)."""
+    weights = picture[..., 0]
+    longer = 0
+    for axis in (1, 0):
+        places = np.flatnonzero(weights.max(axis=axis) > 0.2)
+        longer = max(longer, places[-1] - places[0] + 1 if len(places) else weights.shape[1 - axis])
+    scale, mass = min(min(size) * share / longer, 8.0), weights.sum()
+    middle = [length / 2 for length in weights.shape]
+    if mass > 0:
+        middle = [(weights.sum(axis=1 - n) @ (np.arange(weights.shape[n]) + 0.5)) / mass for n in (0, 1)]
+    moves = [side / 2 - scale * place for side, place in zip(size, middle, strict=True)]
+    return resampled(picture, size, (scale, scale), moves, cubic)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description="Answers with the exported model in this folder.")
+    parser.add_argument("inputs", nargs="+", metavar="INPUT", help="an image file, or .npy where it takes tensors")
+    parser.add_argument("--top", type=int, help="how many labels an answer gives")
+    parser.add_argument("--json", action="store_true", help="one JSON array")
+    arguments = parser.parse_args()
+    model, rows = Model(Path(__file__).parent, arguments.top), []
+    for item in arguments.inputs:
+        try:
+            rows.append({"input": item, **model(item)})
+        except (OSError, ValueError, SyntaxError) as error:  # Pillow and NumPy raise these for damaged files
+            rows.append({"input": item, "error": " ".join(str(error).split())})
+        if not arguments.json:
+            row = rows[-1]
+            pairs = zip(row.get("labels", ()), row.get("scores", ()), strict=True)
+            print(f"{item}: {row.get('error') or ', '.join(f'{label} {score:.3f}' for label, score in pairs)}")
+    if arguments.json:
+        print(json.dumps(rows, ensure_ascii=False, indent=1))
+    return int(any("error" in row for row in rows))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
