@@ -9,6 +9,7 @@ peer's. The rows:
 
     train-lenet5      LeNet-5 (lenet5_modern), batch 64, Adam
     train-resnet20    ResNet-20, batch 128, momentum: zoo's loop, Keras's fit, a PyTorch loop, all from memory
+    train-resnet20-bfloat16    the same in mixed bfloat16 on all sides; of use where the processor multiplies it (AMX)
     lite0-1, lite0-32 EfficientNet-Lite0 at batch 1 and 32: zoo's folded model, Keras's own layers
     folder            256 JPEG files of 500x375 -> top five labels: zoo's pipeline, and PIL with torch's DataLoader
 
@@ -31,11 +32,16 @@ import numpy as np
 ROWS = {
     "train-lenet5": ("zoo", "keras", "torch", "torch-last"),
     "train-resnet20": ("zoo", "keras", "torch", "torch-last"),
+    "train-resnet20-bfloat16": ("zoo", "keras", "torch", "torch-last"),
     "lite0-1": ("zoo", "keras", "torch", "torch-last", "onnx"),
     "lite0-32": ("zoo", "keras", "torch", "torch-last", "onnx"),
     "folder": ("zoo", "torch", "torch-last"),
 }
-TRAINING = {"train-lenet5": ("lenet5_modern", 64, (32, 32, 1)), "train-resnet20": ("resnet_cifar20", 128, (32, 32, 3))}
+TRAINING = {
+    "train-lenet5": ("lenet5_modern", 64, (32, 32, 1)),
+    "train-resnet20": ("resnet_cifar20", 128, (32, 32, 3)),
+    "train-resnet20-bfloat16": ("resnet_cifar20", 128, (32, 32, 3)),
+}
 
 
 def rate(call: Callable[[], int], seconds: float) -> float:
@@ -60,6 +66,7 @@ def with_keras_normalisation(model):
 
 
 def train_tensorflow(side: str, row: str, seconds: float) -> float:
+    import keras
     import tensorflow as tf
 
     import zoo
@@ -72,6 +79,8 @@ def train_tensorflow(side: str, row: str, seconds: float) -> float:
     name, size, shape = TRAINING[row]
     random = np.random.default_rng(0)
     images, classes = random.random((40 * size, *shape), "float32"), random.integers(0, 10, 40 * size)
+    if row.endswith("bfloat16"):
+        keras.config.set_dtype_policy("mixed_bfloat16")
     model = zoo.create_model(name)
     chosen = Optimizer(name="adam") if name == "lenet5_modern" else Optimizer(name="sgd", momentum=0.9)
     settings = Training(epochs=1000, batch_size=size, optimizer=chosen)
@@ -109,7 +118,8 @@ def train_torch(side: str, row: str, seconds: float) -> float:
     def epoch() -> int:
         for rows in torch.randperm(len(images)).split(size):
             optimizer.zero_grad()
-            found = loss(model(images[rows]), classes[rows])
+            with torch.autocast("cpu", torch.bfloat16, enabled=row.endswith("bfloat16")):
+                found = loss(model(images[rows]), classes[rows])
             found.backward()
             optimizer.step()
             float(found)

@@ -110,7 +110,10 @@ def decoded(path) -> np.ndarray:
     """Pixels (H, W, 3) uint8, upright; what is transparent on white, or on black where what is drawn is light."""
     from PIL import Image, ImageOps
 
-    with Image.open(path) as file:
+    Image.init()
+    Image.MAX_IMAGE_PIXELS = None  # the limit here is another, and is told
+    formats = [name for name in Image.OPEN if name != "EPS"]  # which is a program, that Ghostscript would run
+    with Image.open(path, formats=formats) as file:
         if file.width * file.height > MAX_PIXELS:
             raise ValueError(f"{file.width} x {file.height} pixels are more than the limit of {MAX_PIXELS:,}")
         picture = ImageOps.exif_transpose(file)
@@ -184,7 +187,7 @@ def main() -> int:
     for item in arguments.inputs:
         try:
             rows.append({"input": item, **model(item)})
-        except (OSError, ValueError, SyntaxError) as error:  # Pillow and NumPy raise these for damaged files
+        except Exception as error:  # Pillow's many decoders raise whatever they meet in a damaged file
             rows.append({"input": item, "error": " ".join(str(error).split())})
         if not arguments.json:
             row = rows[-1]

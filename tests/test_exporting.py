@@ -86,6 +86,20 @@ def test_a_model_without_samples_gets_a_warm_up(tmp_path):
         assert len(list(tf.data.TFRecordDataset(str(version / companions.WARM_UP)))) == 3
 
 
+def test_places_that_can_not_be_written(tmp_path):
+    (tmp_path / "file").write_text("mine")
+    for out in (tmp_path / "file", "/proc/exports"):
+        for form in ("saved_model", "onnx", "litert"):
+            status, _, told = command("export", "mlp.mnist", out, "--format", form)
+            assert (status, told.count("\n")) == (2, 1)
+            assert f"can't write the export {out}/mlp.mnist" in told
+    assert (tmp_path / "file").read_text() == "mine"
+    status, _, told = command("export", "nothing.mnist", tmp_path / "out")
+    assert (status, told.count("\n")) == (2, 1)
+    assert "nothing.mnist" in told
+    assert not (tmp_path / "out").exists()
+
+
 def test_verify_compares_samples_and_ones_own(exported, tmp_path):
     result = zoo.verify(exported, "lenet5.mnist")
     assert result["equal"]

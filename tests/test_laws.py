@@ -1,5 +1,7 @@
 """The laws that every model keeps, over the registry: once a builder, at its tiny size."""
 
+import itertools
+import json
 import os
 import subprocess
 import sys
@@ -248,6 +250,7 @@ for path in sys.argv[1:]:
 """
 
 
+@pytest.mark.slow
 def test_models_run_on_jax(tmp_path):
     """create_model and load_model on Keras's JAX backend give what they give on TensorFlow's."""
     paths = []
@@ -263,29 +266,34 @@ def test_models_run_on_jax(tmp_path):
 
 
 SERVED = """
-import json, sys
+import itertools, json, sys
 from pathlib import Path
 import tensorflow as tf
 from tests.raw_inputs import as_served
 folder, *files = sys.argv[1:]
 signature = tf.saved_model.load(folder).signatures["serving_default"]
-answers = signature(**{key: tf.constant(values) for key, values in as_served([Path(file) for file in files]).items()})
+told = []
+for order in itertools.permutations(map(Path, files)):
+    answers = signature(**{key: tf.constant(values) for key, values in as_served(list(order)).items()})
+    told.append({key: value.numpy().tolist() for key, value in answers.items()})
 assert not any(name.split(".")[0] == "zoo" for name in sys.modules)
-print(json.dumps({key: value.numpy().tolist() for key, value in answers.items()}, default=bytes.decode))
+print(json.dumps(told, default=bytes.decode))
 """
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", BUILDERS)
 def test_the_export_answers_in_a_process_without_zoo(name, tmp_path):
-    import json
-
+    """Good items and a bad one in every order, each as the pipeline answers it alone."""
     model = make(name)
     files = raw_files(model, tmp_path)
     folder = zoo.export(model, tmp_path / "out", top=2)
-    answers = json.loads(run_child(SERVED, str(folder), *map(str, files)))
-    for row, told in enumerate(zoo.pipeline(model, top=2)(files, errors="return")):
-        assert answers["error"][row] == told.get("error", "")
-        if "error" not in told:
-            assert answers["labels"][row] == told["labels"]
-            np.testing.assert_allclose(answers["scores"][row], told["scores"], atol=1e-5)
+    batches = json.loads(run_child(SERVED, str(folder), *map(str, files)))
+    alone = [zoo.pipeline(model, top=2)(file, errors="return") for file in files]
+    assert ["error" in told for told in alone] == [False, True, False]
+    for answers, order in zip(batches, itertools.permutations(alone), strict=True):
+        for row, told in enumerate(order):
+            assert answers["error"][row] == told.get("error", "")
+            if "error" not in told:
+                assert answers["labels"][row] == told["labels"]
+                np.testing.assert_allclose(answers["scores"][row], told["scores"], atol=1e-5)

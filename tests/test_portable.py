@@ -16,7 +16,7 @@ from PIL import Image
 
 import zoo
 from tests.conftest import draw_digit
-from tests.image_samples import encode, exif, scene
+from tests.image_samples import encode, exif, scene, stated
 from tests.raw_inputs import raw_files
 from tests.test_laws import BUILDERS, make
 from zoo import preset
@@ -66,8 +66,7 @@ def odd_pictures(folder: Path) -> list[Path]:
     digit, colours = draw_digit("3", 40, ink=20, ground=230), Image.fromarray(scene(90, 61))
     clear = Image.new("RGBA", (40, 40), (255, 255, 255, 0))
     clear.paste((10, 20, 30, 200), (10, 5, 25, 35))
-    deep = Image.fromarray((np.asarray(digit).astype("uint16") * 257)[..., 0] if digit.mode == "RGB" else
-                           np.asarray(digit).astype("uint16") * 257)  # fmt: skip
+    deep = Image.fromarray(np.asarray(digit.convert("L")).astype("uint16") * 257)
     files = {
         "plain.png": encode(digit, "PNG"),
         "colours.jpg": encode(colours, "JPEG", quality=95),
@@ -105,11 +104,16 @@ def test_bad_files_are_told_and_the_others_answered(exported, format, tmp_path):
     draw_digit("7").save(good)
     cut.write_bytes(good.read_bytes()[:60])
     text.write_text("no picture")
-    status, rows = run_alone(exported[format], cut, good, text, tmp_path / "none.png", good)
+    bomb, program = tmp_path / "bomb.png", tmp_path / "program.eps"
+    bomb.write_bytes(stated("PNG", 20_000, 20_000))
+    program.write_bytes(b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 20 20\n%%EndComments\nshowpage\n")
+    items = [cut, good, text, tmp_path / "none.png", bomb, program, good]
+    status, rows = run_alone(exported[format], *items)
     assert status == 1
-    assert ["error" in row for row in rows] == [True, False, True, True, False]
-    assert rows[1]["labels"] == rows[4]["labels"] == ["7", *rows[1]["labels"][1:]]
-    assert all(set(row) == {"input", "error"} and row["error"] for row in rows[::2] if "error" in row)
+    assert ["error" in row for row in rows] == [True, False, True, True, True, True, False]
+    assert rows[1]["labels"][0] == rows[6]["labels"][0] == "7"
+    assert "20000 x 20000 pixels are more than the limit of 50,000,000" in rows[4]["error"]
+    assert all(row["error"] for row in rows if "error" in row)
 
 
 def test_engines_take_the_file_by_its_names(exported):
@@ -155,7 +159,7 @@ def test_every_model_has_both_forms(name, format, tmp_path):
 
 
 @pytest.mark.parametrize("format", portable.FORMATS)
-@pytest.mark.parametrize("precision", ["float16", "int8"])
+@pytest.mark.parametrize("precision", [pytest.param("float16", marks=pytest.mark.slow), "int8"])
 def test_smaller_numbers_are_measured_where_the_data_is(format, precision, digits_folder, tmp_path):
     model = zoo.load("lenet5.mnist", labels=["0", "1", "7"])
     preset.update(zoo.save(model, tmp_path / "mine"), data={"name": str(digits_folder), "test": "test"})
