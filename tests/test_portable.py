@@ -180,7 +180,7 @@ def test_smaller_numbers_are_measured_where_the_data_is(format, precision, digit
 
 
 def test_data_that_is_not_there(tmp_path, monkeypatch):
-    monkeypatch.setenv("TFDS_DATA_DIR", str(tmp_path))
+    monkeypatch.setattr("tensorflow_datasets.core.constants.DATA_DIR", str(tmp_path))
     saved = zoo.save(make("mlp"), tmp_path / "mine")
     options = ("export", tmp_path / "mine", tmp_path, "--format", "onnx", "--precision", "int8")
     for data, why in (
