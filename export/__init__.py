@@ -63,7 +63,7 @@ def export(
     items, origin, data = [], None, None
     if not isinstance(model, keras.Model):
         preset = presets.open_preset(model)
-        items = [preset.file(row["input"]) for row in preset.record.get("samples", [])]
+        items = [preset.file(row["input"]).read_bytes() for row in preset.record.get("samples", [])]
         model, name, origin = presets.load_model(preset), name or preset.name, preset.name
         data = preset.record.get("data")
     name = name or getattr(model, "name", None)

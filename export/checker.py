@@ -3,16 +3,35 @@
     python checker.py EXPORT INPUTS.npz OUTPUTS.npz
 
 It imports nothing of keras-zoo, and no Keras by name. INPUTS holds the signature's arguments by name; strings are
-arrays of bytes objects.
+arrays of bytes objects. Operations of tensorflow-text, which the export's manifest names, are loaded without it.
 """
 
+import importlib.util
+import json
 import sys
+from pathlib import Path
 
 import numpy as np
 import tensorflow as tf
 
 
+def load_operations(export: str | Path) -> list[Path]:
+    """Loads what the export needs beside TensorFlow's own operations; TensorFlow Serving has it built in."""
+    manifest = Path(export) / "assets.extra" / "zoo.json"
+    names = json.loads(manifest.read_text("utf-8")).get("op_libraries", []) if manifest.is_file() else []
+    if not names:
+        return []
+    found = importlib.util.find_spec("tensorflow_text")
+    if found is None:
+        raise RuntimeError("the export needs the operations of tensorflow-text: pip install tensorflow-text")
+    paths = [Path(found.submodule_search_locations[0]) / "python" / "ops" / name for name in names]
+    for path in paths:
+        tf.load_op_library(str(path))
+    return paths
+
+
 def main(export: str, inputs: str, outputs: str) -> None:
+    load_operations(export)
     call = tf.saved_model.load(export).signatures["serving_default"]
     with np.load(inputs, allow_pickle=True) as arrays:
         given = {name: tf.constant(arrays[name]) for name in arrays.files}

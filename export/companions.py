@@ -29,6 +29,7 @@ def write_inside(version: Path, task: Task, name: str, preset: str | None, setti
         "preset": preset,
         "task": task.name,
         "settings": settings,
+        "op_libraries": task.op_libraries(),
         "versions": versions_of(),
     }
     (version / MANIFEST).parent.mkdir(exist_ok=True)

@@ -14,7 +14,8 @@ from zoo.tasks.task import Task
 def write(task: Task, folder: Path, fill: Callable[[Path], None]) -> Path:
     """Writes the task's signatures as the next version below `folder`; `fill` adds what belongs to it."""
     archive = keras.export.ExportArchive()
-    archive.track(task.model)
+    for resource in (task.model, *task.resources()):
+        archive.track(resource)
     for name, (function, spec) in task.signatures().items():
         archive.add_endpoint(name, function, input_signature=list(spec.values()))
 

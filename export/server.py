@@ -31,6 +31,7 @@ from tensorflow_serving.apis import (
 )
 
 from zoo.errors import ZooError, checked_path
+from zoo.exporting import checker
 from zoo.exporting.companions import as_json, models_config
 from zoo.exporting.versions import newest_version
 
@@ -52,6 +53,7 @@ class Model:
 
     def __init__(self, folder: Path):
         self.version = int(folder.name)
+        checker.load_operations(folder)
         self.loaded = tf.saved_model.load(str(folder))
         graph = saved_model_pb2.SavedModel.FromString((folder / "saved_model.pb").read_bytes()).meta_graphs[0]
         self.signatures = graph.signature_def

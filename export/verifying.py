@@ -53,7 +53,7 @@ def verify(out: str | os.PathLike, preset: str | os.PathLike, inputs: Any = None
         raise ZooError(f"{version} is no export of keras-zoo: it has no {MANIFEST}") from None
     answer = pipeline(opened.path, **settings)
     if inputs is None or isinstance(inputs, (list, tuple)) and not inputs:
-        items = [str(opened.file(row["input"])) for row in opened.record.get("samples", [])]
+        items = [answer.task.sample(opened.file(row["input"])) for row in opened.record.get("samples", [])]
     else:
         items = list(inputs) if answer.task.is_batch(inputs) else [inputs]
     if not items:

@@ -290,7 +290,7 @@ def test_a_mistake_is_named_in_one_line(arguments, message, tiny_preset, tmp_pat
 def test_models_that_cannot_be_explained(tmp_path):
     other = next(name for name in BUILDERS if ENTRIES[name].task == "tensor_classification")
     out = tmp_path / "x.png"
-    with pytest.raises(ZooError, match="is made for tensor_classification; what can be explained are models for image"):
+    with pytest.raises(ZooError, match="is made for tensor_classification; kind='heat' explains models for image"):
         zoo.explain(make(other), None, out)
     zoo.save(make(other), tmp_path / "saved")
     with pytest.raises(ZooError, match="saved is made for tensor_classification"):

@@ -13,7 +13,7 @@ import pytest
 import tensorflow as tf
 
 import zoo
-from tests.raw_inputs import as_served, raw_files, training_folder
+from tests.raw_inputs import SYMBOLS, as_item, as_served, changed, random_inputs, raw_files, training_folder
 from zoo import preset, weights
 from zoo.registry import entries
 from zoo.tasks import task_of
@@ -29,6 +29,8 @@ def make(name: str, **overrides) -> keras.Model:
     """
     keras.utils.set_random_seed(0)
     model = zoo.create_model(name, **{**ENTRIES[name].tiny, **overrides})
+    if ENTRIES[name].task == "translation":
+        model.origin.assets, model.origin.settings = dict(SYMBOLS), {"tokens": "spelling", "longest": 12, "beam": 3}
     random = np.random.default_rng(0)
     for weight in model.trainable_weights:
         noise = random.normal(0, 0.02, weight.shape)
@@ -38,20 +40,17 @@ def make(name: str, **overrides) -> keras.Model:
     for layer in norms:
         layer.momentum = 0.0
     if norms:
-        model(
-            {key: random.random((8, *tensor.shape[1:]), "float32") for key, tensor in model.input.items()},
-            training=True,
-        )
+        model(random_inputs(model, 8), training=True)
     for layer, momentum in zip(norms, momenta, strict=True):
         layer.momentum = momentum
     return model
 
 
 def batch(model: keras.Model, size: int = 8) -> tuple[dict, np.ndarray]:
-    """Random inputs of the model's shapes, and classes as targets."""
-    random = np.random.default_rng(1)
-    inputs = {key: random.random((size, *tensor.shape[1:]), "float32") for key, tensor in model.input.items()}
-    return inputs, random.integers(0, model.output["logits"].shape[-1], size)
+    """Random inputs of the model's shapes, and classes as targets, of every step where there are steps."""
+    inputs, (_, *steps, classes) = random_inputs(model, size), model.output["logits"].shape
+    shape = (size, inputs["target"].shape[1]) if steps else size
+    return inputs, np.random.default_rng(1).integers(0, classes, shape)
 
 
 def has_batch_norm(model: keras.Model) -> bool:
@@ -94,11 +93,43 @@ def test_a_neighbour_changes_nothing(name, training):
             layer.trainable = False  # it keeps to its moving statistics
     inputs, _ = batch(model)
     together = model(inputs, training=training)
-    others = {key: np.concatenate([value[:1], 9 * value[1:]]) for key, value in inputs.items()}
-    beside = model(others, training=training)
+    beside = model(changed(inputs), training=training)
     for key in together:
         np.testing.assert_allclose(together[key][0], beside[key][0], rtol=1e-5, atol=1e-5)
         assert np.abs(together[key][1] - beside[key][1]).max() > 1e-3  # the neighbours did change
+
+
+SEQUENCES = [name for name in BUILDERS if ENTRIES[name].task == "translation"]
+
+
+@pytest.mark.parametrize("training", [False, True])
+@pytest.mark.parametrize("name", SEQUENCES)
+def test_padding_changes_nothing(name, training):
+    """Neither other garbage behind a sequence nor more of it; and nothing that comes later changes what is told now."""
+    model = make(name)
+    inputs, _ = batch(model)
+    expected = model(inputs, training=training)["logits"]
+    padded = np.arange(inputs["source"].shape[1]) >= inputs["source_length"][:, None]
+    source = np.where(padded, (inputs["source"] + 3) % 20, inputs["source"])
+    longer = {**inputs, "source": np.concatenate([source, source[:, :3]], axis=1)}
+    np.testing.assert_allclose(model(longer, training=training)["logits"], expected, rtol=1e-5, atol=1e-5)
+    later = inputs["target"].copy()
+    later[:, 4:] = (later[:, 4:] + 1) % 20
+    told = model({**inputs, "target": later}, training=training)["logits"]
+    np.testing.assert_allclose(told[:, :4], expected[:, :4], rtol=1e-5, atol=1e-5)
+    assert np.abs(told[:, 4:] - expected[:, 4:]).max() > 1e-3
+
+
+@pytest.mark.parametrize("name", SEQUENCES)
+def test_stepping_equals_teacher_forcing(name):
+    model = make(name)
+    inputs, _ = batch(model)
+    memory = model.encode({key: value for key, value in inputs.items() if key != "target"})
+    state, told = model.initial_state(memory), []
+    for tokens in inputs["target"].T:
+        logits, state = model.step(tf.constant(tokens), state, memory)
+        told.append(logits)
+    np.testing.assert_allclose(np.stack(told, axis=1), model(inputs)["logits"], rtol=1e-5, atol=1e-5)
 
 
 @pytest.mark.parametrize("name", BUILDERS)
@@ -129,6 +160,23 @@ def test_preset_round_trip(name, storage, tmp_path):
     assert one.origin.model == name
 
 
+def check_answer(answer: dict, told: dict, model: keras.Model) -> None:
+    """A row of what a signature gave against a pipeline's answer: strings equal, scores to 1e-5."""
+    assert answer["error"].decode() == told.get("error", "")
+    if "error" not in told:
+        served = task_of(model).told(answer)
+        assert served.keys() == told.keys() - {"input"}
+        for key, value in served.items():
+            if isinstance(value, float) or value and isinstance(value[0], float):
+                np.testing.assert_allclose(value, told[key], atol=1e-5)
+            elif value and isinstance(value[0], dict):  # alternatives
+                assert [one["translation"] for one in value] == [one["translation"] for one in told[key]]
+                scores = [[one["score"] for one in side] for side in (value, told[key])]
+                np.testing.assert_allclose(*scores, atol=1e-5)
+            else:
+                assert value == told[key], key
+
+
 @pytest.mark.parametrize("name", BUILDERS)
 def test_pipeline_equals_signature(name, tmp_path):
     """What a server answers from the SavedModel is what the pipeline answers, errors too, alone and in a batch."""
@@ -141,14 +189,15 @@ def test_pipeline_equals_signature(name, tmp_path):
         raw = {key: tf.constant(values) for key, values in as_served(files).items()}
         answers = {key: value.numpy() for key, value in served["serving_default"](**raw).items()}
         assert len(answers["error"]) == len(files)
-        for row, (file, batched) in enumerate(zip(files, pipeline(files, errors="return"), strict=True)):
-            for told in (batched, pipeline(file, errors="return")):
-                assert answers["error"][row].decode() == told.get("error", "")
-                if "error" not in told:
-                    assert [label.decode() for label in answers["labels"][row]] == told["labels"]
-                    np.testing.assert_allclose(answers["scores"][row], told["scores"], atol=1e-5)
+        items = [as_item(file) for file in files]
+        for row, (item, batched) in enumerate(zip(items, pipeline(items, errors="return"), strict=True)):
+            for told in (batched, pipeline(item, errors="return")):
+                check_answer({key: value[row] for key, value in answers.items()}, told, model)
     inputs, _ = batch(model)
+    inputs = {key: tf.constant(value) for key, value in inputs.items()}
     np.testing.assert_allclose(served["tensors"](**inputs)["logits"], model(inputs)["logits"], rtol=1e-4, atol=1e-4)
+    if "embeddings" not in task_of(model).signatures():
+        return
     kept = served["embeddings"](**{key: tf.constant(values) for key, values in as_served([good, bad]).items()})
     assert [bool(error) for error in kept["error"].numpy()] == [False, True]
     assert np.abs(kept["embeddings"][0]).max() > 0
@@ -162,7 +211,8 @@ def test_mixed_precision_learns(name, policy):
     try:
         model = make(name)
         inputs, targets = batch(model, 16)
-        model.compile(keras.optimizers.Adam(3e-3), task_of(model).loss())
+        # What a sequence holds is random, and told from three numbers a step: it takes larger steps to learn it.
+        model.compile(keras.optimizers.Adam(3e-2 if name in SEQUENCES else 3e-3), task_of(model).loss())
         losses = model.fit(inputs, targets, epochs=30, verbose=0).history["loss"]
     finally:
         keras.config.set_dtype_policy("float32")
@@ -193,11 +243,13 @@ from zoo.registry import entries
 out, *triples = sys.argv[1:]
 for name, folder, optimizer in zip(triples[::3], triples[1::3], triples[2::3]):
     losses = {}
+    tiny = {key: value for key, value in entries()[name].tiny.items() if not key.endswith("_vocabulary")}
+    task = {"tokens": "spelling", "longest": 12} if entries()[name].task == "translation" else {}
     for strategy in ("one", "mirrored"):
         losses[strategy] = []
         zoo.train(name, f"{out}/{name}-{strategy}", strategy=strategy, steps=6,
                   report=lambda step, total, row: losses[strategy].append(row["loss"]),
-                  data={"folder": folder}, model_overrides=entries()[name].tiny,
+                  data={"folder": folder}, model_overrides=tiny, task=task,
                   training={"epochs": 2, "batch_size": 12, "global_clipnorm": 0.5, "weight_averaging": 0.9,
                             "optimizer": json.loads(optimizer)})
     print(json.dumps(losses))
@@ -287,13 +339,18 @@ def test_the_export_answers_in_a_process_without_zoo(name, tmp_path):
     """Good items and a bad one in every order, each as the pipeline answers it alone."""
     model = make(name)
     files = raw_files(model, tmp_path)
-    folder = zoo.export(model, tmp_path / "out", top=2)
+    settings = {"n_best": 2} if ENTRIES[name].task == "translation" else {"top": 2}
+    folder = zoo.export(model, tmp_path / "out", **settings)
     batches = json.loads(run_child(SERVED, str(folder), *map(str, files)))
-    alone = [zoo.pipeline(model, top=2)(file, errors="return") for file in files]
+    alone = [zoo.pipeline(model, **settings)(as_item(file), errors="return") for file in files]
     assert ["error" in told for told in alone] == [False, True, False]
     for answers, order in zip(batches, itertools.permutations(alone), strict=True):
         for row, told in enumerate(order):
-            assert answers["error"][row] == told.get("error", "")
-            if "error" not in told:
-                assert answers["labels"][row] == told["labels"]
-                np.testing.assert_allclose(answers["scores"][row], told["scores"], atol=1e-5)
+            check_answer({key: _encoded(value[row]) for key, value in answers.items()}, told, model)
+
+
+def _encoded(value):
+    """What JSON made of strings, as bytes again."""
+    if isinstance(value, list):
+        return list(map(_encoded, value))
+    return value.encode() if isinstance(value, str) else value

@@ -476,7 +476,7 @@ def test_arrays_of_a_data_set_need_no_file():
     source = Source("numbers", "", "train", 6, ["a", "b", "c"], dataset, dict, "none")
     model = small()
     task = task_of(model)
-    settings, _, _ = task.adapt(source, {})
+    settings, _, _ = task.adapt(source, {}, {})
     assert settings["mean"] == pytest.approx(23.5)
     assert settings["deviation"] == pytest.approx(values.std(), rel=1e-5)
     ((inputs, y),) = stream(task, source, 6, augment=False, shuffle=False).epoch(0)
@@ -492,7 +492,7 @@ def test_arrays_of_a_data_set_need_no_file():
 def test_values_that_are_all_the_same_are_only_moved():
     dataset = tf.data.Dataset.from_tensor_slices({"tensor": np.full((6, 4, 2), 7.0), "label": np.zeros(6, int)})
     source = Source("sevens", "", "train", 6, ["a", "b"], dataset, dict, "none")
-    assert task_of(small()).adapt(source, {})[0] == {"mean": 7.0, "deviation": 1.0}
+    assert task_of(small()).adapt(source, {}, {})[0] == {"mean": 7.0, "deviation": 1.0}
 
 
 # The verbs and the command

@@ -26,8 +26,11 @@ def open_sources(recipe: Recipe) -> dict[str, Source]:
 def adapt(recipe: Recipe, source: Source) -> Adapted:
     """What the task takes from the training data before the first step."""
     entry = registry.entries()[_model_name(recipe)]
-    settings = preset.open_preset(recipe.start_from).record["task"]["settings"] if recipe.start_from else entry.settings
-    return task_class(entry.task).adapt(source, {**settings, **recipe.task})
+    settings, assets = entry.settings, {}
+    if recipe.start_from:
+        parent = preset.open_preset(recipe.start_from)
+        settings, assets = parent.record["task"]["settings"], parent.assets()
+    return task_class(entry.task).adapt(source, {**settings, **recipe.task}, assets)
 
 
 def make_model(recipe: Recipe, source: Source, adapted: Adapted) -> keras.Model:

@@ -143,7 +143,7 @@ class _Run:
         if settings.keep_features and settings.augment and task.settings.get("augment"):
             raise ZooError(f"recipe {name}: kept features are without augmentation: set training.augment = false")
         loss = task.loss(settings.label_smoothing)
-        learner.compile(make_optimizer(settings, self.planned, learner), loss, metrics=task.metrics())
+        learner.compile(make_optimizer(settings, self.planned, learner), loss, weighted_metrics=task.metrics())
         if not learner.trainable_weights:
             raise ZooError(f"recipe {name}: freeze = {recipe.freeze!r} leaves nothing to train")
         if not resumes:
@@ -337,4 +337,4 @@ class _Run:
 
 def score_of(row: dict) -> tuple[float, float]:
     """Of a row of history what `keep = "best"` compares: validation accuracy where there is one, then the loss."""
-    return row.get("val_accuracy", 0.0), -row.get("val_loss", row["loss"])
+    return row.get("val_accuracy", row.get("val_token_accuracy", 0.0)), -row.get("val_loss", row["loss"])

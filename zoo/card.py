@@ -39,6 +39,8 @@ def card(record: dict) -> str:
         f"- Parameters: {record['parameters']:,} (trainable)",
         f"- Size: {size(record)}, weights stored in {record['storage']}",
     ]
+    if "assets/sentencepiece.model" in record["files"]:
+        lines.append("- Needs: tensorflow-text, whose operations TensorFlow Serving has built in")
     labels = record["task"]["settings"].get("labels")
     if labels:
         shown = ", ".join(labels[:20]) + (", ..." if len(labels) > 20 else "")

@@ -9,6 +9,9 @@ from zoo import terminal
 from zoo.errors import InputError, Stopped, ZooError, unknown
 
 _JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON, for machines.")
+_TOP = click.option("--top", type=click.IntRange(1), help="How many labels an answer gives [5].")
+_BEAM = click.option("--beam", type=click.IntRange(1), help="Of translations: the search's width; 1 is greedy [5].")
+_N_BEST = click.option("--n-best", type=click.IntRange(1), help="How many translations an answer gives [1].")
 _DATA_DIR = click.option("--data-dir", metavar="DIR", help="Where TFDS keeps its data [~/tensorflow_datasets].")
 
 
@@ -57,6 +60,18 @@ def _find(preset: str) -> None:
 
     open_preset(preset)
     terminal.load_tensorflow()
+
+
+def _takes_text(preset: str) -> bool:
+    from zoo import tasks
+    from zoo.preset import open_preset
+
+    return tasks.takes_text(open_preset(preset).record["task"]["name"])
+
+
+def _settings(**options) -> dict:
+    """Those that were given."""
+    return {key: value for key, value in options.items() if value is not None}
 
 
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -124,10 +139,12 @@ def info(name, as_json) -> None:
 @click.argument("inputs", nargs=-1, metavar="INPUT...")
 @click.option("--file", "file", metavar="PATH", help="Read inputs from a file, one a line; - is standard input.")
 @click.option("--csv", "as_csv", is_flag=True, help="Print comma-separated values.")
-@click.option("--top", type=click.IntRange(1), help="How many labels an answer gives [5].")
+@_TOP
+@_BEAM
+@_N_BEST
 @_JSON
-def predict(preset, inputs, file, as_csv, top, as_json) -> None:
-    """Answer on raw input: images or, for models of signals and volumes, .npy files; or folders of them.
+def predict(preset, inputs, file, as_csv, top, beam, n_best, as_json) -> None:
+    """Answer on raw input: images; for models of signals and volumes .npy files; or folders of them; sentences.
 
     PRESET is a name that 'zoo list --pretrained' shows, or the path of a preset's folder, as in ./runs/mine. An input
     that can't be answered gets an error of its own, the others are still answered, and the exit status is 1.
@@ -136,13 +153,17 @@ def predict(preset, inputs, file, as_csv, top, as_json) -> None:
         raise click.UsageError("give one of --json and --csv")
     if not inputs and not file:
         raise click.UsageError("no input: give files or folders, or --file PATH")
-    items = terminal.items(inputs, file)
+    is_text = _takes_text(preset)
+    items = terminal.items(inputs, file, is_text)
     _find(preset)
     from zoo import inference
 
-    answer = inference.pipeline(preset, **({"top": top} if top else {}))
-    show = terminal.json_rows if as_json else terminal.csv_rows if as_csv else terminal.text_rows
-    failed = show(answer.stream(items, errors="return"))
+    answer = inference.pipeline(preset, **_settings(top=top, beam=beam, n_best=n_best))
+    rows = answer.stream(items, errors="return")
+    if as_json:
+        failed = terminal.json_rows(rows)
+    else:
+        failed = terminal.csv_rows(rows) if as_csv else terminal.text_rows(rows, is_text)
     sys.exit(1 if failed else 0)
 
 
@@ -153,16 +174,27 @@ def predict(preset, inputs, file, as_csv, top, as_json) -> None:
 @click.option("--limit", type=click.IntRange(1), help="Only the first so many examples.")
 @_DATA_DIR
 @click.option("--record", is_flag=True, help="Write the figures into the preset and its card.")
-@click.option("--out", "picture", metavar="PNG", help="Draw the confusion matrix.")
+@click.option(
+    "--out", "picture", metavar="PNG", help="Draw the confusion matrix; of translations the figure by length."
+)
+@_BEAM
 @_JSON
-def evaluate(preset, dataset, split, limit, data_dir, record, picture, as_json) -> None:
+def evaluate(preset, dataset, split, limit, data_dir, record, picture, beam, as_json) -> None:
     """Measure a preset on a data set: by default the one, and the split, that its card names."""
     _find(preset)
     from zoo import inference
 
     with terminal.progress("evaluating") as report:
         result = inference.evaluate(
-            preset, dataset, split, limit, data_dir, record=record, picture=picture, report=report
+            preset,
+            dataset,
+            split,
+            limit,
+            data_dir,
+            record=record,
+            picture=picture,
+            report=report,
+            **_settings(beam=beam),
         )
     if as_json:
         return terminal.print_json(result)
@@ -276,9 +308,11 @@ def tune(recipe, space, out, trials, method, settings, as_json) -> None:
 @click.argument("out")
 @click.option("--format", "format_", default="saved_model", help="saved_model [the default], onnx or litert.")
 @click.option("--precision", default="float32", help="In onnx and litert: float32 [the default], float16 or int8.")
-@click.option("--top", type=click.IntRange(1), help="How many labels an answer gives [5].")
+@_TOP
+@_BEAM
+@_N_BEST
 @_JSON
-def export(preset, out, format_, precision, top, as_json) -> None:
+def export(preset, out, format_, precision, top, beam, n_best, as_json) -> None:
     """Export a preset for TensorFlow Serving, to OUT/NAME/VERSION/, preprocessing and answers inside.
 
     For ONNX Runtime or LiteRT, to OUT/NAME.FORMAT/VERSION/: the model, and a runner in Python with the preprocessing.
@@ -287,7 +321,7 @@ def export(preset, out, format_, precision, top, as_json) -> None:
     from zoo import exporting
 
     with terminal.status("exporting"):
-        path = exporting.export(preset, out, format_, precision, **({"top": top} if top else {}))
+        path = exporting.export(preset, out, format_, precision, **_settings(top=top, beam=beam, n_best=n_best))
     measured = {"metrics": exporting.metrics_of(path)} if precision != "float32" else {}
     if as_json:
         return terminal.print_json({"preset": preset, "format": format_, "path": str(path), **measured})
@@ -312,7 +346,7 @@ def verify(out, preset, inputs, as_json) -> None:
     OUT is the folder given to 'zoo export', or one of its versions. The exit status is 1 where an answer differs or
     an input can't be read.
     """
-    items = list(terminal.items(inputs, None))
+    items = list(terminal.items(inputs, None, _takes_text(preset)))
     _find(preset)
     from zoo import exporting
 
@@ -355,19 +389,20 @@ def serve(out, port, rest_port) -> None:
 @click.argument("preset")
 @click.argument("inputs", nargs=-1, metavar="[INPUT]...")
 @click.option("--out", required=True, metavar="PICTURE", help="The picture to write: .png, .pdf or .svg.")
-@click.option("--kind", default="heat", help="heat [the default], filters, or layers.")
+@click.option("--kind", help="heat, filters or layers of an image classifier, attention of a translator.")
 @click.option("--label", help="The class to explain, for heat [the best answer].")
 @click.option("--layer", help="Where Grad-CAM looks, for heat [the last convolution with an extent].")
 @_JSON
 def explain(preset, inputs, out, kind, label, layer, as_json) -> None:
-    """Draw how an image classifier comes to its answers on images, or on its own samples.
+    """Draw how a model comes to its answers on images or sentences, or on its own samples.
 
     \b
-    heat      Grad-CAM and the input gradient over each image
-    filters   the weights of the first layer
-    layers    the feature maps of one image, layer by layer
+    heat       Grad-CAM and the input gradient over each image [the default]
+    filters    the weights of the first layer
+    layers     the feature maps of one image, layer by layer
+    attention  what each word of a translation looked at [the default of translators]
     """
-    items = list(terminal.items(inputs, None))
+    items = list(terminal.items(inputs, None, _takes_text(preset)))
     _find(preset)
     from zoo import explaining
 

@@ -23,12 +23,13 @@ def demo(names: Iterable[str]) -> Iterator[dict]:
             continue
         file = preset.file(samples[number % len(samples)]["input"])  # not the same one every time
         answer = pipeline(name)
-        answer(file)  # the first call also compiles
+        item = answer.task.sample(file)
+        answer(item)  # the first call also compiles
         started = time.perf_counter()
-        told = answer(file)
+        told = answer(item)
         milliseconds = 1e3 * (time.perf_counter() - started)
-        best = f"{told['labels'][0]} ({told['scores'][0]:.1%})"
-        show = tensor if preset.record["task"]["name"] == "tensor_classification" else blocks
+        best = f"{told['labels'][0]} ({told['scores'][0]:.1%})" if "labels" in told else told["translation"]
+        show = {"tensor_classification": tensor, "translation": bytes.decode}.get(preset.record["task"]["name"], blocks)
         yield {"preset": name, "input": str(file), "shown": show(file.read_bytes()), "answer": best,
                "milliseconds": round(milliseconds, 2)}  # fmt: skip
 

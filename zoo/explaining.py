@@ -1,4 +1,4 @@
-"""Why an image classifier answers as it does: Grad-CAM and input gradients, first-layer filters, feature maps."""
+"""Why a model answers as it does: Grad-CAM and input gradients, first-layer filters, feature maps; attention."""
 
 import os
 import warnings
@@ -10,7 +10,7 @@ import keras  # isort: skip
 import numpy as np
 import tensorflow as tf
 
-from zoo import plotting
+from zoo import attending, plotting
 from zoo import preset as presets
 from zoo.errors import InputError, ZooError, checked_picture, unknown
 from zoo.inference import shown
@@ -19,7 +19,7 @@ from zoo.preprocessing import image_files
 from zoo.tasks.task import CrossEntropy, Task
 
 TASK = "image_classification"
-KINDS = ("heat", "filters", "layers")
+KINDS = ("heat", "filters", "layers", "attention")
 ROWS = 12  # inputs in one picture
 STAGES = 8  # layers in one picture
 NOISE = 0.15  # the noise's standard deviation in parts of the range from black to white (Smilkov et al.: 0.1 to 0.2),
@@ -30,25 +30,27 @@ def explain(
     name: str | os.PathLike | keras.Model,
     inputs,
     out: str | os.PathLike,
-    kind: str = "heat",
+    kind: str | None = None,
     label: str | None = None,
     layer: str | None = None,
     errors: str = "raise",
 ) -> list[dict]:
-    """Draws one picture of how an image classifier comes to its answers.
+    """Draws one picture of how an image classifier, or a translator, comes to its answers.
 
     kind="heat": each input as the model sees it, and over it Grad-CAM (Selvaraju et al. 2017, arXiv 1610.02391) and
     the size of the gradient of the class's logit by the pixels (Simonyan et al. 2014, arXiv 1312.6034), averaged over
     noisy copies (Smilkov et al. 2017, arXiv 1706.03825). A model whose layers have no extent has no Grad-CAM; the
     picture says so. kind="filters": the weights of the first layer. kind="layers": what the layers make of one input,
     feature maps for the most part (LeCun, Bengio & Hinton 2015, Figure 2). Of a model that answers from several windows
-    of a picture the middle one is explained, and the label and score are its.
+    of a picture the middle one is explained, and the label and score are its. kind="attention": what each word of a
+    translation looked at in its source (Bahdanau et al. 2015, arXiv 1409.0473, Figure 3).
 
     Args:
         name: a preset's name or path, or a model from load or create_model.
-        inputs: a path, bytes, an array, a PIL image, or a list of them; None for the preset's own samples.
+        inputs: a path, bytes, an array, a PIL image, a sentence, or a list of them; None for the preset's own samples.
         out: the picture to write, a .png, .pdf or .svg.
-        kind: "heat", "filters" or "layers".
+        kind: "heat" (of an image classifier what is drawn unless told otherwise), "filters" or "layers"; "attention"
+            (of a translator).
         label: the class explained, for kind "heat"; the best answer where it is left out.
         layer: where Grad-CAM looks, for kind "heat"; a layer of a nested model is named "inner/layer". Left out, it
             is the last convolution that has an extent, with the normalisation, sum and activation after it.
@@ -59,20 +61,28 @@ def explain(
         A dict for each input, as "heat" {"input", "label", "score", "layer", "heat", "gradient"}: "heat" (h, w) has 1
         where it is greatest, and 0 where nothing speaks for the class; "gradient" (h, w) is not negative; "layer" and
         "heat" are None where no layer has an extent. As "layers" {"input", "label", "score", "layers"}, with outputs
-        by name. As "filters" the one dict {"layer", "filters"}, (h, w, C, count).
+        by name. As "filters" the one dict {"layer", "filters"}, (h, w, C, count). As "attention" {"input",
+        "translation", "score", "source", "target", "attention"}: words, and weights (target words, source words).
 
     Raises:
         InputError: an input can't be answered; the message names it.
-        ZooError: no image classifier, an unknown kind, label or layer, or a path that can't be written.
+        ZooError: neither an image classifier nor a translator, an unknown kind, label or layer, or a path that can't
+            be written.
     """
     if errors not in ("raise", "return"):
         raise ZooError(f"errors={errors!r} is none of 'raise', 'return'")
+    kind = kind or ("attention" if _task_name(name) == "translation" else "heat")
     if kind not in KINDS:
         raise unknown("kind of picture", kind, KINDS)
     if kind != "heat" and (label is not None or layer is not None):
         raise ZooError(f"label and layer choose what kind='heat' shows; kind={kind!r} has no use for them")
     out = checked_picture(out, "out")
     called, model, items = _opened(name, inputs, kind)
+    if kind == "attention":
+        rows = attending.attention_of(model, items, errors)
+        if drawn := [row for row in rows if "error" not in row]:
+            _write(out, plotting.attention, drawn)
+        return rows
     task = task_of(model)
     task.check_head()
     if label is not None and label not in task.names():
@@ -109,6 +119,12 @@ def explain(
     return [told[number] for number in range(len(items))]
 
 
+def _task_name(name) -> str:
+    if isinstance(name, keras.Model):
+        return getattr(getattr(name, "origin", None), "task", TASK)
+    return presets.open_preset(name).record["task"]["name"]
+
+
 def _opened(name, inputs, kind: str) -> tuple[str, keras.Model, list]:
     """What the model is called, the model, and the list of what it is shown."""
     if isinstance(name, keras.Model):
@@ -118,20 +134,21 @@ def _opened(name, inputs, kind: str) -> tuple[str, keras.Model, list]:
     else:
         preset = presets.open_preset(name)
         called, task = preset.name, preset.record["task"]["name"]
-    if task != TASK:
-        raise ZooError(f"{called} is made for {task}; what can be explained are models for {TASK}")
+    wanted = "translation" if kind == "attention" else TASK
+    if task != wanted:
+        raise ZooError(f"{called} is made for {task}; kind={kind!r} explains models for {wanted}")
     model = name if isinstance(name, keras.Model) else presets.load_model(preset)
-    if not watching.is_functional(model):
+    if kind != "attention" and not watching.is_functional(model):
         raise ZooError(f"{called} is no functional Keras model, so the outputs of its layers can't be told")
     if inputs is None or (isinstance(inputs, (list, tuple)) and not inputs):
         samples = preset.record.get("samples", []) if preset else []
-        items = [str(preset.file(row["input"])) for row in samples]
+        items = [task_of(model).sample(preset.file(row["input"])) for row in samples]
         if not items and kind != "filters":
             raise ZooError(f"{called} has no samples: give an input to explain")
-        items = items[:1] if kind == "layers" else items[:ROWS]
+        items = items[: {"layers": 1, "attention": attending.SENTENCES}.get(kind, ROWS)]
     else:
         items = list(inputs) if task_of(model).is_batch(inputs) else [inputs]
-        most = {"heat": ROWS, "filters": 0, "layers": 1}[kind]
+        most = {"heat": ROWS, "filters": 0, "layers": 1, "attention": attending.SENTENCES}[kind]
         if len(items) > most:
             raise ZooError(f"a picture of kind={kind!r} shows {most or 'no'} inputs, not {len(items)}: leave some out")
     return called, model, items

@@ -8,7 +8,6 @@ from typing import Any
 from zoo.tasks import task_of  # first: it checks Keras's backend
 
 import keras  # isort: skip
-import numpy as np
 import tensorflow as tf
 
 from zoo import preset as presets
@@ -151,7 +150,7 @@ def pipeline(name: str | os.PathLike | keras.Model, batch_size: int = 32, **sett
 def shown(item: Any) -> str:
     """How an input is named in answers and errors."""
     if isinstance(item, (str, os.PathLike)):
-        return os.fspath(item)
+        return os.fsencode(item).decode("utf-8", "replace")  # names and lines may hold what is no text
     if isinstance(item, (bytes, bytearray, memoryview)):
         return f"<{len(item)} bytes>"
     if hasattr(item, "shape"):
@@ -175,6 +174,7 @@ def evaluate(
     record: bool = False,
     picture: str | os.PathLike | None = None,
     report: Callable[[int, int], None] | None = None,
+    **settings,
 ) -> dict:
     """Measures a preset on a data set, by default the one and the split that its card names.
 
@@ -186,8 +186,9 @@ def evaluate(
         data_dir: where TFDS keeps its data.
         batch_size: of the computation; no influence on the figures.
         record: write the figures into preset.json and card, as final ones.
-        picture: where to draw the confusion matrix.
+        picture: where to draw the confusion matrix, or what else the task shows.
         report: called as report(examples done, examples).
+        **settings: task settings, such as beam=1.
 
     Returns:
         {"preset", "dataset", "split", "examples", "metrics", "seconds"}; metrics are fractions.
@@ -197,7 +198,7 @@ def evaluate(
     """
     from zoo.data.sources import open_source
     from zoo.data.stream import named_errors
-    from zoo.tasks.dataset import check_labels, stream
+    from zoo.tasks.dataset import check_labels
 
     preset = presets.open_preset(name)
     usual = preset.record.get("data") or {}
@@ -207,19 +208,20 @@ def evaluate(
     split = split or (usual.get("test") if dataset == usual.get("name") else None) or "test"
     if record and limit is not None:
         raise ZooError("a figure on a part of a split is not recorded: leave out limit or record")
+    if record and settings:
+        raise ZooError(f"a figure by other settings is not recorded: leave out {', '.join(settings)} or record")
     checked_count(batch_size, "batch_size")
     if limit is not None:
         checked_count(limit, "limit")
     if picture is not None:
         picture = checked_picture(picture, "picture")
     model = fold_batch_normalization(presets.load_model(preset))
-    task = task_of(model)
+    task = task_of(model, **settings)
     source = open_source(dataset, split, task.fields, data_dir, limit)
     check_labels(task, source)
     started = time.perf_counter()
     with named_errors():
-        batches = stream(task, source, batch_size, augment=False, shuffle=False, finish=task.views)
-        figures, confusion = _measure(task, batches, report)
+        figures, draw = task.measure(source, batch_size, report)
     result = {
         "preset": preset.name,
         "dataset": source.name,
@@ -229,10 +231,8 @@ def evaluate(
         "seconds": round(time.perf_counter() - started, 2),
     }
     if picture is not None:
-        from zoo import plotting
-
         try:
-            plotting.confusion(confusion, task.names(), picture)
+            draw(picture)
         except (OSError, ValueError) as error:
             raise ZooError(f"can't write the picture {picture}: {error.args[-1]}") from None
     if record:
@@ -245,20 +245,3 @@ def evaluate(
         measured = [{"name": key, "value": value, **where, "final": True} for key, value in figures.items()]
         presets.update(preset, metrics=[*measured, *others])
     return result
-
-
-def _measure(task, batches, report) -> tuple[dict[str, float], np.ndarray]:
-    """Every metric of the task, and the confusion matrix."""
-    metrics = task.metrics()
-    confusion = np.zeros((task.classes, task.classes), int)
-    forward = tf.function(lambda inputs: task.outputs(inputs)["logits"], reduce_retracing=True)
-    done = 0
-    for inputs, y in batches.epoch(0):
-        logits = forward(inputs)
-        for metric in metrics:
-            metric.update_state(y, logits)
-        np.add.at(confusion, (y.numpy(), np.argmax(logits, axis=-1)), 1)
-        done += len(y)
-        if report:
-            report(done, batches.examples)
-    return {metric.name: float(metric.result()) for metric in metrics}, confusion

@@ -50,6 +50,35 @@ def confusion(counts: np.ndarray, labels: list[str], path: Path) -> None:
     figure.savefig(path, dpi=110)
 
 
+def by_length(points: list[tuple[float, float]], metric: str, examples: int, path: Path) -> None:
+    """A metric over (length, value), each of as many of the examples."""
+    figure = Figure(figsize=(6, 4), layout="constrained")
+    axes = figure.subplots()
+    axes.plot(*zip(*points, strict=True), marker="o")
+    axes.set_xlabel("length of the source")
+    axes.set_ylabel(metric.replace("_", " "))
+    axes.set_ylim(bottom=0)
+    axes.set_title(f"{examples:,} examples, {len(points)} groups of equal size", fontsize=10)
+    axes.grid(alpha=0.3)
+    figure.savefig(path, dpi=110)
+
+
+def attention(rows: list[dict], path: Path) -> None:
+    """A panel a sentence: {"source", "target"} words on the axes, "attention" (target, source) as shades."""
+    sides = [(1.5 + 0.42 * len(row["source"]), 1.4 + 0.34 * len(row["target"])) for row in rows]
+    width, height = max(4.0, max(side[0] for side in sides)), sum(side[1] + 0.9 for side in sides)
+    figure = Figure(figsize=(width, height), layout="constrained")
+    panels = figure.subplots(len(rows), 1, squeeze=False, height_ratios=[side[1] for side in sides])[:, 0]
+    for axes, row in zip(panels, rows, strict=True):
+        axes.imshow(row["attention"], cmap="Greys", vmin=0, vmax=1)
+        rotation = 90 if max(map(len, row["source"])) > 2 else 0
+        axes.set_xticks(range(len(row["source"])), row["source"], rotation=rotation, parse_math=False)
+        axes.set_yticks(range(len(row["target"])), row["target"], parse_math=False)
+        axes.xaxis.tick_top()
+        axes.tick_params(length=0)
+    figure.savefig(path, dpi=110)
+
+
 def examples(pictures: np.ndarray, pairs: list[tuple[str, str]], path: Path) -> None:
     """Pictures (B, h, w, C) in [0, 1] under (truth, answer); where the two differ both are told, in red."""
     columns = min(8, len(pictures))

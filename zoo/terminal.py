@@ -64,17 +64,29 @@ def csv_rows(rows: Iterable[dict]) -> int:
     writer.writerow(("input", "answer", "score", "error"))
     for row in rows:
         failed += "error" in row
-        best = (row["labels"][0], f"{row['scores'][0]:.6f}") if "labels" in row else ("", "")
-        writer.writerow((row["input"], *best, row.get("error", "")))
+        writer.writerow((row["input"], *_best(row), row.get("error", "")))
     return failed
 
 
-def text_rows(rows: Iterable[dict]) -> int:
+def _best(row: dict) -> tuple[str, str]:
+    if "labels" in row:
+        return row["labels"][0], f"{row['scores'][0]:.6f}"
+    return (row["translation"], f"{row['score']:.6f}") if "translation" in row else ("", "")
+
+
+def text_rows(rows: Iterable[dict], is_text: bool) -> int:
+    """An answer a line. Of sentences nothing else stands there, and what failed has an empty one: lines match."""
     failed = 0
     for row in rows:
         if "error" in row:
             failed += 1
             _tell_error(row)
+            if is_text:
+                click.echo()
+        elif "translation" in row:
+            click.echo(row["translation"])
+            for other in row["alternatives"]:
+                click.echo(f"    {other['translation']}  ({other['score']:.3f})")
         else:
             told = [f"{label} {score:.1%}" for label, score in zip(row["labels"], row["scores"], strict=True)]
             click.echo(f"{row['input']}: {', '.join(told)}")
@@ -88,7 +100,7 @@ def _tell_error(row: dict) -> None:
 
 def explained(rows: list[dict], preset: str, out: str, as_json: bool) -> None:
     """What zoo.explain returned, without its arrays: {"input", "label", "score", "layer" or "layers", "out"} each."""
-    arrays = ("heat", "gradient", "filters")
+    arrays = ("heat", "gradient", "filters", "attention")
     drawn = any("error" not in row for row in rows)
     told = []
     for row in rows:
@@ -101,6 +113,8 @@ def explained(rows: list[dict], preset: str, out: str, as_json: bool) -> None:
     for row in told:
         if "error" in row:
             _tell_error(row)
+        elif "translation" in row:
+            click.echo(f"{row['input']}: {row['translation']}")
         elif "input" in row:
             click.echo(f"{row['input']}: {row['label']} {row['score']:.1%}")
     if any(row.get("layer", "") is None for row in told):
@@ -155,8 +169,11 @@ def status(title: str):
         yield
 
 
-def items(inputs: Iterable[str], file: str | None) -> Iterator[str]:
-    """The items in order: folders unfolded, then the lines of a file, read as they are needed."""
+def items(inputs: Iterable[str], file: str | None, is_text: bool = False) -> Iterator[str]:
+    """The items in order: folders unfolded, then the lines of a file, read as they are needed.
+
+    Where the items are sentences no folder is looked for, and every line counts, an empty one, too.
+    """
     lines = None
     if file:
         try:
@@ -168,14 +185,17 @@ def items(inputs: Iterable[str], file: str | None) -> Iterator[str]:
 
     def each():
         for item in inputs:
+            if is_text:
+                yield item
+                continue
             try:
                 files = sorted(inner for inner in Path(item).iterdir() if inner.is_file() and inner.name[0] != ".")
             except (OSError, ValueError):  # no folder, or none that can be read: the pipeline says what it is
                 files = []
             yield from map(str, files) if files and item else [item]
         for line in lines or ():
-            text = line.decode("utf-8", "replace").strip()
-            if text:
+            text = os.fsdecode(line).strip()
+            if text or is_text:
                 yield text
 
     return each()

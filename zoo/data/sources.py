@@ -1,4 +1,4 @@
-"""Where examples come from: TensorFlow Datasets by name, or a folder with one subfolder of files a class."""
+"""Where examples come from: TensorFlow Datasets, a folder with one subfolder of files a class, a file of pairs."""
 
 import contextlib
 import dataclasses
@@ -18,6 +18,9 @@ TERMS = {
     "mnist": "CC BY-SA 3.0 (Y. LeCun and C. Cortes)",
     "cifar10": "none stated; cite Krizhevsky 2009",
     "tf_flowers": "CC BY 2.0 by photo",
+    "multi30k": "research and education (cite Elliott et al. 2016)",
+    "tatoeba_pairs": "CC BY 2.0 FR (tatoeba.org and manythings.org/anki)",
+    "cmudict": "unrestricted (Carnegie Mellon University)",
 }
 # Data sets that TFDS has in one piece, in an order that it shuffled: train, validation and the last fifth as test.
 _SHARES = {"train": ":70%", "validation": "70%:80%", "test": "80%:"}
@@ -59,7 +62,8 @@ def open_source(
     """Opens one split of a data set.
 
     Args:
-        name: a TFDS name ("mnist"), or the path of a folder (with a separator) that has one subfolder a class.
+        name: a TFDS name ("mnist"), or a path (with a separator): of a folder that has one subfolder a class; for pairs
+            of texts, of a file with a source, a tab and a target a line.
         split: "train", "validation", "test", or TFDS's slices ("train[:55000]").
         fields: the fields that the caller reads; they decide which files of a folder count.
         data_dir: where TFDS keeps its data; by default ~/tensorflow_datasets.
@@ -72,8 +76,13 @@ def open_source(
     if not isinstance(name, (str, os.PathLike)) or not os.fspath(name):
         raise ZooError(f"{name!r} is no data set: give a TFDS name or the path of a folder")
     fields = tuple(fields)
-    is_folder = isinstance(name, os.PathLike) or os.sep in os.fspath(name) and Path(name).is_dir()
-    source = _folder(Path(name), split, fields) if is_folder else _tfds(os.fspath(name), split, data_dir, download)
+    is_path = isinstance(name, os.PathLike) or os.sep in os.fspath(name) and Path(name).exists()
+    if is_path and "source" in fields:
+        source = _pairs(Path(name), split)
+    elif is_path:
+        source = _folder(Path(name), split, fields)
+    else:
+        source = _tfds(os.fspath(name), split, data_dir, download)
     spec = source.dataset.element_spec
     for field in fields:
         if field not in spec:
@@ -93,6 +102,8 @@ def open_source(
 
 def _tfds(name: str, split: str, data_dir: str | os.PathLike | None, download: bool) -> Source:
     import tensorflow_datasets as tfds
+
+    from zoo.data import text_pairs  # noqa: F401, registers builders of our own
 
     if os.sep in name and name.split("/")[0] not in tfds.list_builders():
         raise ZooError(f"there is no folder {name}, and TFDS has no such data set")
@@ -117,7 +128,7 @@ def _tfds(name: str, split: str, data_dir: str | os.PathLike | None, download: b
         except Exception as error:  # whatever the download meets: no network, no space, files to be fetched by hand
             if is_new:
                 shutil.rmtree(place, ignore_errors=True)
-            reason = " ".join(str(error).split())[:150]
+            reason = " ".join(str(error).split())[:400]
             raise ZooError(f"{name} is not in {builder.data_path.parent.parent} and can't be had: {reason}") from error
     slices = _SHARES.get(split) if name in _ONE_PIECE else None
     asked = f"train[{slices}]" if slices else split
@@ -137,7 +148,7 @@ def _tfds(name: str, split: str, data_dir: str | os.PathLike | None, download: b
     labels = None
     if "label" in builder.info.features and isinstance(builder.info.features["label"], tfds.features.ClassLabel):
         labels = list(builder.info.features["label"].names)
-    terms = TERMS.get(name, "see its homepage, " + str(builder.info.homepage))
+    terms = TERMS.get(builder.name, "see its homepage, " + str(builder.info.homepage))
     return Source(name, str(builder.version), split, examples, labels, dataset, dict, terms)
 
 
@@ -162,8 +173,7 @@ def _folder(path: Path, split: str, fields: tuple[str, ...]) -> Source:
     if split not in _SHARES:
         raise unknown(f"split of the folder {path}", split, _SHARES)
     random.Random(0).shuffle(files)
-    begin, end = {"train": (0, 0.7), "validation": (0.7, 0.8), "test": (0.8, 1)}[split]
-    files = files[round(begin * len(files)) : round(end * len(files))]
+    files = _share(files, split)
     if not files:
         raise ZooError(f"{path} has too few {kind} for a share called {split}")
     names, numbers = zip(*files, strict=True)
@@ -173,3 +183,35 @@ def _folder(path: Path, split: str, fields: tuple[str, ...]) -> Source:
         return {field: tf.io.read_file(stub["file"]), **stub}
 
     return Source(str(path), "", split, len(files), labels, stubs, load, "the folder's own")
+
+
+def _pairs(path: Path, split: str) -> Source:
+    """A file of pairs; the different sources, shuffled with seed 0, are shared as 70, 10 and 20 per cent."""
+    if not path.is_file():
+        raise ZooError(f"{path} is no file: pairs of texts come as lines of a source, a tab and a target")
+    try:
+        lines = path.read_text("utf-8-sig").split("\n")
+    except UnicodeDecodeError as error:
+        raise ZooError(f"{path}: byte {error.start:,} is no UTF-8; save it in this encoding") from None
+    pairs: dict[str, list[str]] = {}
+    for number, line in enumerate(lines):
+        parts = [part.strip() for part in line.split("\t")[:2]]
+        if line.strip() and not (len(parts) == 2 and all(parts)):
+            raise ZooError(f"{path}, line {number + 1}: a source, a tab and a target are expected")
+        if line.strip():
+            pairs.setdefault(parts[0], []).append(parts[1])
+    if split not in _SHARES:
+        raise unknown(f"split of the file {path}", split, _SHARES)
+    sources = sorted(pairs)
+    random.Random(0).shuffle(sources)
+    rows = [(source, target, "\n".join(pairs[source])) for source in _share(sources, split) for target in pairs[source]]
+    if not rows:
+        raise ZooError(f"{path} has too few pairs for a share called {split}: {len(sources)} different sources")
+    columns = dict(zip(("source", "target", "references"), map(list, zip(*rows, strict=True)), strict=True))
+    stubs = tf.data.Dataset.from_tensor_slices(columns)
+    return Source(str(path), "", split, len(rows), None, stubs, dict, "the file's own")
+
+
+def _share(items: list, split: str) -> list:
+    begin, end = {"train": (0, 0.7), "validation": (0.7, 0.8), "test": (0.8, 1)}[split]
+    return items[round(begin * len(items)) : round(end * len(items))]

@@ -1,6 +1,7 @@
 """The one input pipeline: read, prepare, keep, shuffle, enumerate, augment, batch, finish, prefetch."""
 
 import contextlib
+import math
 import re
 from collections.abc import Callable, Iterator
 
@@ -12,6 +13,7 @@ from zoo.errors import ZooError
 # be many, what waits there encoded may not.
 SHUFFLE, SHUFFLE_RAW = 65_536, 10_000
 KEEP_BYTES = 1 << 30
+WINDOW = 100  # batches that are sorted by length together
 
 
 class Stream:
@@ -25,6 +27,10 @@ class Stream:
     to be kept is shuffled as it comes and prepared only after the skip: encoded it takes little memory, and what is
     skipped is not decoded.
 
+    Items whose sizes differ, such as sentences, are padded with zeros to the longest of their batch. Where they have a
+    `length`, batches are made of items of about the same: a hundred batches' worth, in the epoch's order, is sorted by
+    it and cut, and the batches are shuffled.
+
     Args:
         dataset: of raw examples, {field: tensor}.
         prepare: example -> what the data set is kept as.
@@ -34,6 +40,8 @@ class Stream:
         batch_size: of every batch but the last.
         seed: of everything random.
         shuffle: whether epochs are shuffled.
+        length: a prepared item -> () its length; None: batches are made as items come.
+        longest: the most that an axis of unknown size may hold, for the memory that keeping would take; None: unknown.
     """
 
     def __init__(
@@ -46,14 +54,16 @@ class Stream:
         batch_size: int,
         seed: int = 0,
         shuffle: bool = True,
+        length: Callable | None = None,
+        longest: int | None = None,
     ):
         prepared = dataset.map(prepare, num_parallel_calls=tf.data.AUTOTUNE)
-        self.is_kept = _bytes(prepared, examples) < KEEP_BYTES
+        self.is_kept = _bytes(prepared, examples, longest) < KEEP_BYTES
         self.raw = None if self.is_kept else dataset
         self.prepared = prepared.cache() if self.is_kept else prepared
         self.prepare, self.augment, self.finish = prepare, augment, finish
         self.examples, self.batch_size = examples, batch_size
-        self.seed, self.shuffle = seed, shuffle
+        self.seed, self.shuffle, self.length = seed, shuffle, length
 
     @property
     def steps(self) -> int:
@@ -76,9 +86,15 @@ class Stream:
             window = min(self.examples, SHUFFLE if self.is_kept else SHUFFLE_RAW)
             order = tf.random.stateless_uniform((), seed, 0, 2**31 - 1, tf.int64)
             dataset = _shuffled(dataset, window, self.seed, order)
+        is_raw = not self.is_kept
+        if self.length is not None and self.shuffle:
+            if is_raw:  # its length is not known before
+                dataset = dataset.map(self.prepare, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
+                is_raw = False
+            dataset = self._by_length(dataset, seed)
 
         def item(index, example):  # example: what `prepare` returned, or what it takes
-            if not self.is_kept:
+            if is_raw:
                 example = self._prepared(index, example, wanted)
             if self.augment is None:
                 return example
@@ -86,8 +102,36 @@ class Stream:
 
         dataset = dataset.enumerate().skip(skip * self.batch_size)
         dataset = dataset.map(item, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
-        dataset = dataset.batch(self.batch_size).map(self.finish, num_parallel_calls=tf.data.AUTOTUNE)
+        dataset = self._batched(dataset).map(self.finish, num_parallel_calls=tf.data.AUTOTUNE)
         return dataset.prefetch(2).with_options(options())
+
+    def _batched(self, dataset):
+        shapes = [spec.shape for spec in tf.nest.flatten(dataset.element_spec)]
+        if all(shape.is_fully_defined() for shape in shapes):
+            return dataset.batch(self.batch_size)
+        return dataset.padded_batch(self.batch_size)
+
+    def _by_length(self, dataset, seed):
+        """The same items, so ordered that each batch has some of about the same length."""
+        window = WINDOW * self.batch_size
+
+        def ordered(number, lengths, items):
+            draws = tf.random.experimental.stateless_split(tf.random.experimental.stateless_fold_in(seed, number), 2)
+            count = tf.size(lengths)
+            # Which of the same length stand together is drawn, too.
+            order = tf.argsort(tf.cast(lengths, tf.float32) + tf.random.stateless_uniform([count], draws[0]))
+            whole = count // self.batch_size
+            turns = tf.argsort(tf.random.stateless_uniform([whole], draws[1]))
+            rows = tf.gather(tf.reshape(order[: whole * self.batch_size], [whole, self.batch_size]), turns)
+            order = tf.concat([tf.reshape(rows, [-1]), order[whole * self.batch_size :]], axis=0)
+            return tf.nest.map_structure(lambda part: tf.gather(part, order), items)
+
+        def with_length(*item):
+            item = item[0] if len(item) == 1 else item
+            return self.length(item), item
+
+        windows = dataset.map(with_length).ragged_batch(window).enumerate()
+        return windows.map(lambda number, both: ordered(number, *both)).unbatch()
 
     def _prepared(self, index, example, wanted):
         arguments = example if isinstance(example, tuple) else (example,)
@@ -102,7 +146,7 @@ class Stream:
 
     def in_order(self) -> tf.data.Dataset:
         """The batches as the data set has them, with nothing random."""
-        dataset = self.prepared.batch(self.batch_size).map(self.finish, num_parallel_calls=tf.data.AUTOTUNE)
+        dataset = self._batched(self.prepared).map(self.finish, num_parallel_calls=tf.data.AUTOTUNE)
         return dataset.prefetch(2).with_options(options())
 
     def epochs(self, count: int) -> tf.data.Dataset:
@@ -157,11 +201,11 @@ def _nothing(spec: tf.TensorSpec) -> tf.Tensor:
     return tf.zeros([size or 0 for size in spec.shape], spec.dtype)
 
 
-def _bytes(dataset: tf.data.Dataset, examples: int) -> float:
-    """Memory that the examples would take; infinite where their size is not known beforehand."""
+def _bytes(dataset: tf.data.Dataset, examples: int, longest: int | None) -> float:
+    """Memory that the examples would take at most; infinite where their size is not known beforehand."""
     total = 0.0
     for spec in tf.nest.flatten(dataset.element_spec):
-        if not spec.shape.is_fully_defined() or spec.dtype == tf.string:
+        if spec.shape.rank is None or spec.dtype == tf.string or not (longest or spec.shape.is_fully_defined()):
             return float("inf")
-        total += spec.shape.num_elements() * spec.dtype.size
+        total += math.prod(size or longest for size in spec.shape) * spec.dtype.size
     return total * examples

@@ -10,7 +10,8 @@ from pathlib import Path
 
 from zoo.errors import ZooError, unknown
 
-_NAMES = ("image_classification", "tensor_classification")
+_NAMES = ("image_classification", "tensor_classification", "translation")
+_TEXT = ("translation",)
 
 
 def _guard() -> None:
@@ -36,6 +37,11 @@ _guard()
 
 def names() -> tuple[str, ...]:
     return _NAMES
+
+
+def takes_text(name: str) -> bool:
+    """Whether an input of the task, on the command line, is a sentence and never a file's path."""
+    return name in _TEXT
 
 
 def task_class(name: str):

@@ -54,6 +54,26 @@ class Classification(Task):
             metrics.append(keras.metrics.SparseTopKCategoricalAccuracy(5, name="top_5_accuracy"))
         return metrics
 
+    def measure(self, source, batch_size, report):
+        """Every metric, and the confusion matrix."""
+        from zoo import plotting
+        from zoo.tasks.dataset import stream
+
+        batches = stream(self, source, batch_size, augment=False, shuffle=False, finish=self.views)
+        metrics, confusion = self.metrics(), np.zeros((self.classes, self.classes), int)
+        forward = tf.function(lambda inputs: self.outputs(inputs)["logits"], reduce_retracing=True)
+        done = 0
+        for inputs, y in batches.epoch(0):
+            logits = forward(inputs)
+            for metric in metrics:
+                metric.update_state(y, logits)
+            np.add.at(confusion, (y.numpy(), np.argmax(logits, axis=-1)), 1)
+            done += len(y)
+            if report:
+                report(done, batches.examples)
+        figures = {metric.name: float(metric.result()) for metric in metrics}
+        return figures, functools.partial(plotting.confusion, confusion, self.names())
+
     def names(self) -> list[str]:
         """The labels, or the classes' numbers where there are none."""
         return self.labels or [str(number) for number in range(self.classes)]

@@ -107,9 +107,17 @@ def stream(
         return task.augment(prepared, seed), y
 
     def finished(prepared, y):
-        if finish:
-            return finish(prepared), y
-        return task.mixed(prepared, task.finish(prepared), y)
+        return (finish(prepared), y) if finish else task.batch(prepared, y)
 
-    random = augmented if augment else None
-    return Stream(source.stubs, prepare, random, finished, source.examples, batch_size, seed, shuffle)
+    return Stream(
+        source.stubs,
+        prepare,
+        augmented if augment else None,
+        finished,
+        source.examples,
+        batch_size,
+        seed,
+        shuffle,
+        task.length,
+        task.longest,
+    )

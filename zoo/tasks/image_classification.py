@@ -173,7 +173,8 @@ class ImageClassification(Classification):
             lambda output: tf.reshape(output, (-1, self.settings["views"], *output.shape[1:])), outputs
         )
 
-    def mixed(self, prepared, inputs, y):
+    def batch(self, prepared, y):
+        inputs = self.finish(prepared)
         if "mix" not in prepared:
             return inputs, y
         images, own = augmentation.mix(inputs["image"], prepared["mix"])

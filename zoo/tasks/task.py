@@ -4,10 +4,11 @@
     prepare       raw -> prepared: what needs no random number
     augment       prepared -> prepared, in training only
     finish        a batch of prepared items, or one -> model inputs
-    mixed         a batch's inputs and y, each item with a part of another, in training only
-    targets       example -> y, and sample weights where items count unequally (0 on padding)
+    targets       example -> y
+    batch         a batch of prepared items and their y -> inputs, y and, where not all counts alike (padding), weights
     adapt         what is learned from the training data before the first step
     loss, metrics what compile gets
+    measure       a data set's split -> the figures of `zoo evaluate`
     views         a batch of prepared items, or one -> what answers are made from: model inputs, or several an item
     outputs       what `views` gives -> model outputs
     answer        model outputs -> answers, in the graph
@@ -15,6 +16,7 @@
     signatures    what a server sees: raw in, answers and `error` out
     portable      what an engine without strings and decoders runs, and its inputs from prepared items
     blank         an input that any model of the task can answer, for a server's warm-up
+    sample        a preset's sample, a file -> an input of the user
     encode, told  Python's side of the two: an input of the user -> raw, and answers -> a dict
 
 `preprocess` is `finish(prepare(raw))`: the same function in a data set, in a pipeline and in a SavedModel.
@@ -22,6 +24,7 @@
 
 import math
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import keras
@@ -98,6 +101,8 @@ class Task:
     fields: tuple[str, ...]  # the fields of a data set that it reads
     defaults: dict[str, Any]
     keys: tuple[str, ...] = ()  # the answers it gives, without `error`
+    length: Callable | None = None  # (prepared, y) -> (), where batches are made of items of about the same
+    longest: int | None = None  # the most that an axis of unknown size holds
 
     def __init__(self, model: keras.Model, settings: dict, labels: list[str] | None, assets: dict[str, bytes]):
         for key, value in settings.items():
@@ -114,8 +119,14 @@ class Task:
         self.labels = labels
 
     @classmethod
-    def adapt(cls, source, settings: dict) -> tuple[dict, dict[str, bytes], dict]:
-        """What the training data decides: (settings, assets, model overrides). Run once, before the first step."""
+    def adapt(cls, source, settings: dict, assets: dict[str, bytes]) -> tuple[dict, dict[str, bytes], dict]:
+        """What the training data decides: (settings, assets, model overrides). Run once, before the first step.
+
+        Args:
+            source: the training split.
+            settings: of the model or preset that is trained, and the recipe's.
+            assets: of the preset; a new model has none.
+        """
         return {}, {}, {}
 
     def read(self, example: dict) -> dict:
@@ -130,8 +141,8 @@ class Task:
     def finish(self, prepared: dict) -> dict:
         return prepared
 
-    def mixed(self, prepared: dict, inputs: dict, y) -> tuple[dict, Any]:
-        return inputs, y
+    def batch(self, prepared: dict, y) -> tuple:
+        return self.finish(prepared), y
 
     def views(self, prepared: dict) -> dict:
         return self.finish(prepared)
@@ -152,6 +163,10 @@ class Task:
     def metrics(self) -> list:
         raise NotImplementedError
 
+    def measure(self, source, batch_size: int, report: Callable | None) -> tuple[dict[str, float], Callable]:
+        """The figures of a split by name, and what draws a picture of them into a file; report(done, examples)."""
+        raise NotImplementedError
+
     def answer(self, outputs: dict) -> dict:
         raise NotImplementedError
 
@@ -162,6 +177,14 @@ class Task:
     def signatures(self) -> dict[str, tuple[Callable, dict]]:
         """name -> (function of named batches, their tf.TensorSpec by name)."""
         raise NotImplementedError
+
+    def resources(self) -> list:
+        """What the signatures use beside the model and a SavedModel must hold: tables, tokenizers."""
+        return []
+
+    def op_libraries(self) -> list[str]:
+        """Files of tensorflow-text with operations that the signatures use."""
+        return []
 
     def portable(self, rounded: bool) -> tuple[Callable, dict, Callable]:
         """For ONNX Runtime and LiteRT: a function of named batches, their tf.TensorSpec by name, and what makes such
@@ -179,6 +202,9 @@ class Task:
     def blank(self) -> Any:
         raise NotImplementedError
 
+    def sample(self, path: Path) -> Any:
+        return str(path)
+
     def encode(self, item) -> Any:
         """The user's input (path, bytes, array, sentence) -> what `collate` takes; raises InputError."""
         raise NotImplementedError
@@ -193,7 +219,7 @@ class Task:
 
     def compile(self, model: keras.Model | None = None) -> None:
         """Compiles the model with the task's defaults."""
-        (model or self.model).compile(keras.optimizers.Adam(1e-3), self.loss(), metrics=self.metrics())
+        (model or self.model).compile(keras.optimizers.Adam(1e-3), self.loss(), weighted_metrics=self.metrics())
 
 
 def read_safely(encoded, check: Callable, read: Callable, damaged: Callable, neutral) -> tuple[tf.Tensor, tf.Tensor]:

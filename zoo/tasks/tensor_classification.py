@@ -28,7 +28,7 @@ class TensorClassification(Classification):
         self.shape = tuple(model.input["tensor"].shape[1:])
 
     @classmethod
-    def adapt(cls, source, settings):
+    def adapt(cls, source, settings, assets):
         """Mean and deviation of the training data. Files that can't be read are left for `read` to name."""
         if "mean" in settings or "deviation" in settings:
             return {}, {}, {}

@@ -1,0 +1,70 @@
+"""Attention: which part of a source a decoder looks at."""
+
+import keras
+from keras import layers, ops
+
+SCORES = ("additive", "dot", "general")
+
+
+@keras.saving.register_keras_serializable("zoo")
+class Attention(layers.Layer):
+    """Weights over the annotations of a source, from how well each fits a query.
+
+    The layer's call prepares the annotations (B, S, D) once a source; `weigh` is then taken at every step.
+
+    Args:
+        score: "additive", v tanh(W q + U h) (Bahdanau, Cho & Bengio 2015, arXiv 1409.0473, section A.1.2); "dot", q h,
+            or "general", q W h (Luong, Pham & Manning 2015, arXiv 1508.04025, equation 8).
+        units: the size that additive scores are made in.
+        query_units: the size of a query; for "dot" also that of the annotations.
+    """
+
+    def __init__(self, score: str, units: int, query_units: int, **options):
+        if score not in SCORES:
+            raise ValueError(f"attention {score!r} is none of {', '.join(SCORES)}")
+        super().__init__(**options)
+        self.score, self.units, self.query_units = score, units, query_units
+
+    def build(self, inputs_shape):
+        deep = inputs_shape[-1]
+        if self.score == "dot":
+            if deep != self.query_units:
+                raise ValueError(f"dot scores need annotations as deep as the query: {deep}, not {self.query_units}")
+            return
+        wide = self.units if self.score == "additive" else self.query_units
+        self.kernel = self.add_weight(shape=(deep, wide), initializer="glorot_uniform", name="kernel")
+        if self.score == "additive":
+            shape = (self.query_units, wide)
+            self.query_kernel = self.add_weight(shape=shape, initializer="glorot_uniform", name="query_kernel")
+            self.bias = self.add_weight(shape=(wide,), initializer="zeros", name="bias")
+            self.energy = self.add_weight(shape=(wide, 1), initializer="glorot_uniform", name="energy")
+
+    def call(self, inputs):
+        """Annotations (B, S, D) -> keys (B, S, A), what queries are compared with."""
+        if self.score == "dot":
+            return inputs
+        keys = ops.matmul(inputs, self.kernel)
+        return keys + self.bias if self.score == "additive" else keys
+
+    def weigh(self, query, keys, mask):
+        """(B, Q), (B, S, A) and a mask (B, S) -> weights (B, S) that sum to 1; exactly 0 off the mask."""
+        if self.score == "additive":
+            asked = ops.matmul(query, ops.cast(self.query_kernel, query.dtype))
+            fit = ops.matmul(ops.tanh(asked[:, None] + keys), ops.cast(self.energy, query.dtype))[:, :, 0]
+        else:
+            fit = ops.matmul(keys, query[:, :, None])[:, :, 0]
+        fit = ops.where(mask, ops.cast(fit, "float32"), -1e9)
+        return ops.cast(ops.softmax(fit, axis=-1), query.dtype)
+
+    def compute_output_shape(self, inputs_shape):
+        wide = {"additive": self.units, "dot": inputs_shape[-1], "general": self.query_units}[self.score]
+        return (*inputs_shape[:-1], wide)
+
+    def get_config(self):
+        own = {"score": self.score, "units": self.units, "query_units": self.query_units}
+        return {**super().get_config(), **own}
+
+
+def context_of(weights, annotations):
+    """Weights (B, S) and annotations (B, S, D) -> their mean (B, D)."""
+    return ops.matmul(weights[:, None], annotations)[:, 0]

@@ -1,0 +1,175 @@
+"""Recurrent networks over sequences of unequal lengths, in parts that a decoder can also take step by step.
+
+Shapes: B batch, T time, D input, U units. A mask (B, T) is true where there is something; lengths stand at the front.
+"""
+
+import keras
+from keras import layers, ops
+
+
+def scan(step, carry, inputs, reverse: bool = False):
+    """step(carry, inputs at t) -> carry, outputs at t; over the first axis. Returns the last carry and all outputs.
+
+    What `jax.lax.scan` is; on TensorFlow `keras.ops.scan` takes only outputs of the carry's own shapes, and keeps the
+    carry in an array, which costs.
+    """
+    if keras.backend.backend() != "tensorflow":
+        return ops.scan(step, carry, inputs, reverse=reverse)
+    import tensorflow as tf
+
+    flat = tf.nest.flatten(inputs)
+    count = tf.shape(flat[0])[0]
+    arrays = [tf.TensorArray(one.dtype, count, element_shape=one.shape[1:]).unstack(one) for one in flat]
+    # One step outside of the loop tells what it gives; where its values are not used, the graph drops it.
+    shapes = [carry, step(carry, tf.nest.map_structure(lambda one: tf.zeros(tf.shape(one)[1:], one.dtype), inputs))[1]]
+    given = tf.nest.flatten(shapes[1])
+    made = [tf.TensorArray(one.dtype, count, element_shape=one.shape) for one in given]
+
+    def body(turn, carry, made):
+        t = count - 1 - turn if reverse else turn
+        after, outputs = step(carry, tf.nest.pack_sequence_as(inputs, [array.read(t) for array in arrays]))
+        after = tf.nest.map_structure(lambda new, old: tf.ensure_shape(new, old.shape), after, carry)
+        return turn + 1, after, [array.write(t, one) for array, one in zip(made, tf.nest.flatten(outputs), strict=True)]
+
+    _, carry, made = tf.while_loop(lambda turn, *_: turn < count, body, (tf.constant(0), carry, made))
+    return carry, tf.nest.pack_sequence_as(shapes[1], [array.stack() for array in made])
+
+
+@keras.saving.register_keras_serializable("zoo")
+class LengthMask(layers.Layer):
+    """(B, T, ...) and lengths (B,) -> (B, T), true on what counts."""
+
+    def call(self, inputs, length):
+        return ops.arange(ops.shape(inputs)[1])[None] < ops.cast(length, "int32")[:, None]
+
+    def compute_output_spec(self, inputs, length):
+        return keras.KerasTensor(inputs.shape[:2], dtype="bool")
+
+
+class Cell(layers.Layer):
+    """One step of a recurrent network, in Keras's own weights and equations.
+
+    Args:
+        units: U, the size of its state.
+        kind: "gru" (Cho et al. 2014, arXiv 1406.1078, in the form whose reset comes after the product, as Keras and
+            cuDNN have it) or "lstm" (Hochreiter & Schmidhuber 1997, with forget gates that start open).
+    """
+
+    GATES = {"gru": 3, "lstm": 4}
+
+    def __init__(self, units: int, kind: str = "gru", **options):
+        if kind not in self.GATES:
+            raise ValueError(f"cell {kind!r} is none of {', '.join(self.GATES)}")
+        super().__init__(**options)
+        self.units, self.kind = units, kind
+
+    def build(self, shape):
+        wide = self.GATES[self.kind] * self.units
+        self.kernel = self.add_weight(shape=(shape[-1], wide), initializer="glorot_uniform", name="kernel")
+        self.recurrent_kernel = self.add_weight(
+            shape=(self.units, wide), initializer="orthogonal", name="recurrent_kernel"
+        )
+        biases = (2, wide) if self.kind == "gru" else (wide,)
+        self.bias = self.add_weight(shape=biases, initializer=self._first_bias, name="bias")
+
+    def _first_bias(self, shape, dtype=None):
+        bias = ops.zeros(shape, dtype)
+        if self.kind == "gru":
+            return bias
+        units = self.units
+        return ops.concatenate([bias[:units], ops.ones((units,), dtype), bias[2 * units :]], axis=0)
+
+    def call(self, inputs):
+        """(B, ..., D) -> (B, ..., gates), the part of each step's sums that needs no state."""
+        bias = self.bias[0] if self.kind == "gru" else self.bias
+        return ops.matmul(inputs, self.kernel) + bias
+
+    def first(self, batch: int) -> tuple:
+        """The states of zeros, (B, U) each: h, and c of an LSTM."""
+        zeros = ops.zeros((batch, self.units), self.compute_dtype)
+        return (zeros,) if self.kind == "gru" else (zeros, zeros)
+
+    def advance(self, given, states: tuple, kept=None) -> tuple:
+        """What `call` made of one step's inputs, and the states before -> the states after; h comes first.
+
+        Args:
+            given: (B, gates).
+            states: (B, U) each.
+            kept: (B, U), the recurrent dropout's factors of h in the products; None: no dropout.
+        """
+        h = states[0] if kept is None else states[0] * kept
+        product = ops.matmul(h, ops.cast(self.recurrent_kernel, h.dtype))
+        if self.kind == "lstm":
+            i, f, g, o = ops.split(given + product, 4, axis=-1)
+            c = ops.sigmoid(f) * states[1] + ops.sigmoid(i) * ops.tanh(g)
+            return ops.sigmoid(o) * ops.tanh(c), c
+        product = product + ops.cast(self.bias[1], h.dtype)
+        z, r = ops.split(ops.sigmoid(given[:, : 2 * self.units] + product[:, : 2 * self.units]), 2, axis=-1)
+        new = ops.tanh(given[:, 2 * self.units :] + r * product[:, 2 * self.units :])
+        return (z * states[0] + (1.0 - z) * new,)
+
+    def get_config(self):
+        return {**super().get_config(), "units": self.units, "kind": self.kind}
+
+
+@keras.saving.register_keras_serializable("zoo")
+class Recurrent(layers.Layer):
+    """A recurrent layer over sequences: (B, T, D) and a mask (B, T) -> outputs (B, T, U) and the last states (B, U).
+
+    Keras's GRU and LSTM in weights and results. The product of the inputs is made for all steps at once; padding leaves
+    the state as it is, so that from either side the last state is that of the valid part.
+
+    Args:
+        units: U.
+        cell: "gru" or "lstm".
+        reverse: from the last step to the first; the outputs stand where their inputs stand.
+        dropout: the share of the state that one draw a sequence takes from the recurrent products (Gal & Ghahramani
+            2016, arXiv 1512.05287).
+    """
+
+    def __init__(self, units: int, cell: str = "gru", reverse: bool = False, dropout: float = 0.0, **options):
+        super().__init__(**options)
+        self.reverse = reverse
+        self.cell = Cell(units, cell, dtype=self.dtype_policy, name="cell")
+        self.dropout = layers.Dropout(dropout, dtype=self.dtype_policy, name="dropout")
+
+    def build(self, inputs_shape, mask_shape=None, states_shape=None):
+        self.cell.build(inputs_shape)
+
+    def call(self, inputs, mask=None, states: tuple | None = None, training=None):
+        """mask: (B, T); None: every step counts. states: (B, U) each, those to begin with; None: zeros."""
+        given = ops.transpose(self.cell(inputs), (1, 0, 2))  # (T, B, gates)
+        if states is None:
+            states = self.cell.first(ops.shape(inputs)[0])
+        kept = dropped(self.dropout, states[0], training)
+
+        def every(states, given):
+            after = self.cell.advance(given, states, kept)
+            return after, after[0]
+
+        def step(states, at):
+            given, valid = at
+            after, _ = every(states, given)
+            after = tuple(ops.where(valid, new, old) for new, old in zip(after, states, strict=True))
+            return after, after[0]
+
+        if mask is None:
+            states, outputs = scan(every, tuple(states), given, self.reverse)
+        else:
+            valid = ops.transpose(mask)[:, :, None]  # (T, B, 1)
+            states, outputs = scan(step, tuple(states), (given, valid), self.reverse)
+        return ops.transpose(outputs, (1, 0, 2)), states
+
+    def compute_output_spec(self, inputs, mask=None, states=None, training=None):
+        shapes = [(*inputs.shape[:2], self.cell.units)] + [(inputs.shape[0], self.cell.units)] * len(self.cell.first(1))
+        outputs, *states = [keras.KerasTensor(shape, dtype=self.compute_dtype) for shape in shapes]
+        return outputs, tuple(states)
+
+    def get_config(self):
+        own = {"units": self.cell.units, "cell": self.cell.kind, "reverse": self.reverse, "dropout": self.dropout.rate}
+        return {**super().get_config(), **own}
+
+
+def dropped(dropout: layers.Dropout, like, training):
+    """One draw of factors of the shape of `like`, for all steps; None where nothing is dropped."""
+    return dropout(ops.ones_like(like), training=True) if training and dropout.rate else None

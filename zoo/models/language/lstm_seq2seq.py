@@ -1,0 +1,118 @@
+"""The thought vector: Sutskever, Vinyals & Le 2014, "Sequence to sequence learning with neural networks".
+
+arXiv 1409.3215. A deep LSTM reads the source from its last token to its first (section 3.3), and hands its states,
+layer by layer, to a deep LSTM that tells the target. Nothing else of the source reaches the decoder.
+"""
+
+import keras
+from keras import layers
+
+from zoo.layers.embedding import tied_embeddings
+from zoo.layers.recurrent import LengthMask, Recurrent
+from zoo.registry import register_model
+
+
+@keras.saving.register_keras_serializable("zoo")
+class LstmSeq2seqModel(keras.Model):
+    """Built by `lstm_seq2seq`, whose arguments these are; a generator for `zoo.decoding`.
+
+    Inputs: `source` (B, S) token ids, `source_length` (B,), `target` (B, T) the tokens before those to be told.
+    Output: `logits` (B, T, V).
+    """
+
+    def __init__(self, name="lstm_seq2seq", **arguments):
+        self.arguments = arguments
+        units, depth = arguments["units"], arguments["depth"]
+        cell, recurrent_dropout = arguments["cell"], arguments["recurrent_dropout"]
+        self.source_embedding, self.target_embedding, self.head = tied_embeddings(
+            arguments["source_vocabulary"],
+            arguments["target_vocabulary"],
+            arguments["embedding"],
+            units,
+            arguments["tied"],
+        )
+        self.mask = LengthMask(name="mask")
+        self.encoder = [
+            Recurrent(units, cell, reverse=True, dropout=recurrent_dropout, name=f"encoder{number + 1}")
+            for number in range(depth)
+        ]
+        self.decoder = [
+            Recurrent(units, cell, dropout=recurrent_dropout, name=f"decoder{number + 1}") for number in range(depth)
+        ]
+        self.drops = [
+            [layers.Dropout(arguments["dropout"], name=f"{side}_dropout{number}") for number in range(depth + 1)]
+            for side in ("encoder", "decoder")
+        ]
+        source = keras.Input((None,), dtype="int32", name="source")
+        length = keras.Input((), dtype="int32", name="source_length")
+        target = keras.Input((None,), dtype="int32", name="target")
+        states = self._read(source, length)
+        value = self.target_embedding(target)
+        for layer, drop, first in zip(self.decoder, self.drops[1], states, strict=False):
+            value, _ = layer(drop(value), states=first)
+        inputs = {"source": source, "source_length": length, "target": target}
+        super().__init__(inputs, {"logits": self._told(value)}, name=name)
+
+    def _read(self, source, length) -> list:
+        """The encoder's last states, (B, U) each, by layer."""
+        value, mask, states = self.source_embedding(source), self.mask(source, length), []
+        for layer, drop in zip(self.encoder, self.drops[0], strict=False):
+            value, last = layer(drop(value), mask)
+            states.append(tuple(last))
+        return states
+
+    def _told(self, value):
+        return self.head(self.drops[1][-1](value))
+
+    def encode(self, inputs):
+        return {"states": self._read(inputs["source"], inputs["source_length"])}
+
+    def initial_state(self, memory):
+        return {"states": memory["states"]}
+
+    def step(self, tokens, state, memory):
+        value, states = self.target_embedding(tokens), []
+        for layer, before in zip(self.decoder, state["states"], strict=True):
+            states.append(layer.cell.advance(layer.cell(value), before))
+            value = states[-1][0]
+        return self._told(value), {"states": states}
+
+    def get_config(self):
+        return {"name": self.name, **self.arguments}
+
+    @classmethod
+    def from_config(cls, config, custom_objects=None):
+        return cls(**config)
+
+
+@register_model(
+    task="translation",
+    paper="Sutskever, Vinyals & Le 2014, Sequence to sequence learning with neural networks, arXiv 1409.3215",
+    parameters=384_112_000,
+    tiny={"source_vocabulary": 40, "target_vocabulary": 30, "embedding": 10, "units": 8, "depth": 2},
+)
+def lstm_seq2seq(
+    source_vocabulary: int = 160_000,
+    target_vocabulary: int = 80_000,
+    embedding: int = 1000,
+    units: int = 1000,
+    depth: int = 4,
+    cell: str = "lstm",
+    dropout: float = 0.0,
+    recurrent_dropout: float = 0.0,
+    tied: str = "none",
+) -> keras.Model:
+    """A translator by one vector: a deep LSTM reads the source backwards, another tells the target from its state.
+
+    Args:
+        source_vocabulary, target_vocabulary: their numbers of tokens.
+        embedding: the size of a token's vector.
+        units: of every layer.
+        depth: layers of the encoder, and as many of the decoder.
+        cell: "lstm" (the paper's) or "gru".
+        dropout: of what enters a layer and the readout; the paper has none.
+        recurrent_dropout: of the states in the recurrent products, one draw a sequence.
+        tied: "none" (the paper's); "target": the target embeddings are also the output weights, which needs
+            units = embedding; "all": and the source embeddings, which needs equal vocabularies.
+    """
+    return LstmSeq2seqModel(**locals())

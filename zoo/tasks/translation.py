@@ -1,0 +1,295 @@
+"""Translation: a sentence in, its translation out. A word and its pronunciation are a sentence of symbols each."""
+
+import functools
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from zoo import decoding, metrics
+from zoo.errors import InputError, ZooError
+from zoo.preprocessing import text
+from zoo.tasks.task import CrossEntropy, Task
+
+PIECES, SOURCE, TARGET = "sentencepiece.model", "source_symbols.txt", "target_symbols.txt"
+_LONGEST_INPUT = 100_000  # bytes; more is refused before it is cut into tokens
+
+
+class Translation(Task):
+    """Sentences by a generator (see `zoo.decoding`) whose inputs are `source`, `source_length` and `target`.
+
+    Settings:
+        tokens: "pieces", one SentencePiece vocabulary for both sides; or "spelling", where the source is one word, its
+            tokens are letters, and those of the target are symbols with spaces between.
+        vocabulary_size: pieces at most, when a recipe makes the vocabulary.
+        longest: tokens of a source, and of an answer with its end, at most; a longer source is refused, in training
+            cut off.
+        beam: width of the search; 1 is greedy.
+        n_best: how many translations an answer has, the others as `alternatives`.
+        length_penalty, coverage_penalty: alpha and beta of Wu et al. 2016 (see `decoding.beam_search`); the second
+            needs a model with attention.
+        shortest: tokens of an answer at least.
+    """
+
+    name = "translation"
+    fields = ("source", "target", "references")
+    keys = ("translation", "score")
+    defaults = {
+        "tokens": "pieces",
+        "vocabulary_size": 8000,
+        "longest": 200,
+        "beam": 5,
+        "n_best": 1,
+        "length_penalty": 1.0,
+        "coverage_penalty": 0.0,
+        "shortest": 0,
+    }
+
+    def __init__(self, model, settings, labels, assets):
+        super().__init__(model, settings, labels, assets)
+        for key, least in {"vocabulary_size": 1, "longest": 2, "beam": 1, "n_best": 1, "shortest": 0}.items():
+            if not isinstance(self.settings[key], int) or self.settings[key] < least:
+                raise ZooError(f"translation: {key}={self.settings[key]!r} is no whole number from {least} on")
+        if self.settings["n_best"] > self.settings["beam"]:
+            raise ZooError(f"translation: n_best={self.settings['n_best']} is more than beam={self.settings['beam']}")
+        if self.settings["shortest"] > self.settings["longest"]:
+            raise ZooError(f"translation: shortest={self.settings['shortest']} is more than longest")
+        missing = {"source", "source_length", "target"} - set(model.input)
+        if missing or not hasattr(model, "step"):
+            raise ZooError(f"{model.name} is no model for translation")
+        self.longest = self.settings["longest"]
+
+    @functools.cached_property
+    def vocabularies(self) -> tuple:
+        """Those of source and target.
+
+        Raises:
+            ZooError: the model has none as yet, or others than it was made for.
+        """
+        with tf.init_scope():  # whatever graph asks first: tables and tokenizers belong to none
+            found = _vocabularies(self.settings["tokens"], self.assets)
+        if found is None:
+            raise ZooError(f"{self.model.name} has no vocabulary: load a preset, or make one with zoo train")
+        wanted = self.model.source_embedding.input_dim, self.model.output["logits"].shape[-1]
+        sizes = tuple(one.size for one in found)
+        if sizes != wanted:
+            raise ZooError(f"{self.model.name} is made for {wanted} tokens of source and target, and not for {sizes}")
+        return found
+
+    @classmethod
+    def adapt(cls, source, settings, assets):
+        """Vocabularies from the training sentences, where there are none yet."""
+        settings = {**cls.defaults, **settings}
+        if _vocabularies(settings["tokens"], assets) is not None:
+            return {}, {}, {}
+        sides = {"source": [], "target": []}
+        for example in source.dataset.as_numpy_iterator():
+            for side, texts in sides.items():
+                texts.append(example[side].decode("utf-8"))
+        if settings["tokens"] == "pieces":
+            assets = {PIECES: text.train_pieces([*sides["source"], *sides["target"]], settings["vocabulary_size"])}
+        else:
+            assets = {SOURCE: text.symbols_of(sides["source"], ""), TARGET: text.symbols_of(sides["target"], " ")}
+        found = _vocabularies(settings["tokens"], assets)
+        return {}, assets, {"source_vocabulary": found[0].size, "target_vocabulary": found[1].size}
+
+    def read(self, example):
+        return {"sentence": example["source"]}
+
+    def prepare(self, raw):
+        """() string -> `source` (S,) int32 with its end, and `source_length` ()."""
+        ids = self._with_end(self.vocabularies[0].encode(raw["sentence"][tf.newaxis]))[0][: self.longest]
+        return {"source": ids, "source_length": tf.size(ids)}
+
+    def targets(self, example):
+        """() string -> (T,) int32 with its end."""
+        return self._with_end(self.vocabularies[1].encode(example["target"][tf.newaxis]))[0][: self.longest]
+
+    @staticmethod
+    def length(item):
+        prepared, y = item
+        return prepared["source_length"] + tf.size(y)
+
+    def batch(self, prepared, y):
+        """y (B, T) -> the tokens before them as `target`, and weights: 0 on padding."""
+        before = tf.concat([tf.fill([tf.shape(y)[0], 1], text.START), y[:, :-1]], axis=1)
+        return {**prepared, "target": before}, y, tf.cast(y != text.PADDING, tf.float32)
+
+    def loss(self, label_smoothing=0.0):
+        return CrossEntropy(label_smoothing)
+
+    def metrics(self):
+        return [keras.metrics.SparseCategoricalAccuracy("token_accuracy")]
+
+    def measure(self, source, batch_size, report):
+        """BLEU and chrF; of spellings the error rates of phonemes and words. The picture: the figure by length."""
+        from zoo import plotting
+
+        serve, spec = self.signatures()["serving_default"]
+        serve = tf.function(serve, input_signature=list(spec.values()), autograph=False)
+        told, rows = [], []
+        for batch in source.dataset.batch(batch_size).as_numpy_iterator():
+            answers = serve(tf.constant(batch["source"]))
+            told += [answer.decode("utf-8", "replace") for answer in answers["translation"].numpy()]
+            columns = [[one.decode() for one in batch[field]] for field in self.fields]
+            rows += zip(*columns, strict=True)
+            if report:
+                report(len(told), source.examples)
+        figures, self.notes = self._figures(told, rows)
+        name = next(iter(figures))
+        groups = metrics.by_length([len(self._words(row[0])) for row in rows])
+        points = []
+        for group in groups:
+            part = self._figures([told[place] for place in group], [rows[place] for place in group])[0]
+            points.append((float(np.mean([len(self._words(rows[place][0])) for place in group])), part[name]))
+        return figures, functools.partial(plotting.by_length, points, name, len(rows))
+
+    def _figures(self, told: list[str], rows: list[tuple[str, str, str]]) -> tuple[dict, dict]:
+        if self.settings["tokens"] == "spelling":
+            return metrics.pronunciation_figures(told, [row[2].split("\n") for row in rows]), {}
+        return metrics.translation_figures(told, [row[1] for row in rows])
+
+    def _words(self, sentence: str) -> list[str]:
+        return list(sentence) if self.settings["tokens"] == "spelling" else sentence.split()
+
+    @staticmethod
+    def _with_end(ids):
+        return tf.concat([ids, tf.fill([ids.nrows(), 1], text.END)], axis=1)
+
+    def checked(self, sentences):
+        """(B,) strings -> the model's inputs and `error` (B,); nothing but an end stands for a bad one."""
+        plain = tf.strings.unicode_transcode(sentences, "UTF-8", "UTF-8", errors="replace")
+        size = tf.strings.length(sentences)
+        told = tf.strings.join([tf.as_string(size), f" bytes: at most {_LONGEST_INPUT} are taken"])
+        error = tf.where(size > _LONGEST_INPUT, told, tf.where(plain != sentences, "no UTF-8", ""))
+        sentences = tf.where(error == "", sentences, "")
+        vocabulary = self.vocabularies[0]
+        error = tf.where(error == "", vocabulary.problem(sentences), error)
+        ids = vocabulary.encode(sentences)
+        count = tf.cast(ids.row_lengths(), tf.int32)
+        most = self.longest - 1  # and the end
+        error = tf.where((error == "") & (count == 0), "empty: there is nothing to translate", error)
+        told = tf.strings.join([tf.as_string(count), f" tokens: at most {most} are taken; give it in parts"])
+        error = tf.where((error == "") & (count > most), told, error)
+        good = error == ""
+        ids = tf.ragged.boolean_mask(ids, tf.ones_like(ids, tf.bool) & good[:, tf.newaxis])
+        ids = self._with_end(ids)
+        return {"source": ids.to_tensor(), "source_length": tf.cast(ids.row_lengths(), tf.int32)}, error
+
+    def words(self, side: int, ids: list[int]) -> list[tuple[str, int]]:
+        """Token ids of the source (side 0) or the target (1) -> its words, and of how many tokens each is."""
+        found: list[list] = []
+        for name in self.vocabularies[side].names(ids):
+            if name.startswith(text.WORD) or not found or self.settings["tokens"] == "spelling" or name == text.STOP:
+                found.append([name.removeprefix(text.WORD), 1])
+            else:
+                found[-1] = [found[-1][0] + name, found[-1][1] + 1]
+        return [tuple(word) for word in found]
+
+    def decode(self, inputs: dict) -> decoding.Decoded:
+        """The model's inputs -> what the search finds, N hypotheses an item."""
+        chosen = self.settings
+        return decoding.beam_search(
+            self.model,
+            inputs,
+            text.START,
+            text.END,
+            chosen["longest"],
+            chosen["beam"],
+            chosen["shortest"],
+            chosen["length_penalty"],
+            chosen["coverage_penalty"],
+            chosen["n_best"],
+        )
+
+    def answer(self, outputs):
+        """tokens (B, N, U), lengths and scores (B, N) -> `translation` and `score` (B,), the others (B, N - 1)."""
+        tokens, lengths = outputs["tokens"], outputs["lengths"]
+        rows = tf.reshape(tokens, [-1, tokens.shape[-1]])
+        ids = tf.RaggedTensor.from_tensor(rows, tf.reshape(lengths, [-1]))
+        texts = tf.reshape(self.vocabularies[1].decode(ids), tf.shape(lengths))
+        return {
+            "translation": texts[:, 0],
+            "score": outputs["scores"][:, 0],
+            "alternatives": texts[:, 1:],
+            "alternative_scores": outputs["scores"][:, 1:],
+        }
+
+    def signatures(self):
+        _ = self.vocabularies
+        sentences = {"sentence": tf.TensorSpec((None,), tf.string, name="sentence")}
+        spec = {
+            "source": tf.TensorSpec((None, None), tf.int32, name="source"),
+            "source_length": tf.TensorSpec((None,), tf.int32, name="source_length"),
+            "target": tf.TensorSpec((None, None), tf.int32, name="target"),
+        }
+
+        def serving_default(sentence):
+            inputs, error = self.checked(sentence)
+            good = error == ""
+            answers = self.answer(self.decode(inputs)._asdict())
+            for key, value in answers.items():
+                fitting = tf.reshape(good, [-1] + [1] * (value.shape.rank - 1))
+                answers[key] = tf.where(fitting, value, "" if value.dtype == tf.string else 0.0)
+            return {**answers, "error": error}
+
+        def tensors(source, source_length, target):
+            return self.model({"source": source, "source_length": source_length, "target": target}, training=False)
+
+        return {"serving_default": (serving_default, sentences), "tensors": (tensors, spec)}
+
+    def resources(self):
+        return [one.resource for one in self.vocabularies]
+
+    def op_libraries(self):
+        return ["_sentencepiece_tokenizer.so"] if self.settings["tokens"] == "pieces" else []
+
+    def one(self):
+        serve, spec = self.signatures()["serving_default"]
+        traced = tf.function(serve, input_signature=list(spec.values()), autograph=False)
+
+        def answer(encoded):
+            return {key: value[0].numpy() for key, value in traced(tf.constant([encoded])).items()}
+
+        return answer
+
+    def blank(self):
+        return b"a" if self.settings["tokens"] == "pieces" else self.vocabularies[0].symbols[0].encode()
+
+    def sample(self, path):
+        return path.read_text("utf-8").strip()
+
+    def encode(self, item: Any):
+        if isinstance(item, str):
+            return item.encode("utf-8", "surrogateescape")
+        if isinstance(item, (bytes, bytearray, memoryview)):
+            return bytes(item)
+        raise InputError(f"an item of type {type(item).__name__} is no sentence: give a string, or its bytes in UTF-8")
+
+    def collate(self, encoded):
+        return {"sentence": tf.constant(encoded)}
+
+    def told(self, answers):
+        others = zip(answers["alternatives"], answers["alternative_scores"], strict=True)
+        return {
+            "translation": answers["translation"].decode("utf-8", "replace"),
+            "score": float(answers["score"]),
+            "alternatives": [
+                {"translation": other.decode("utf-8", "replace"), "score": float(score)} for other, score in others
+            ],
+        }
+
+
+def _vocabularies(tokens: str, assets: dict[str, bytes]) -> tuple | None:
+    """Of source and target, or None where they are not there."""
+    if tokens == "pieces":
+        if PIECES not in assets:
+            return None
+        pieces = text.Pieces(assets[PIECES])
+        return pieces, pieces
+    if tokens != "spelling":
+        raise ZooError(f"translation: tokens={tokens!r} is none of pieces, spelling")
+    if not {SOURCE, TARGET} <= set(assets):
+        return None
+    return text.Symbols(assets[SOURCE], ""), text.Symbols(assets[TARGET], " ")
