@@ -1,5 +1,5 @@
-"""The peers' networks in PyTorch, layer by layer those of zoo/models/vision: lenet5_modern, resnet_cifar20 and
-efficientnet_lite0. Benchmarks read this file; it needs PyTorch alone.
+"""The peers' networks in PyTorch, layer by layer those of zoo/models: lenet5_modern, resnet_cifar20,
+efficientnet_lite0, attention_seq2seq and lstm_seq2seq. Benchmarks read this file; it needs PyTorch alone.
 """
 
 import torch
@@ -68,3 +68,82 @@ def lite0() -> nn.Module:
             maps = filters
     parts += [nn.Conv2d(320, 1280, 1, bias=False), nn.BatchNorm2d(1280), nn.ReLU6(), nn.AdaptiveAvgPool2d(1)]
     return nn.Sequential(*parts, nn.Flatten(), nn.Dropout(0.2), nn.Linear(1280, 1000))
+
+
+class AttentionSeq2seq(nn.Module):
+    """As zoo/models/language/attention_seq2seq.py: GRUs, additive attention, maxout readout."""
+
+    def __init__(self, vocabulary: int, embedding: int, units: int, encoder: int, attention: int, maxout: int):
+        super().__init__()
+        self.source = nn.Embedding(vocabulary, embedding)
+        self.target = nn.Embedding(vocabulary, embedding)
+        self.encoder = nn.GRU(embedding, encoder, batch_first=True, bidirectional=True)
+        self.bridge = nn.Linear(encoder, units)
+        self.keys = nn.Linear(2 * encoder, attention)
+        self.query = nn.Linear(units, attention, bias=False)
+        self.energy = nn.Linear(attention, 1, bias=False)
+        self.cell = nn.GRUCell(embedding + 2 * encoder, units)
+        self.readout = nn.Linear(units + embedding + 2 * encoder, 2 * maxout)
+        self.head = nn.Linear(maxout, vocabulary)
+
+    def encode(self, source, length):
+        packed = nn.utils.rnn.pack_padded_sequence(self.source(source), length, batch_first=True, enforce_sorted=False)
+        outputs, last = self.encoder(packed)
+        annotations, _ = nn.utils.rnn.pad_packed_sequence(outputs, batch_first=True)
+        mask = torch.arange(annotations.shape[1])[None] < length[:, None]
+        return annotations, self.keys(annotations), mask, torch.tanh(self.bridge(last[1]))
+
+    def step(self, embedded, state, annotations, keys, mask):
+        fit = self.energy(torch.tanh(self.query(state)[:, None] + keys))[:, :, 0]
+        weights = torch.softmax(fit.masked_fill(~mask, -1e9), dim=-1)
+        context = torch.bmm(weights[:, None], annotations)[:, 0]
+        return self.cell(torch.cat([embedded, context], dim=-1), state), context
+
+    def told(self, state, embedded, context):
+        return self.head(self.readout(torch.cat([state, embedded, context], dim=-1)).unflatten(-1, (2, -1)).amax(-2))
+
+    def forward(self, source, length, target):
+        annotations, keys, mask, state = self.encode(source, length)
+        embedded, states, contexts = self.target(target), [], []
+        for place in range(target.shape[1]):
+            states.append(state)
+            state, context = self.step(embedded[:, place], state, annotations, keys, mask)
+            contexts.append(context)
+        return self.told(torch.stack(states, 1), embedded, torch.stack(contexts, 1))
+
+
+class LstmSeq2seq(nn.Module):
+    """As zoo/models/language/lstm_seq2seq.py; the source comes reversed."""
+
+    def __init__(self, vocabulary: int, embedding: int, units: int, depth: int):
+        super().__init__()
+        self.source = nn.Embedding(vocabulary, embedding)
+        self.target = nn.Embedding(vocabulary, embedding)
+        self.encoder = nn.LSTM(embedding, units, depth, batch_first=True)
+        self.decoder = nn.LSTM(embedding, units, depth, batch_first=True)
+        self.head = nn.Linear(units, vocabulary)
+
+    def forward(self, source, length, target):
+        packed = nn.utils.rnn.pack_padded_sequence(self.source(source), length, batch_first=True, enforce_sorted=False)
+        return self.head(self.decoder(self.target(target), self.encoder(packed)[1])[0])
+
+
+def beam_search(model: AttentionSeq2seq, source, length, width: int, steps: int, start: int = 1, end: int = 2):
+    """All beams of a batch at once; the end is not let in, so that every search takes all steps. (B, steps) tokens."""
+    annotations, keys, mask, state = (part.repeat_interleave(width, 0) for part in model.encode(source, length))
+    batch = len(source)
+    total = torch.full((batch, width), -1e9)
+    total[:, 0] = 0.0
+    tokens, told = torch.full((batch * width,), start), torch.zeros((batch * width, 0), dtype=torch.long)
+    first = torch.arange(batch)[:, None] * width
+    for _ in range(steps):
+        embedded = model.target(tokens)
+        after, context = model.step(embedded, state, annotations, keys, mask)
+        chances = torch.log_softmax(model.told(state, embedded, context), dim=-1)
+        chances[:, end] = -1e9
+        scores = (total[:, :, None] + chances.view(batch, width, -1)).flatten(1)
+        total, places = scores.topk(width)
+        rows = (first + places // chances.shape[-1]).flatten()
+        tokens = (places % chances.shape[-1]).flatten()
+        state, told = after[rows], torch.cat([told[rows], tokens[:, None]], dim=1)
+    return told.view(batch, width, -1)[:, 0]

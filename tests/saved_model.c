@@ -4,7 +4,7 @@
    saved_model EXPORT INPUT_TENSOR OUTPUT_TENSOR... -- floats DIMENSION,DIMENSION,... FILE
 
    A tensor is named as in the signature, OPERATION:NUMBER. Each output is a line: its dimensions, a colon, its values;
-   strings are quoted. */
+   strings are quoted. OP_LIBRARY in the environment names a file with further operations. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -61,6 +61,10 @@ int main(int count, char **arguments) {
   int dashes = 3;
   while (dashes < count && strcmp(arguments[dashes], "--")) dashes++;
   TF_Status *status = TF_NewStatus();
+  if (getenv("OP_LIBRARY")) {
+    TF_LoadLibrary(getenv("OP_LIBRARY"), status);
+    check(status);
+  }
   TF_Graph *graph = TF_NewGraph();
   const char *tags[] = {"serve"};
   TF_Session *session = TF_LoadSessionFromSavedModel(TF_NewSessionOptions(), NULL, arguments[1], tags, 1, graph, NULL,

@@ -22,6 +22,7 @@ from zoo import preset
 from zoo.cli import main
 from zoo.errors import ZooError
 from zoo.exporting import checker, companions
+from zoo.preprocessing.text import Pieces, train_pieces
 
 PHOTOS = Path(__file__).parent / "photos"
 LIBRARIES = Path(tf.__file__).parent
@@ -156,7 +157,7 @@ def test_the_checker_imports_neither_zoo_nor_keras():
     tree = ast.parse(Path(checker.__file__).read_text())
     imported = {alias.name for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names}
     imported |= {node.module for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)}
-    assert imported == {"sys", "numpy", "tensorflow"}
+    assert imported == {"importlib.util", "json", "sys", "pathlib", "numpy", "tensorflow"}
 
 
 @pytest.fixture(scope="module")
@@ -178,9 +179,10 @@ def run_c(program, version: Path, inputs: list[str]) -> dict[str, np.ndarray]:
     [given] = [value.name for value in signature.inputs.values()]
     names = sorted(signature.outputs)
     places = [signature.outputs[name].name for name in names]
+    library = checker.load_operations(version)
     done = subprocess.run(
         [program, version, given, *places, "--", *inputs], capture_output=True, text=True, check=True,
-        env={"TF_CPP_MIN_LOG_LEVEL": "3"},
+        env={"TF_CPP_MIN_LOG_LEVEL": "3"} | ({"OP_LIBRARY": str(library[0])} if library else {}),
     )  # fmt: skip
     answers = {}
     for name, line in zip(names, done.stdout.splitlines(), strict=True):
@@ -223,3 +225,28 @@ def test_a_model_of_signals_answers_alike_in_c(in_c, tmp_path):
     for row in (0, 1, 3):
         assert answers["labels"][row].tolist() == expected[row]["labels"]
         np.testing.assert_allclose(answers["scores"][row], expected[row]["scores"], atol=1e-5)
+
+
+def test_a_translator_answers_alike_in_c(in_c, tmp_path):
+    """With SentencePiece's operations from tensorflow-text's library, loaded by the C program itself."""
+    texts = ["A dog sees a ball.", "Two cats eat nothing.", "Der Hund sieht den Ball.", "Zwei Katzen essen nichts."]
+    vocabulary = train_pieces(texts, 320)
+    size = Pieces(vocabulary).size
+    tf.keras.utils.set_random_seed(0)
+    model = zoo.create_model(
+        "attention_seq2seq", source_vocabulary=size, target_vocabulary=size, embedding=8, units=8, attention_units=8
+    )
+    for weight in model.trainable_weights:
+        weight.assign(3.0 * weight)
+    model.origin.assets, model.origin.settings = {"sentencepiece.model": vocabulary}, {"longest": 20, "beam": 3}
+    sentences = [texts[0].encode(), b"no \xff text", "Ein \u732b".encode()]
+    for number, sentence in enumerate(sentences):
+        (tmp_path / str(number)).write_bytes(sentence)
+    version = zoo.export(model, tmp_path / "exports", n_best=2)
+    answers = run_c(in_c, version, ["strings", *(str(tmp_path / str(number)) for number in range(3))])
+    expected = zoo.pipeline(model, n_best=2)(sentences, errors="return")
+    assert answers["error"].tolist() == ["", "no UTF-8", ""]
+    for row in (0, 2):
+        assert answers["translation"][row] == expected[row]["translation"]
+        assert answers["alternatives"][row, 0] == expected[row]["alternatives"][0]["translation"]
+        np.testing.assert_allclose(answers["score"][row], expected[row]["score"], atol=1e-5)
