@@ -276,3 +276,33 @@ def test_names_that_tfds_does_not_have(tmp_path):
         assert "\n" not in str(raised.value)
     with pytest.raises(ZooError, match="to look for data sets in"):
         open_source("mnist", "train", ("image",), tmp_path / "missing")
+
+
+@pytest.mark.parametrize("longest", [30, None])  # kept in memory, or of unknown size
+def test_batches_of_about_one_length(longest, monkeypatch):
+    monkeypatch.setattr("zoo.data.stream.WINDOW", 4)
+    lengths = np.random.default_rng(0).integers(1, 30, 103)
+
+    def prepare(count):
+        return {"values": tf.range(count) + 1, "count": count}, tf.fill([count], 2)
+
+    stream = Stream(
+        tf.data.Dataset.from_tensor_slices(lengths), prepare, None, lambda *both: both, 103, 8, seed=3,
+        length=lambda item: item[0]["count"], longest=longest,
+    )  # fmt: skip
+    assert stream.is_kept == (longest is not None)
+    epochs = [list(stream.epoch(number)) for number in (0, 0, 1)]
+    counts = [[inputs["count"].numpy().tolist() for inputs, _ in epoch] for epoch in epochs]
+    assert counts[0] == counts[1] != counts[2]
+    assert [len(batch) for batch in counts[0]] == [8] * 12 + [7]
+    assert sorted(sum(counts[0], [])) == sorted(lengths)
+    assert np.mean([np.ptp(batch) for batch in counts[0][:12]]) < 10
+    assert counts[0][:4] != sorted(counts[0][:4])  # the batches come in a drawn order
+    skipped = [inputs["count"].numpy().tolist() for inputs, _ in stream.epoch(0, skip=5)]
+    assert skipped == counts[0][5:]
+    for inputs, y in epochs[0]:
+        assert inputs["values"].shape == y.shape == (len(y), max(inputs["count"]))
+        for row, count in zip(inputs["values"].numpy(), inputs["count"].numpy(), strict=True):
+            assert row.tolist() == [*range(1, count + 1)] + [0] * (len(row) - count)
+    in_order = [inputs["count"].numpy().tolist() for inputs, _ in stream.in_order()]
+    assert sum(in_order, []) == lengths.tolist()

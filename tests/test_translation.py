@@ -227,6 +227,22 @@ def test_it_has_learned(speller):
         zoo.evaluate(str(speller), beam=1, record=True)
 
 
+def test_a_run_that_was_cut_goes_on_to_the_bit(speller, tmp_path):
+    """In the midst of an epoch of batches by length, with dropout in the recurrent products and averages."""
+    options = {
+        "data": {"folder": str(speller.parent / "words.tsv")},
+        "model_overrides": {"embedding": 8, "units": 8, "depth": 1, "dropout": 0.2, "recurrent_dropout": 0.2},
+        "task": {"tokens": "spelling", "longest": 12},
+        "training": {"epochs": 2, "batch_size": 128},
+    }
+    zoo.train("lstm_seq2seq", tmp_path / "cut", steps=3, **options)
+    found = zoo.train("lstm_seq2seq", tmp_path / "cut", **options)
+    whole = zoo.train("lstm_seq2seq", tmp_path / "whole", **options)
+    assert found.record["metrics"] == whole.record["metrics"]
+    for one, other in zip(*(preset.load_model(each).get_weights() for each in (found, whole)), strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
 def test_fit_goes_on_with_the_same_vocabulary(speller, tmp_path):
     path = tmp_path / "more.tsv"
     path.write_text("".join(f"{a}{b}\t{b.upper()} {a.upper()}\n" for a in "abcdef" for b in "abcdef"))

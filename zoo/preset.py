@@ -167,7 +167,8 @@ def load_model(preset: Preset, classes: int | None = None, freeze: str | None = 
     registry.freeze_layers(model, freeze)
     origin = model.origin
     origin.task, origin.settings, origin.labels = record["task"]["name"], settings, labels
-    origin.assets, origin.preset = preset.assets(), preset.name
+    origin.preset = preset.name
+    origin.assets = {} if is_changed else preset.assets()  # they tell of the classes that are gone
     if not is_changed:
         origin.parent, origin.digest = preset, weights.digest(model)
     return model
