@@ -341,8 +341,11 @@ def test_sentences_by_pieces(tmp_path):
     result = zoo.verify(tmp_path / "out", saved.path, ["A dog.", "", "\U0001f600", "word " * 40])
     assert result["equal"], result
     assert [row["difference"] is not None for row in zoo.verify(out, saved.path)["items"]] == [True]
-    figures = zoo.evaluate(saved.path, str(path), "test", limit=6)["metrics"]
+    figures = zoo.evaluate(saved.path, str(path), "test", record=True)["metrics"]
     assert set(figures) == {"bleu", "chrf"}
+    card = (saved.path / "README.md").read_text()
+    assert "- bleu: sacrebleu nrefs:1|case:mixed|eff:no|tok:13a" in card
+    assert "- Needs: tensorflow-text" in card
 
 
 def test_what_it_looked_at(speller, tmp_path):

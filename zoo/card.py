@@ -51,6 +51,8 @@ def card(record: dict) -> str:
         for metric in record["metrics"]:
             where = f"{metric['dataset']} | {metric['split']} | {metric['examples']:,}"
             lines.append(f"| {metric['name']} | {figure(metric)} | {where} |")
+        told = {f"- {metric['name']}: {metric['how']}" for metric in record["metrics"] if "how" in metric}
+        lines += ["", *sorted(told)] if told else []
     else:
         lines.append("Nothing was measured on these weights.")
     if record.get("speed"):

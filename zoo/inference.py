@@ -221,7 +221,8 @@ def evaluate(
     check_labels(task, source)
     started = time.perf_counter()
     with named_errors():
-        figures, draw = task.measure(source, batch_size, report)
+        measured = task.measure(source, batch_size, report)
+    figures = measured.metrics
     result = {
         "preset": preset.name,
         "dataset": source.name,
@@ -232,7 +233,7 @@ def evaluate(
     }
     if picture is not None:
         try:
-            draw(picture)
+            measured.draw(picture)
         except (OSError, ValueError) as error:
             raise ZooError(f"can't write the picture {picture}: {error.args[-1]}") from None
     if record:
@@ -242,6 +243,8 @@ def evaluate(
             for metric in preset.record.get("metrics", [])
             if not (metric["name"] in figures and (metric["dataset"], metric["split"]) == (source.name, split))
         ]
-        measured = [{"name": key, "value": value, **where, "final": True} for key, value in figures.items()]
-        presets.update(preset, metrics=[*measured, *others])
+        final = [{"name": key, "value": value, **where, "final": True} for key, value in figures.items()]
+        for metric in final:
+            metric |= {"how": measured.how[metric["name"]]} if metric["name"] in measured.how else {}
+        presets.update(preset, metrics=[*final, *others])
     return result

@@ -8,7 +8,7 @@ import tensorflow as tf
 
 from zoo import registry
 from zoo.errors import ZooError
-from zoo.tasks.task import CrossEntropy, FunctionLoss, Task, is_shared
+from zoo.tasks.task import CrossEntropy, FunctionLoss, Measured, Task, is_shared
 
 
 @keras.saving.register_keras_serializable("zoo")
@@ -72,7 +72,7 @@ class Classification(Task):
             if report:
                 report(done, batches.examples)
         figures = {metric.name: float(metric.result()) for metric in metrics}
-        return figures, functools.partial(plotting.confusion, confusion, self.names())
+        return Measured(figures, functools.partial(plotting.confusion, confusion, self.names()))
 
     def names(self) -> list[str]:
         """The labels, or the classes' numbers where there are none."""

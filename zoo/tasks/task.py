@@ -22,6 +22,7 @@
 `preprocess` is `finish(prepare(raw))`: the same function in a data set, in a pipeline and in a SavedModel.
 """
 
+import dataclasses
 import math
 from collections.abc import Callable
 from pathlib import Path
@@ -85,6 +86,15 @@ class CrossEntropy(keras.losses.Loss):
 
     def get_config(self):
         return {"label_smoothing": self.label_smoothing, "name": self.name}
+
+
+@dataclasses.dataclass(frozen=True)
+class Measured:
+    """What `zoo evaluate` found: figures by name, what draws a picture of them into a file, how a figure was made."""
+
+    metrics: dict[str, float]
+    draw: Callable[[Path], None]
+    how: dict[str, str] = dataclasses.field(default_factory=dict)
 
 
 class Task:
@@ -163,8 +173,8 @@ class Task:
     def metrics(self) -> list:
         raise NotImplementedError
 
-    def measure(self, source, batch_size: int, report: Callable | None) -> tuple[dict[str, float], Callable]:
-        """The figures of a split by name, and what draws a picture of them into a file; report(done, examples)."""
+    def measure(self, source, batch_size: int, report: Callable | None) -> Measured:
+        """The figures of a split; report(examples done, examples) is called on the way."""
         raise NotImplementedError
 
     def answer(self, outputs: dict) -> dict:

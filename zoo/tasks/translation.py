@@ -10,7 +10,7 @@ import tensorflow as tf
 from zoo import decoding, metrics
 from zoo.errors import InputError, ZooError
 from zoo.preprocessing import text
-from zoo.tasks.task import CrossEntropy, Task
+from zoo.tasks.task import CrossEntropy, Measured, Task
 
 PIECES, SOURCE, TARGET = "sentencepiece.model", "source_symbols.txt", "target_symbols.txt"
 _LONGEST_INPUT = 100_000  # bytes; more is refused before it is cut into tokens
@@ -136,14 +136,14 @@ class Translation(Task):
             rows += zip(*columns, strict=True)
             if report:
                 report(len(told), source.examples)
-        figures, self.notes = self._figures(told, rows)
+        figures, how = self._figures(told, rows)
         name = next(iter(figures))
         groups = metrics.by_length([len(self._words(row[0])) for row in rows])
         points = []
         for group in groups:
             part = self._figures([told[place] for place in group], [rows[place] for place in group])[0]
             points.append((float(np.mean([len(self._words(rows[place][0])) for place in group])), part[name]))
-        return figures, functools.partial(plotting.by_length, points, name, len(rows))
+        return Measured(figures, functools.partial(plotting.by_length, points, name, len(rows)), how)
 
     def _figures(self, told: list[str], rows: list[tuple[str, str, str]]) -> tuple[dict, dict]:
         if self.settings["tokens"] == "spelling":
