@@ -26,6 +26,8 @@ def load_operations(export: str | Path) -> list[Path]:
         raise RuntimeError("the export needs the operations of tensorflow-text: pip install tensorflow-text")
     paths = [Path(found.submodule_search_locations[0]) / "python" / "ops" / name for name in names]
     for path in paths:
+        if path.name not in names or not path.is_file():
+            raise RuntimeError(f"tensorflow-text has no operations {path.name}")
         tf.load_op_library(str(path))
     return paths
 

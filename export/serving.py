@@ -2,7 +2,6 @@
 
 import http.client
 import json
-import os
 import urllib.error
 import urllib.parse
 import urllib.request
@@ -25,6 +24,7 @@ from zoo.exporting.companions import as_json, predict_request
 from zoo.inference import shown
 from zoo.tasks import tensor_inputs
 from zoo.tasks.image_inputs import encoded_image
+from zoo.tasks.raw_files import encoded_sentence
 
 METADATA = "signature_def"
 
@@ -230,15 +230,18 @@ def _encoded(name: str, item: Any, shape: list[int]) -> Any:
         return encoded_image(item)
     if name == "tensor":
         return tensor_inputs.tensor_of(item, tuple(shape))
-    if isinstance(item, (str, os.PathLike)):
-        return os.fspath(item).encode()
-    raise InputError(f"a {type(item).__name__} is nothing that {name!r} takes")
+    if name == "sentence":
+        return encoded_sentence(item)
+    raise InputError(f"{name!r} is no input that this client knows")
 
 
 def _told(answers: dict[str, np.ndarray], row: int) -> dict:
     """One item's answers in plain Python; the error alone where there is one."""
     values = {name: _plain(value[row]) for name, value in answers.items()}
     error = values.pop("error", "")
+    if "alternatives" in values:
+        others = zip(values["alternatives"], values.pop("alternative_scores"), strict=True)
+        values["alternatives"] = [{"translation": other, "score": score} for other, score in others]
     return {"error": error} if error else values
 
 

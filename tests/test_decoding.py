@@ -81,10 +81,12 @@ def plain_greedy(model, inputs, max_length, min_length=0):
     return tokens, total, rows[0]
 
 
-def plain_beam(model, inputs, max_length, width, alpha=0.0, beta=0.0, min_length=0, end=END):
-    """[(tokens, score)] of one item, best first: lists, whole prefixes, and no early stop."""
+def plain_beam(model, inputs, max_length, width, alpha=0.0, beta=0.0, min_length=0, end=END, until=None):
+    """[(tokens, score)] of one item, best first: lists, whole prefixes, and no stop before `until` have ended."""
     alive, ended = [([], 0.0)], []
     for step in range(max_length):
+        if until is not None and len(ended) >= until:
+            break
         values, rows = probabilities(model, inputs, [[START, *tokens] for tokens, _ in alive], with_attention=True)
         candidates = [
             (total + values[beam, -1, token], beam, token)
@@ -205,6 +207,27 @@ def test_a_narrow_beam_is_the_plain_one(seed, width, alpha, beta, min_length):
         kept = np.zeros((6, 6))
         kept[:length, : rows.shape[1]] = rows
         np.testing.assert_allclose(made.attention[index], kept, atol=1e-5)
+
+
+@pytest.mark.parametrize(("seed", "width", "alpha"), [(18, 2, 0.8), (40, 3, 1.5), (18, 4, 2.5)])
+def test_a_full_beam_stops(seed, width, alpha):
+    """What ends later does not count, whatever the neighbours are still waiting for."""
+    model, inputs = ToyGenerator(seed=seed), sources()
+    options = {"length_penalty": alpha, "n_best": 2}
+    made = beam_search(model, inputs, START, END, 9, width, **options, stops_when_full=True)
+    exact = beam_search(model, inputs, START, END, 9, width, **options)
+    assert (made.scores <= exact.scores + 1e-6).numpy().all()
+    for index in range(4):
+        truth = plain_beam(model, item(inputs, index), 9, width, alpha, until=width)[:2]
+        assert made.tokens[index].numpy().tolist() == [filled(tokens, 9) for tokens, _ in truth]
+        np.testing.assert_allclose(made.scores[index], [score for _, score in truth], atol=1e-4)
+    # From 2 it ends or goes on with 3, which hardly ever ends: under a penalty that might win after all.
+    chain, steps = Chain([[1, 0, 0, 0], [1, 0, 0, 0], [0.5, 0, 0, 0.5], [0.01, 0, 0, 0.99]]), {}
+    for stops in (True, False):
+        chain.steps = 0
+        beam_search(chain, tf.zeros(1), 2, END, 100, width=2, length_penalty=1.0, stops_when_full=stops)
+        steps[stops] = chain.steps
+    assert steps == {True: 2, False: 100}
 
 
 def test_width_one_is_greedy():

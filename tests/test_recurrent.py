@@ -231,3 +231,31 @@ def test_wrong_attention():
         zoo.create_model("attention_seq2seq", attention="soft", units=4, embedding=4)
     with pytest.raises(ZooError, match="dot scores need annotations as deep as the query: 8, not 4"):
         zoo.create_model("attention_seq2seq", attention="dot", units=4, embedding=4)
+
+
+@pytest.mark.parametrize(
+    ("name", "overrides"),
+    [
+        ("attention_seq2seq", {"cell": "lstm"}),
+        ("attention_seq2seq", {"attention": "general", "tied": "target", "maxout": 6}),
+        ("attention_seq2seq", {"attention": "dot", "encoder_units": 3}),
+        ("lstm_seq2seq", {"cell": "gru", "depth": 3, "tied": "all", "source_vocabulary": 8}),
+    ],
+)
+def test_every_form_steps_as_it_is_taught(name, overrides):
+    keras.utils.set_random_seed(7)
+    sizes = {"source_vocabulary": 9, "target_vocabulary": 8, "embedding": 6, "units": 6}
+    model = zoo.create_model(name, **{**sizes, **overrides})
+    random = np.random.default_rng(8)
+    for weight in model.weights:
+        weight.assign(random.normal(0, 0.5, weight.shape))
+    target = random.integers(0, 8, (3, 5))
+    inputs = {"source": random.integers(0, 8, (3, 4)), "source_length": np.array([4, 1, 2]), "target": target}
+    expected = model(inputs)["logits"]
+    memory = model.encode(inputs)
+    state, told = model.initial_state(memory), []
+    for tokens in target.T:
+        logits, state = model.step(tf.constant(tokens), state, memory)
+        told.append(logits)
+    np.testing.assert_allclose(np.stack(told, axis=1), expected, rtol=1e-4, atol=1e-5)
+    assert ("attention" in state) == model.attends

@@ -30,8 +30,8 @@ class Pictures:
             return
         inputs, y, *_ = next(iter(self.stream.epoch(0)))
         with loop.kept_weights():
-            outputs = loop.plain(inputs, training=False)
-        for name, draw in self.task.pictures(inputs, y, outputs).items():
+            pictures = self.task.pictures(inputs, y, loop.plain(inputs, training=False))
+        for name, draw in pictures.items():
             file = io.BytesIO()
             draw(file)
             tf.summary.image(name, tf.io.decode_png(file.getvalue(), channels=3)[tf.newaxis])

@@ -22,7 +22,7 @@ class _Section(pydantic.BaseModel):
 
 
 class Data(_Section):
-    """Where the examples come from: a TFDS name, or a folder with one subfolder a class."""
+    """Where the examples come from: a TFDS name, a folder with one subfolder a class, or a file of pairs of texts."""
 
     name: str | None = None
     folder: str | None = pydantic.Field(None, min_length=1)

@@ -5,7 +5,6 @@ import os
 from zoo.tasks import task_of  # first: it checks Keras's backend
 
 import keras  # isort: skip
-import numpy as np
 
 from zoo.errors import InputError, ZooError
 from zoo.inference import shown
@@ -18,9 +17,10 @@ def attention_of(model: keras.Model, items: list, errors: str) -> list[dict]:
     """The best translation of each item and where it looked.
 
     Returns:
-        {"input", "translation", "score", "source", "target", "attention"} each: the words of both sides with their
-        ends, and the weights (target words, source words); a row sums to 1. What a word's pieces got is added up, what
-        they looked at is their mean. {"input", "error"} where errors is "return" and the item can't be answered.
+        {"input", "translation", "score", "alternatives", "source", "target", "attention"} each: the words of both
+        sides with their ends, and the weights (target words, source words); a row sums to 1. What a word's pieces got
+        is added up, what they looked at is their mean. {"input", "error"} where errors is "return" and the item can't
+        be answered.
 
     Raises:
         InputError: an item can't be answered, and errors is "raise".
@@ -33,7 +33,7 @@ def attention_of(model: keras.Model, items: list, errors: str) -> list[dict]:
             rows.append({"input": shown(item), **_attended(task, item)})
         except InputError as error:
             if errors == "raise":
-                raise
+                raise InputError(f"{shown(item)}: {error}") from None
             rows.append({"input": shown(item), "error": str(error)})
     return rows
 
@@ -41,21 +41,9 @@ def attention_of(model: keras.Model, items: list, errors: str) -> list[dict]:
 def _attended(task: Task, item: str | bytes | os.PathLike) -> dict:
     inputs, error = task.checked(task.collate([task.encode(item)])["sentence"])
     if error[0].numpy():
-        raise InputError(f"{shown(item)}: {error[0].numpy().decode()}")
+        raise InputError(error[0].numpy().decode())
     decoded = task.decode(inputs)
     if decoded.attention is None:
         raise ZooError(f"{task.model.name} has no attention to show: it keeps of a sentence one vector")
     answers = {key: value[0].numpy() for key, value in task.answer(decoded._asdict()).items()}
-    length = int(decoded.lengths[0, 0])
-    told = min(length + 1, decoded.attention.shape[1])  # with the end, where there is one
-    weights = decoded.attention[0, :told].numpy()
-    sides = [
-        task.words(0, inputs["source"][0].numpy().tolist()),
-        task.words(1, decoded.tokens[0, 0, :told].numpy().tolist()),
-    ]
-    source, target = ([word for word, _ in side] for side in sides)
-    columns, rows = (np.repeat(np.arange(len(side)), [count for _, count in side]) for side in sides)
-    summed = np.zeros((len(weights), len(source)))
-    np.add.at(summed.T, columns, weights.T)
-    mean = np.stack([summed[rows == row].mean(axis=0) for row in range(len(target))])
-    return {**task.told(answers), "source": source, "target": target, "attention": mean}
+    return {**task.told(answers), **task.attended(inputs, decoded)[0]}

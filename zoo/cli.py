@@ -169,7 +169,7 @@ def predict(preset, inputs, file, as_csv, top, beam, n_best, as_json) -> None:
 
 @main.command()
 @click.argument("preset")
-@click.option("--dataset", metavar="NAME", help="A TFDS name, or a folder with one subfolder of files a class.")
+@click.option("--dataset", metavar="NAME", help="A TFDS name, a folder with a subfolder a class, or a file of pairs.")
 @click.option("--split", help="Of the data set [the card's].")
 @click.option("--limit", type=click.IntRange(1), help="Only the first so many examples.")
 @_DATA_DIR

@@ -131,6 +131,7 @@ def beam_search(
     length_penalty: float = 0.0,
     coverage_penalty: float = 0.0,
     n_best: int = 1,
+    stops_when_full: bool = False,
 ) -> Decoded:
     """The best hypotheses among those that `width` beams an item come across.
 
@@ -149,6 +150,9 @@ def beam_search(
         length_penalty: alpha; 0: none, the paper's own is 0.2, common are 0.6 to 1.
         coverage_penalty: beta; 0: none, the paper's own is 0.2. Needs a state with `attention`.
         n_best: hypotheses returned an item, N.
+        stops_when_full: an item is done, too, once `width` of its hypotheses have ended. That is the common rule, and
+            with a length penalty much sooner than the exact one; a longer hypothesis that would have been better may
+            be missed.
 
     Raises:
         ZooError: an argument is out of its range.
@@ -182,9 +186,12 @@ def beam_search(
         heard = tf.where(counted[:, tf.newaxis], tf.minimum(heard, 1.0), 1.0)
         return coverage_penalty * tf.reduce_sum(tf.math.log(heard), axis=-1)
 
+    def is_full(ended):  # (B,)
+        return (ended[0][:, -1] > LOWEST / 2) & stops_when_full
+
     def unfinished(step, tokens, state, total, ended, *_):
         # The most that the best open beam can still reach: all its further tokens certain, all the source covered.
-        done = ended[0][:, n_best - 1] >= shrunk(total[:, 0], max_length)
+        done = (ended[0][:, n_best - 1] >= shrunk(total[:, 0], max_length)) | is_full(ended)
         return (step < max_length) & ((step == 0) | ~tf.reduce_all(done))
 
     def body(step, tokens, state, total, ended, heard, counted, tokens_made, parents_made, rows_made):
@@ -203,7 +210,7 @@ def beam_search(
 
         ripe = ends[:, :width] & (best[:, :width] > LOWEST / 2)
         score = shrunk(best, step + 1) + tf.gather(penalty(heard, counted), parent, batch_dims=1)
-        score = tf.where(ripe, score[:, :width], LOWEST)
+        score = tf.where(ripe & ~is_full(ended)[:, tf.newaxis], score[:, :width], LOWEST)
         added = (score, tf.fill([batch, width], step), parent[:, :width])
         pool = [tf.concat(pair, axis=1) for pair in zip(ended, added, strict=True)]
         order = tf.math.top_k(pool[0], width).indices

@@ -1,6 +1,7 @@
 """Using presets: load (compiled), pipeline, evaluate."""
 
 import os
+import re
 import time
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
@@ -149,8 +150,8 @@ def pipeline(name: str | os.PathLike | keras.Model, batch_size: int = 32, **sett
 
 def shown(item: Any) -> str:
     """How an input is named in answers and errors."""
-    if isinstance(item, (str, os.PathLike)):
-        return os.fsencode(item).decode("utf-8", "replace")  # names and lines may hold what is no text
+    if isinstance(item, (str, os.PathLike)):  # names and lines may hold what is no text
+        return re.sub("[\ud800-\udfff]", "\ufffd", os.fspath(item))
     if isinstance(item, (bytes, bytearray, memoryview)):
         return f"<{len(item)} bytes>"
     if hasattr(item, "shape"):
@@ -180,7 +181,7 @@ def evaluate(
 
     Args:
         name: a preset's name or path.
-        dataset: a TFDS name, or a folder with one subfolder a class.
+        dataset: a TFDS name, a folder with one subfolder a class, or a file of pairs of texts.
         split: of the data set.
         limit: only the first so many examples.
         data_dir: where TFDS keeps its data.
@@ -191,7 +192,8 @@ def evaluate(
         **settings: task settings, such as beam=1.
 
     Returns:
-        {"preset", "dataset", "split", "examples", "metrics", "seconds"}; metrics are fractions.
+        {"preset", "dataset", "split", "examples", "metrics", "seconds"}; metrics are fractions, but for BLEU and chrF,
+        which go from 0 to 100.
 
     Raises:
         ZooError: no such preset, data set or split; classes that don't match; a record of a part of a split.

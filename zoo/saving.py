@@ -60,7 +60,9 @@ def save(
     task_of(model)  # has it an origin, and does the task fit?
     origin = model.origin
     if parent is None and origin.parent and weights.digest(model) == origin.digest:
-        parent = origin.parent
+        known = {key: value for key, value in origin.parent.record["task"]["settings"].items() if key != "labels"}
+        if origin.settings == known and origin.assets == origin.parent.assets():
+            parent = origin.parent
     if labels is not None:
         origin = model.origin = _relabelled(model, labels)
     kept = parent.record if parent else {}

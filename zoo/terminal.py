@@ -15,6 +15,8 @@ import click
 
 from zoo.errors import ZooError
 
+SHOWN = 200  # characters of an input that an error names
+
 
 def load_tensorflow() -> None:
     """Imports TensorFlow and keeps what its libraries write on standard error before they can be told not to."""
@@ -84,7 +86,7 @@ def text_rows(rows: Iterable[dict], is_text: bool) -> int:
             if is_text:
                 click.echo()
         elif "translation" in row:
-            click.echo(row["translation"])
+            click.echo(" ".join(row["translation"].splitlines()))
             for other in row["alternatives"]:
                 click.echo(f"    {other['translation']}  ({other['score']:.3f})")
         else:
@@ -94,8 +96,9 @@ def text_rows(rows: Iterable[dict], is_text: bool) -> int:
 
 
 def _tell_error(row: dict) -> None:
-    known = row["input"] in row["error"]
-    click.echo(f"zoo: {row['error'] if known else row['input'] + ': ' + row['error']}", err=True)
+    known = row["input"] and row["input"] in row["error"]
+    name = row["input"] if len(row["input"]) <= SHOWN else row["input"][:SHOWN] + "..."
+    click.echo(f"zoo: {row['error'] if known else name + ': ' + row['error']}", err=True)
 
 
 def explained(rows: list[dict], preset: str, out: str, as_json: bool) -> None:
@@ -194,7 +197,7 @@ def items(inputs: Iterable[str], file: str | None, is_text: bool = False) -> Ite
                 files = []
             yield from map(str, files) if files and item else [item]
         for line in lines or ():
-            text = os.fsdecode(line).strip()
+            text = os.fsdecode(line).removeprefix("\ufeff").strip()
             if text or is_text:
                 yield text
 

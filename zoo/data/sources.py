@@ -114,6 +114,8 @@ def _tfds(name: str, split: str, data_dir: str | os.PathLike | None, download: b
     except tfds.core.DatasetNotFoundError:
         if Path(name).is_dir():
             raise ZooError(f"{name!r} is no data set; for the folder give .{os.sep}{name}") from None
+        if Path(name).is_file():
+            raise ZooError(f"{name!r} is no data set; for the file give .{os.sep}{name}") from None
         raise unknown("data set", name, {*tfds.list_builders(), *TERMS}) from None
     except (ValueError, AssertionError) as error:  # a version or configuration that is not there, or no name at all
         raise ZooError(f"{name!r} is no data set: {' '.join(str(error).split())[:150]}") from None
@@ -128,7 +130,7 @@ def _tfds(name: str, split: str, data_dir: str | os.PathLike | None, download: b
         except Exception as error:  # whatever the download meets: no network, no space, files to be fetched by hand
             if is_new:
                 shutil.rmtree(place, ignore_errors=True)
-            reason = " ".join(str(error).split())[:400]
+            reason = " ".join(str(error).split())[:600]
             raise ZooError(f"{name} is not in {builder.data_path.parent.parent} and can't be had: {reason}") from error
     slices = _SHARES.get(split) if name in _ONE_PIECE else None
     asked = f"train[{slices}]" if slices else split
@@ -204,7 +206,12 @@ def _pairs(path: Path, split: str) -> Source:
         raise unknown(f"split of the file {path}", split, _SHARES)
     sources = sorted(pairs)
     random.Random(0).shuffle(sources)
-    rows = [(source, target, "\n".join(pairs[source])) for source in _share(sources, split) for target in pairs[source]]
+    every = None if split == "train" else 1  # of what is right one is asked for; all are references
+    rows = [
+        (source, target, "\n".join(pairs[source]))
+        for source in _share(sources, split)
+        for target in pairs[source][:every]
+    ]
     if not rows:
         raise ZooError(f"{path} has too few pairs for a share called {split}: {len(sources)} different sources")
     columns = dict(zip(("source", "target", "references"), map(list, zip(*rows, strict=True)), strict=True))

@@ -29,7 +29,7 @@ class Stream:
 
     Items whose sizes differ, such as sentences, are padded with zeros to the longest of their batch. Where they have a
     `length`, batches are made of items of about the same: a hundred batches' worth, in the epoch's order, is sorted by
-    it and cut, and the batches are shuffled.
+    it and cut, and the batches are shuffled; what is skipped is then prepared all the same, for its length.
 
     Args:
         dataset: of raw examples, {field: tensor}.

@@ -39,7 +39,10 @@ class TextPairs(tfds.core.GeneratorBasedBuilder, skip_registration=True):
         )
 
     def _split_generators(self, dl_manager):
-        rows = self.rows(Path(dl_manager.manual_dir))
+        try:
+            rows = self.rows(Path(dl_manager.manual_dir))
+        except FileNotFoundError as error:
+            raise ZooError(f"there is no {error.filename}: {self.MANUAL_DOWNLOAD_INSTRUCTIONS}") from None
         return {split: self._generate_examples(pairs) for split, pairs in rows.items()}
 
     def _generate_examples(self, rows: Iterable[Row]):
@@ -99,10 +102,12 @@ class TatoebaPairs(TextPairs):
     def rows(self, manual_dir):
         source, target = self.builder_config.name.split("_")
         path = manual_dir / "tatoeba" / {"fr": "fra.txt", "de": "deu.txt"}[source if target == "en" else target]
-        pairs = [tuple(line.split("\t")[:2]) for line in _lines(path) if line]  # a third field names the authors
-        for number, pair in enumerate(pairs):
-            if len(pair) < 2 or not all(pair):
+        pairs = []
+        for number, line in enumerate(_lines(path)):
+            pair = tuple(line.split("\t")[:2])  # a third field names the authors
+            if line and not (len(pair) == 2 and all(pair)):
                 raise ZooError(f"{path}, line {number + 1}: two sentences and a tab between them are expected")
+            pairs += [pair] if line else []
         splits = split_pairs(pairs, HELD_OUT)
         if target == "en":
             splits = {split: [pair[::-1] for pair in rows] for split, rows in splits.items()}
@@ -186,11 +191,11 @@ def _number(text: str) -> int:
 
 def _lines(path: Path) -> list[str]:
     """The lines of a file, which may be compressed, without spaces around them."""
-    if not path.is_file():
-        raise ZooError(f"there is no {path}")
     try:
         content = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
         lines = content.decode("utf-8").split("\n")
+    except FileNotFoundError:
+        raise
     except (OSError, EOFError, UnicodeDecodeError) as error:
         raise ZooError(f"{path} can't be read: {error}") from None
     return [line.strip() for line in (lines if lines[-1] else lines[:-1])]

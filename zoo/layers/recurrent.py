@@ -20,10 +20,9 @@ def scan(step, carry, inputs, reverse: bool = False):
     flat = tf.nest.flatten(inputs)
     count = tf.shape(flat[0])[0]
     arrays = [tf.TensorArray(one.dtype, count, element_shape=one.shape[1:]).unstack(one) for one in flat]
-    # One step outside of the loop tells what it gives; where its values are not used, the graph drops it.
-    shapes = [carry, step(carry, tf.nest.map_structure(lambda one: tf.zeros(tf.shape(one)[1:], one.dtype), inputs))[1]]
-    given = tf.nest.flatten(shapes[1])
-    made = [tf.TensorArray(one.dtype, count, element_shape=one.shape) for one in given]
+    # A step outside of the loop tells the kinds of its outputs; as its values are not used, a graph drops it.
+    _, kinds = step(carry, tf.nest.map_structure(lambda one: tf.zeros(tf.shape(one)[1:], one.dtype), inputs))
+    made = [tf.TensorArray(one.dtype, count, element_shape=one.shape) for one in tf.nest.flatten(kinds)]
 
     def body(turn, carry, made):
         t = count - 1 - turn if reverse else turn
@@ -31,8 +30,9 @@ def scan(step, carry, inputs, reverse: bool = False):
         after = tf.nest.map_structure(lambda new, old: tf.ensure_shape(new, old.shape), after, carry)
         return turn + 1, after, [array.write(t, one) for array, one in zip(made, tf.nest.flatten(outputs), strict=True)]
 
-    _, carry, made = tf.while_loop(lambda turn, *_: turn < count, body, (tf.constant(0), carry, made))
-    return carry, tf.nest.pack_sequence_as(shapes[1], [array.stack() for array in made])
+    start = (tf.constant(0), carry, made)
+    _, carry, made = tf.while_loop(lambda turn, *_: turn < count, body, start, maximum_iterations=count)
+    return carry, tf.nest.pack_sequence_as(kinds, [array.stack() for array in made])
 
 
 @keras.saving.register_keras_serializable("zoo")
@@ -129,6 +129,7 @@ class Recurrent(layers.Layer):
 
     def __init__(self, units: int, cell: str = "gru", reverse: bool = False, dropout: float = 0.0, **options):
         super().__init__(**options)
+        self.supports_jit = False  # XLA would compile anew for every length
         self.reverse = reverse
         self.cell = Cell(units, cell, dtype=self.dtype_policy, name="cell")
         self.dropout = layers.Dropout(dropout, dtype=self.dtype_policy, name="dropout")

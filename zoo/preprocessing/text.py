@@ -4,6 +4,7 @@ A vocabulary is bytes that a preset keeps, and two functions over batches: `enco
 int32, and `decode` back. Ids 0, 1 and 2 are padding, start and end in every vocabulary; `encode` gives none of them.
 """
 
+import functools
 import io
 from collections.abc import Iterable
 
@@ -32,18 +33,21 @@ class Pieces:
         except ImportError as error:
             raise ZooError(f"this vocabulary needs tensorflow-text: pip install tensorflow-text ({error})") from None
 
-        self.resource = SentencepieceTokenizer(model=model, out_type=tf.int32)
-        self.size = int(self.resource.vocab_size())
+        # Made anew for each graph, and lying in it: one made outside belongs to a kernel that TensorFlow throws away
+        # with its caches, as when a random seed is set.
+        self._tokenizer = functools.partial(SentencepieceTokenizer, model=model, out_type=tf.int32)
+        self.size = int(self._tokenizer().vocab_size())
+        self.resource = None  # nothing that a SavedModel would have to hold beside its graphs
 
     def encode(self, texts):
-        return self.resource.tokenize(texts)
+        return self._tokenizer().tokenize(texts)
 
     def decode(self, ids):
-        return self.resource.detokenize(ids)
+        return self._tokenizer().detokenize(ids)
 
     def names(self, ids: list[int]) -> list[str]:
         """How each token is shown."""
-        pieces = self.resource.id_to_string(tf.constant(ids, tf.int32)).numpy()
+        pieces = self._tokenizer().id_to_string(tf.constant(ids, tf.int32)).numpy()
         return [STOP if one == END else piece.decode() for one, piece in zip(ids, pieces, strict=True)]
 
     def problem(self, texts):
@@ -87,24 +91,25 @@ class Symbols:
 
     Args:
         listed: the symbols, a line each in UTF-8.
-        separator: what stands between two; "": they are single characters, and capital letters count as small ones.
+        are_letters: they are single characters, with nothing between them, and capital letters count as small ones.
     """
 
-    def __init__(self, listed: bytes, separator: str):
-        self.symbols = listed.decode("utf-8").splitlines()
-        self.separator = separator
+    def __init__(self, listed: bytes, are_letters: bool):
+        self.symbols = listed.decode("utf-8").split("\n")
+        self.are_letters = are_letters
         self.size = UNKNOWN + 1 + len(self.symbols)
         places = tf.range(UNKNOWN + 1, self.size)
         pairs = tf.lookup.KeyValueTensorInitializer(tf.constant(self.symbols), places)
         self.resource = tf.lookup.StaticHashTable(pairs, UNKNOWN)
 
     def _split(self, texts):
-        texts = tf.strings.strip(texts)
-        return tf.strings.split(texts, self.separator) if self.separator else tf.strings.unicode_split(texts, "UTF-8")
+        return (
+            tf.strings.unicode_split(tf.strings.strip(texts), "UTF-8") if self.are_letters else tf.strings.split(texts)
+        )
 
     def _ids(self, symbols):
         """One by one: TensorFlow makes small letters of a text only up to its first NUL."""
-        return self.resource.lookup(symbols if self.separator else tf.strings.lower(symbols, "utf-8"))
+        return self.resource.lookup(tf.strings.lower(symbols, "utf-8") if self.are_letters else symbols)
 
     def encode(self, texts):
         symbols = self._split(texts)
@@ -112,11 +117,12 @@ class Symbols:
 
     def decode(self, ids):
         names = tf.constant([""] * (UNKNOWN + 1) + self.symbols)
-        return tf.strings.reduce_join(tf.gather(names, ids), axis=-1, separator=self.separator)
+        return tf.strings.reduce_join(tf.gather(names, ids), axis=-1, separator="" if self.are_letters else " ")
 
     def names(self, ids: list[int]) -> list[str]:
         """How each token is shown."""
-        return [STOP if one == END else self.symbols[one - UNKNOWN - 1] for one in ids]
+        names = ["-", "-", STOP, "?", *self.symbols]
+        return [names[one] for one in ids]
 
     def problem(self, texts):
         """(B,) strings -> (B,), which symbol of each is not known; "" where all are."""
@@ -127,9 +133,9 @@ class Symbols:
         return tf.where(told == "", "", tf.strings.join(["not in the vocabulary: ", told]))
 
 
-def symbols_of(texts: Iterable[str], separator: str) -> bytes:
+def symbols_of(texts: Iterable[str], are_letters: bool) -> bytes:
     """The symbols of the texts in alphabetical order, a line each; arguments as of `Symbols`."""
     found: set[str] = set()
     for text in texts:
-        found.update(text.strip().split(separator) if separator else map(str.lower, text.strip()))
-    return "\n".join(sorted(found - {""})).encode("utf-8")
+        found.update(map(str.lower, text.strip()) if are_letters else text.split())
+    return "\n".join(sorted(found - {"\n"})).encode("utf-8")

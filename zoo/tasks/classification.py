@@ -26,8 +26,6 @@ class Classification(Task):
         top: how many labels an answer gives, best first.
     """
 
-    keys = ("labels", "scores")
-
     def __init__(self, model, settings, labels, assets):
         super().__init__(model, settings, labels, assets)
         if not isinstance(self.settings["top"], int) or self.settings["top"] < 1:

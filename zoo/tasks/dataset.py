@@ -25,10 +25,11 @@ def dataset(
     data_dir: str | None = None,
     limit: int | None = None,
 ) -> tf.data.Dataset:
-    """A tf.data.Dataset of (inputs, y) batches, ready for model.fit and model.evaluate.
+    """A tf.data.Dataset of (inputs, y) batches, ready for model.fit and model.evaluate; of texts (inputs, y, weights).
 
     Args:
-        name: a TFDS name, or the path of a folder with one subfolder of files a class: images, or .npy for tensors.
+        name: a TFDS name, or a path: of a folder with one subfolder of files a class, images or .npy for tensors; for
+            translation of a file with a source, a tab and a target a line.
         split: "train", "validation", "test", or TFDS's slices.
         model: from load or create_model; its task preprocesses.
         batch_size: of every batch but the last.
@@ -98,6 +99,7 @@ def stream(
     """The task's way through the one input pipeline, to model inputs or to what `finish` makes of prepared items."""
     renumbered = _same_numbers(task, source)
 
+    @tf.autograph.experimental.do_not_convert  # its errors come as they are, and tracing is quicker
     def prepare(stub):
         example = renumbered(source.load(stub))
         return task.prepare(task.read(example)), task.targets(example)

@@ -1,7 +1,8 @@
-"""The bytes of a file that a user names."""
+"""The bytes of a file that a user names, or of a sentence."""
 
 import stat
 from pathlib import Path
+from typing import Any
 
 from zoo.errors import InputError
 
@@ -33,3 +34,19 @@ def content_of(path: Path, wanted: str) -> bytes:
         raise InputError(f"{path} does not exist") from None
     except (OSError, ValueError) as error:
         raise InputError(f"{path} can't be read: {getattr(error, 'strerror', None) or error}") from None
+
+
+def encoded_sentence(item: Any) -> bytes:
+    """A sentence, or its bytes, as UTF-8; whether bytes are any is for the graph to say.
+
+    Raises:
+        InputError: something else, or a string with half a character.
+    """
+    if isinstance(item, (bytes, bytearray, memoryview)):
+        return bytes(item)
+    if not isinstance(item, str):
+        raise InputError(f"an item of type {type(item).__name__} is no sentence: give a string, or its bytes in UTF-8")
+    try:
+        return item.encode("utf-8", "surrogateescape")
+    except UnicodeEncodeError:
+        raise InputError("no UTF-8") from None

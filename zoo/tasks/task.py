@@ -110,7 +110,6 @@ class Task:
     name: str
     fields: tuple[str, ...]  # the fields of a data set that it reads
     defaults: dict[str, Any]
-    keys: tuple[str, ...] = ()  # the answers it gives, without `error`
     length: Callable | None = None  # (prepared, y) -> (), where batches are made of items of about the same
     longest: int | None = None  # the most that an axis of unknown size holds
 

@@ -8,16 +8,21 @@ import numpy as np
 import tensorflow as tf
 
 from zoo import decoding, metrics
-from zoo.errors import InputError, ZooError
+from zoo.errors import ZooError
 from zoo.preprocessing import text
+from zoo.tasks.raw_files import encoded_sentence
 from zoo.tasks.task import CrossEntropy, Measured, Task
 
 PIECES, SOURCE, TARGET = "sentencepiece.model", "source_symbols.txt", "target_symbols.txt"
+CROWDED = 4  # tokens a word, on the average; with more of them it is no language of words and spaces
+SHOWN = 3  # sentences, in TensorBoard
 _LONGEST_INPUT = 100_000  # bytes; more is refused before it is cut into tokens
 
 
 class Translation(Task):
     """Sentences by a generator (see `zoo.decoding`) whose inputs are `source`, `source_length` and `target`.
+
+    Beside a generator's methods the model has `attends`, whether its state holds attention.
 
     Settings:
         tokens: "pieces", one SentencePiece vocabulary for both sides; or "spelling", where the source is one word, its
@@ -27,14 +32,13 @@ class Translation(Task):
             cut off.
         beam: width of the search; 1 is greedy.
         n_best: how many translations an answer has, the others as `alternatives`.
-        length_penalty, coverage_penalty: alpha and beta of Wu et al. 2016 (see `decoding.beam_search`); the second
-            needs a model with attention.
+        length_penalty, coverage_penalty: of a search wider than 1, alpha and beta of Wu et al. 2016 (see
+            `decoding.beam_search`); the second needs a model with attention.
         shortest: tokens of an answer at least.
     """
 
     name = "translation"
     fields = ("source", "target", "references")
-    keys = ("translation", "score")
     defaults = {
         "tokens": "pieces",
         "vocabulary_size": 8000,
@@ -55,9 +59,14 @@ class Translation(Task):
             raise ZooError(f"translation: n_best={self.settings['n_best']} is more than beam={self.settings['beam']}")
         if self.settings["shortest"] > self.settings["longest"]:
             raise ZooError(f"translation: shortest={self.settings['shortest']} is more than longest")
+        for key in ("length_penalty", "coverage_penalty"):
+            if self.settings[key] < 0:
+                raise ZooError(f"translation: {key}={self.settings[key]} is less than 0")
         missing = {"source", "source_length", "target"} - set(model.input)
         if missing or not hasattr(model, "step"):
             raise ZooError(f"{model.name} is no model for translation")
+        if self.settings["coverage_penalty"] and not model.attends:
+            raise ZooError(f"translation: coverage_penalty needs attention, and {model.name} has none")
         self.longest = self.settings["longest"]
 
     @functools.cached_property
@@ -90,7 +99,7 @@ class Translation(Task):
         if settings["tokens"] == "pieces":
             assets = {PIECES: text.train_pieces([*sides["source"], *sides["target"]], settings["vocabulary_size"])}
         else:
-            assets = {SOURCE: text.symbols_of(sides["source"], ""), TARGET: text.symbols_of(sides["target"], " ")}
+            assets = {SOURCE: text.symbols_of(sides["source"], True), TARGET: text.symbols_of(sides["target"], False)}
         found = _vocabularies(settings["tokens"], assets)
         return {}, assets, {"source_vocabulary": found[0].size, "target_vocabulary": found[1].size}
 
@@ -99,11 +108,12 @@ class Translation(Task):
 
     def prepare(self, raw):
         """() string -> `source` (S,) int32 with its end, and `source_length` ()."""
-        ids = self._with_end(self.vocabularies[0].encode(raw["sentence"][tf.newaxis]))[0][: self.longest]
+        ids = self.vocabularies[0].encode(raw["sentence"][tf.newaxis])
+        ids = self._with_end(ids[:, : self.longest - 1])[0]
         return {"source": ids, "source_length": tf.size(ids)}
 
     def targets(self, example):
-        """() string -> (T,) int32 with its end."""
+        """() string -> (T,) int32 with its end; what is cut off at `longest` has none."""
         return self._with_end(self.vocabularies[1].encode(example["target"][tf.newaxis]))[0][: self.longest]
 
     @staticmethod
@@ -128,22 +138,28 @@ class Translation(Task):
 
         serve, spec = self.signatures()["serving_default"]
         serve = tf.function(serve, input_signature=list(spec.values()), autograph=False)
-        told, rows = [], []
+        told, rows, refused = [], [], 0
         for batch in source.dataset.batch(batch_size).as_numpy_iterator():
             answers = serve(tf.constant(batch["source"]))
             told += [answer.decode("utf-8", "replace") for answer in answers["translation"].numpy()]
+            refused += int(np.sum(answers["error"].numpy() != b""))
             columns = [[one.decode() for one in batch[field]] for field in self.fields]
             rows += zip(*columns, strict=True)
             if report:
                 report(len(told), source.examples)
         figures, how = self._figures(told, rows)
-        name = next(iter(figures))
-        groups = metrics.by_length([len(self._words(row[0])) for row in rows])
-        points = []
-        for group in groups:
-            part = self._figures([told[place] for place in group], [rows[place] for place in group])[0]
-            points.append((float(np.mean([len(self._words(rows[place][0])) for place in group])), part[name]))
-        return Measured(figures, functools.partial(plotting.by_length, points, name, len(rows)), how)
+        if refused:  # such as sentences longer than `longest`
+            how = {name: f"{how.get(name, '')} {refused:,} were refused and count as empty".strip() for name in figures}
+
+        def draw(path):
+            lengths, name = [len(self._words(row[0])) for row in rows], next(iter(figures))
+            points = []
+            for group in metrics.by_length(lengths):
+                part, _ = self._figures([told[place] for place in group], [rows[place] for place in group])
+                points.append((float(np.mean([lengths[place] for place in group])), part[name]))
+            plotting.by_length(points, name, len(rows), path)
+
+        return Measured(figures, draw, how)
 
     def _figures(self, told: list[str], rows: list[tuple[str, str, str]]) -> tuple[dict, dict]:
         if self.settings["tokens"] == "spelling":
@@ -175,32 +191,70 @@ class Translation(Task):
         good = error == ""
         ids = tf.ragged.boolean_mask(ids, tf.ones_like(ids, tf.bool) & good[:, tf.newaxis])
         ids = self._with_end(ids)
-        return {"source": ids.to_tensor(), "source_length": tf.cast(ids.row_lengths(), tf.int32)}, error
+        source = ids.to_tensor()
+        source = tf.pad(source, [[0, 0], [0, tf.cast(tf.shape(source)[1] == 0, tf.int32)]])  # of no items at all
+        return {"source": source, "source_length": tf.cast(ids.row_lengths(), tf.int32)}, error
 
     def words(self, side: int, ids: list[int]) -> list[tuple[str, int]]:
-        """Token ids of the source (side 0) or the target (1) -> its words, and of how many tokens each is."""
+        """Token ids of the source (side 0) or the target (1) -> its words, and of how many tokens each is.
+
+        Where hardly any spaces are written, the tokens themselves.
+        """
         found: list[list] = []
         for name in self.vocabularies[side].names(ids):
             if name.startswith(text.WORD) or not found or self.settings["tokens"] == "spelling" or name == text.STOP:
                 found.append([name.removeprefix(text.WORD), 1])
             else:
                 found[-1] = [found[-1][0] + name, found[-1][1] + 1]
+        if len(ids) > CROWDED * len(found):
+            return [(name.removeprefix(text.WORD), 1) for name in self.vocabularies[side].names(ids)]
         return [tuple(word) for word in found]
+
+    def attended(self, inputs: dict, decoded: decoding.Decoded) -> list[dict]:
+        """What the best hypotheses looked at: {"source", "target"} words with their ends, and "attention" (T, S).
+
+        Of a word's pieces the weights are added up on the source's side; on the target's their mean is taken.
+        """
+        rows = []
+        for item, count in enumerate(inputs["source_length"].numpy()):
+            told = min(int(decoded.lengths[item, 0]) + 1, decoded.attention.shape[1])  # with the end, if there is one
+            sides = [inputs["source"][item, :count], decoded.tokens[item, 0, :told]]
+            sides = [self.words(side, ids.numpy().tolist()) for side, ids in enumerate(sides)]
+            columns, lines = (np.repeat(np.arange(len(side)), [count for _, count in side]) for side in sides)
+            weights = decoded.attention[item, :told, :count].numpy()
+            summed = np.zeros((told, len(sides[0])))
+            np.add.at(summed.T, columns, weights.T)
+            mean = np.stack([summed[lines == line].mean(axis=0) for line in range(len(sides[1]))])
+            source, target = ([word for word, _ in side] for side in sides)
+            rows.append({"source": source, "target": target, "attention": mean})
+        return rows
+
+    def pictures(self, inputs, y, outputs):
+        """What the translations of a few sentences look at."""
+        from zoo import plotting
+
+        if not self.model.attends:
+            return {}
+        few = {key: tf.constant(inputs[key][:SHOWN]) for key in ("source", "source_length")}
+        decoded = self.decode(few)
+        return {"attention": functools.partial(plotting.attention, self.attended(few, decoded))}
 
     def decode(self, inputs: dict) -> decoding.Decoded:
         """The model's inputs -> what the search finds, N hypotheses an item."""
         chosen = self.settings
+        ends = {"start": text.START, "end": text.END, "max_length": chosen["longest"], "min_length": chosen["shortest"]}
+        if chosen["beam"] == 1:
+            tokens, lengths, scores, attention = decoding.greedy(self.model, inputs, **ends)
+            return decoding.Decoded(tokens[:, tf.newaxis], lengths[:, tf.newaxis], scores[:, tf.newaxis], attention)
         return decoding.beam_search(
             self.model,
             inputs,
-            text.START,
-            text.END,
-            chosen["longest"],
-            chosen["beam"],
-            chosen["shortest"],
-            chosen["length_penalty"],
-            chosen["coverage_penalty"],
-            chosen["n_best"],
+            **ends,
+            width=chosen["beam"],
+            length_penalty=chosen["length_penalty"],
+            coverage_penalty=chosen["coverage_penalty"],
+            n_best=chosen["n_best"],
+            stops_when_full=True,
         )
 
     def answer(self, outputs):
@@ -240,7 +294,7 @@ class Translation(Task):
         return {"serving_default": (serving_default, sentences), "tensors": (tensors, spec)}
 
     def resources(self):
-        return [one.resource for one in self.vocabularies]
+        return [one.resource for one in self.vocabularies if one.resource is not None]
 
     def op_libraries(self):
         return ["_sentencepiece_tokenizer.so"] if self.settings["tokens"] == "pieces" else []
@@ -255,17 +309,15 @@ class Translation(Task):
         return answer
 
     def blank(self):
-        return b"a" if self.settings["tokens"] == "pieces" else self.vocabularies[0].symbols[0].encode()
+        if self.settings["tokens"] == "pieces":
+            return b"a"
+        return next(symbol for symbol in self.vocabularies[0].symbols if symbol.strip()).encode()
 
     def sample(self, path):
         return path.read_text("utf-8").strip()
 
     def encode(self, item: Any):
-        if isinstance(item, str):
-            return item.encode("utf-8", "surrogateescape")
-        if isinstance(item, (bytes, bytearray, memoryview)):
-            return bytes(item)
-        raise InputError(f"an item of type {type(item).__name__} is no sentence: give a string, or its bytes in UTF-8")
+        return encoded_sentence(item)
 
     def collate(self, encoded):
         return {"sentence": tf.constant(encoded)}
@@ -292,4 +344,4 @@ def _vocabularies(tokens: str, assets: dict[str, bytes]) -> tuple | None:
         raise ZooError(f"translation: tokens={tokens!r} is none of pieces, spelling")
     if not {SOURCE, TARGET} <= set(assets):
         return None
-    return text.Symbols(assets[SOURCE], ""), text.Symbols(assets[TARGET], " ")
+    return text.Symbols(assets[SOURCE], are_letters=True), text.Symbols(assets[TARGET], are_letters=False)

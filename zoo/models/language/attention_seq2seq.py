@@ -4,7 +4,8 @@ align and translate", arXiv 1409.0473 (RNNsearch).
 An encoder in both directions annotates every source token; at every step of the decoder an attention weighs these
 annotations by the decoder's state, and a maxout layer reads state, last token and context. Appendix A has the
 equations. Deviations: gates reset after the recurrent product and not before it (as cuDNN has it, so that this product
-is one), and the decoder's biases are learned on both sides of it.
+is one), with biases on both sides of it; weights start as Keras's layers do, where the paper draws most of them with a
+deviation of 0.01. The paper trains by Adadelta on the words of two lists of 30,000, here recipes choose.
 """
 
 import keras
@@ -32,6 +33,7 @@ class AttentionDecoder(layers.Layer):
 
     def __init__(self, units: int, cell: str, attention: str, attention_units: int, dropout: float = 0.0, **options):
         super().__init__(**options)
+        self.supports_jit = False  # XLA would compile anew for every length
         policy = self.dtype_policy
         self.units = units
         self.bridge = layers.Dense(units, activation="tanh", dtype=policy, name="bridge")
@@ -115,6 +117,8 @@ class AttentionSeq2seqModel(keras.Model):
     Output: `logits` (B, T, V).
     """
 
+    attends = True
+
     def __init__(self, name="attention_seq2seq", **arguments):
         self.arguments = arguments
         units, dropout = arguments["units"], arguments["dropout"]
@@ -191,7 +195,7 @@ class AttentionSeq2seqModel(keras.Model):
     task="translation",
     paper="Bahdanau, Cho & Bengio 2015, Neural machine translation by jointly learning to align and translate, "
     "arXiv 1409.0473",
-    parameters=80_452_000,
+    parameters=80_452_000,  # the sum of the appendix's matrices, and biases; the paper states none
     tiny={
         "source_vocabulary": 40, "target_vocabulary": 30, "embedding": 10, "units": 8, "attention_units": 7, "maxout": 9
     },

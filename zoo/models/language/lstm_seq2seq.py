@@ -2,6 +2,9 @@
 
 arXiv 1409.3215. A deep LSTM reads the source from its last token to its first (section 3.3), and hands its states,
 layer by layer, to a deep LSTM that tells the target. Nothing else of the source reaches the decoder.
+
+Deviations: the source's end is read first, with the rest of the reversed sentence, and weights start as Keras's layers
+do (forget gates open), where the paper draws them from -0.08 to 0.08.
 """
 
 import keras
@@ -19,6 +22,8 @@ class LstmSeq2seqModel(keras.Model):
     Inputs: `source` (B, S) token ids, `source_length` (B,), `target` (B, T) the tokens before those to be told.
     Output: `logits` (B, T, V).
     """
+
+    attends = False
 
     def __init__(self, name="lstm_seq2seq", **arguments):
         self.arguments = arguments
