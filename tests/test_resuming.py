@@ -286,7 +286,8 @@ def test_early_stopping_ends_a_run_without_progress(digits_folder, tmp_path):
 def test_what_the_task_learned_from_the_data_is_learned_once(digits_folder, tmp_path, monkeypatch):
     calls = []
 
-    def adapt(cls, source, settings):
+    def adapt(cls, source, settings, assets):
+        assert assets == {}
         calls.append(settings["low"])
         return {"top": 2}, {"words.bin": bytes(range(256))}, {"hidden_units": (7, 5)}
 

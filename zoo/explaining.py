@@ -53,7 +53,8 @@ def explain(
             (of a translator).
         label: the class explained, for kind "heat"; the best answer where it is left out.
         layer: where Grad-CAM looks, for kind "heat"; a layer of a nested model is named "inner/layer". Left out, it
-            is the last convolution that has an extent, with the normalisation, sum and activation after it.
+            is the last convolution that has an extent, with the normalisation, sum and activation after it; layers
+            whose filters differ from place to place do not count.
         errors: "raise", or "return" for {"input", "error"} in the place of an input that can't be answered; the
             others are drawn.
 
@@ -178,7 +179,8 @@ def _displayed(task: Task, picture: tf.Tensor) -> np.ndarray:
 def _looked_at(seen: list[watching.Seen], layer: str | None, model: str) -> watching.Seen | None:
     """The layer of Grad-CAM: the one named, or the last convolution with what follows it in its shape."""
     if layer is None:
-        fitting = [stage for stage in watching.stages(seen) if stage[0].has_kernel and stage[0].has_extent]
+        stages = [stage for stage in watching.stages(seen) if stage[0].has_kernel and stage[0].has_extent]
+        fitting = [stage for stage in stages if not stage[0].is_local]
         return fitting[-1][-1] if fitting else None
     by_name = {one.name: one for one in seen}
     if layer not in by_name:

@@ -18,6 +18,7 @@ class Seen:
         stride: how far neighbours in the output are apart, in rows and columns of the model's input.
         has_weights: whether it has any.
         has_kernel: whether it has weights that mix what they read, unlike a normalisation's.
+        is_local: whether these weights differ from place to place, so that a map has no one meaning.
     """
 
     name: str
@@ -25,6 +26,7 @@ class Seen:
     stride: tuple[int, int]
     has_weights: bool
     has_kernel: bool
+    is_local: bool
 
     @property
     def has_extent(self) -> bool:
@@ -65,7 +67,8 @@ def watch(model: keras.Model, inputs: dict) -> tuple[dict, list[Seen]]:
                 strides[id(output)] = stride
             if isinstance(operation, keras.layers.Layer) and keras.ops.is_tensor(outputs):
                 has_kernel = any(len(weight.shape) > 1 for weight in operation.weights)
-                facts = (tuple(map(int, stride)), bool(operation.weights), has_kernel)
+                is_local = getattr(operation, "is_local", False)
+                facts = (tuple(map(int, stride)), bool(operation.weights), has_kernel, is_local)
                 seen.append(Seen(prefix + operation.name, outputs, *facts))
             return outputs
 

@@ -23,6 +23,8 @@ class LocallyConnected(layers.Layer):
         stddev: of the normally distributed first weights; None: He's.
     """
 
+    is_local = True  # a map means something else at each place: Grad-CAM looks at the convolutions before
+
     def __init__(self, filters: int, size: int = 3, stddev: float | None = None, **kwargs):
         super().__init__(**kwargs)
         self.filters, self.size, self.stddev = filters, size, stddev
