@@ -116,8 +116,8 @@ allowed_batch_sizes: 32
 
 README = """# {name}
 
-A model for TensorFlow Serving, exported by keras-zoo: raw input in, answers out. A batch may have any size, up to
-1,024 with the configuration below; `error` beside the answers is empty where an item is good, and a bad one does not
+A model for TensorFlow Serving, exported by keras-zoo: raw input in, answers out. A batch may have one item or more, up
+to 1,024 with the configuration below; `error` beside the answers is empty where an item is good, and a bad one does not
 touch its neighbours.
 
 Serve all models of the folder:

@@ -23,7 +23,7 @@ CLASSIFIERS = [name for name in BUILDERS if ENTRIES[name].task == "image_classif
 # By their papers' figures: the last convolution that still has an extent, after its activation.
 LAST = {
     "alexnet": "conv5_relu",
-    "cifar_convnet": "local4_relu",
+    "cifar_convnet": "rnorm2",  # the layers after it have filters that differ from place to place
     "efficientnet_lite0": "stage6_block1_expand_relu",  # what follows is 1x1 at the tiny size
     "lenet5": "c3_squash",
     "lenet5_modern": "c3",
