@@ -26,11 +26,12 @@ ROWS = (
     ("explaining",),
     ("training", "exporting"),
     ("terminal",),
+    ("commands",),
     ("cli",),
 )
 ROW = {room: number for number, row in enumerate(ROWS) for room in row}
 HEAVY = ("tensorflow", "keras", "jax", "tensorflow_datasets", "tensorflow_text")
-LIGHT = ("", "errors", "registry", "cache", "record", "card", "preset", "weights", "terminal", "cli")
+LIGHT = ("", "errors", "registry", "cache", "record", "card", "preset", "weights", "terminal", "commands", "cli")
 
 
 def modules() -> dict[str, Path]:

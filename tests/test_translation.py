@@ -455,8 +455,8 @@ def test_figures():
     told = metrics.pronunciation_figures(["K AE T", "D AO", ""], [["K AE T"], ["D AO G", "D AA"], ["AH B"]])
     # Right; one of two wrong, by the nearest of its references (1 of 2 against 1 of 3); two missing.
     assert told == {"phoneme_error_rate": (0 + 1 + 2) / (3 + 3 + 2), "word_error_rate": 2 / 3}
-    groups = metrics.by_length([5, 1, 3, 2, 4, 6, 7], bins=3)
-    assert [group.tolist() for group in groups] == [[1, 3, 2], [4, 0], [5, 6]]
+    points = metrics.by_length([5, 1, 3, 2, 4, 6, 7], lambda group: group.tolist(), bins=3)
+    assert points == [(2.0, [1, 3, 2]), (4.5, [4, 0]), (6.5, [5, 6])]
 
 
 def test_the_command(speller, tmp_path):

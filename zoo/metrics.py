@@ -1,5 +1,7 @@
 """Figures of a whole corpus, by the field's own tools."""
 
+from collections.abc import Callable
+
 import numpy as np
 
 
@@ -41,7 +43,17 @@ def pronunciation_figures(hypotheses: list[str], references: list[list[str]]) ->
     return {"phoneme_error_rate": edits / total, "word_error_rate": wrong / len(hypotheses)}
 
 
-def by_length(lengths: list[int], bins: int = 6) -> list[np.ndarray]:
-    """The items' numbers in groups of about as many items each, from the shortest to the longest."""
+def by_length(lengths: list[int], figure: Callable[[np.ndarray], float], bins: int = 6) -> list[tuple[float, float]]:
+    """A figure of the shortest items, of longer ones, and so on, in groups of about as many each.
+
+    Args:
+        lengths: of the items.
+        figure: the items' numbers -> their figure.
+        bins: the number of groups.
+
+    Returns:
+        (mean length, figure) of each group.
+    """
     order = np.argsort(lengths, kind="stable")
-    return [group for group in np.array_split(order, bins) if len(group)]
+    groups = [group for group in np.array_split(order, bins) if len(group)]
+    return [(float(np.mean(np.take(lengths, group))), figure(group)) for group in groups]

@@ -50,16 +50,19 @@ def confusion(counts: np.ndarray, labels: list[str], path: Path) -> None:
     figure.savefig(path, dpi=110)
 
 
-def by_length(points: list[tuple[float, float]], metric: str, examples: int, path: Path) -> None:
-    """A metric over (length, value), each of as many of the examples."""
+def by_length(lines: dict[str, list[tuple[float, float]]], metric: str, examples: int, path: Path) -> None:
+    """A metric over (length, value), each of as many of the examples; a line each of what is compared."""
     figure = Figure(figsize=(6, 4), layout="constrained")
     axes = figure.subplots()
-    axes.plot(*zip(*points, strict=True), marker="o")
+    for name, points in lines.items():
+        axes.plot(*zip(*points, strict=True), marker="o", label=name)
     axes.set_xlabel("length of the source")
     axes.set_ylabel(metric.replace("_", " "))
     axes.set_ylim(bottom=0)
     axes.set_title(f"{examples:,} examples, {len(points)} groups of equal size", fontsize=10)
     axes.grid(alpha=0.3)
+    if len(lines) > 1:
+        axes.legend()
     figure.savefig(path, dpi=110)
 
 

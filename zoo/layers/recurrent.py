@@ -103,9 +103,10 @@ class Cell(layers.Layer):
             i, f, g, o = ops.split(given + product, 4, axis=-1)
             c = ops.sigmoid(f) * states[1] + ops.sigmoid(i) * ops.tanh(g)
             return ops.sigmoid(o) * ops.tanh(c), c
-        product = product + ops.cast(self.bias[1], h.dtype)
-        z, r = ops.split(ops.sigmoid(given[:, : 2 * self.units] + product[:, : 2 * self.units]), 2, axis=-1)
-        new = ops.tanh(given[:, 2 * self.units :] + r * product[:, 2 * self.units :])
+        gates, new = ops.split(given, [2 * self.units], axis=-1)
+        gates_of_h, new_of_h = ops.split(product + ops.cast(self.bias[1], h.dtype), [2 * self.units], axis=-1)
+        z, r = ops.split(ops.sigmoid(gates + gates_of_h), 2, axis=-1)
+        new = ops.tanh(new + r * new_of_h)
         return (z * states[0] + (1.0 - z) * new,)
 
     def get_config(self):

@@ -75,14 +75,16 @@ class CrossEntropy(keras.losses.Loss):
         self.label_smoothing = label_smoothing
 
     def call(self, y_true, y_pred):
-        if is_shared(y_true, y_pred):
-            right = keras.losses.categorical_crossentropy(y_true, y_pred, from_logits=True)
+        shares = is_shared(y_true, y_pred)
+        if not self.label_smoothing and not shares:
+            return keras.losses.sparse_categorical_crossentropy(y_true, y_pred, from_logits=True)
+        classes, even = y_pred.shape[-1], self.label_smoothing / y_pred.shape[-1]
+        if shares:
+            y_true = (1.0 - self.label_smoothing) * y_true + even
         else:
-            right = keras.losses.sparse_categorical_crossentropy(y_true, y_pred, from_logits=True)
-        if not self.label_smoothing:
-            return right
-        even = -tf.reduce_mean(tf.nn.log_softmax(y_pred), axis=-1)
-        return (1.0 - self.label_smoothing) * right + self.label_smoothing * even
+            y_true = tf.reshape(tf.cast(y_true, tf.int32), tf.shape(y_pred)[:-1])
+            y_true = tf.one_hot(y_true, classes, 1.0 - self.label_smoothing + even, even)
+        return tf.nn.softmax_cross_entropy_with_logits(y_true, y_pred)
 
     def get_config(self):
         return {"label_smoothing": self.label_smoothing, "name": self.name}

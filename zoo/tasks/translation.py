@@ -153,11 +153,10 @@ class Translation(Task):
 
         def draw(path):
             lengths, name = [len(self._words(row[0])) for row in rows], next(iter(figures))
-            points = []
-            for group in metrics.by_length(lengths):
-                part, _ = self._figures([told[place] for place in group], [rows[place] for place in group])
-                points.append((float(np.mean([lengths[place] for place in group])), part[name]))
-            plotting.by_length(points, name, len(rows), path)
+            points = metrics.by_length(
+                lengths, lambda group: self._figures([told[i] for i in group], [rows[i] for i in group])[0][name]
+            )
+            plotting.by_length({self.model.name: points}, name, len(rows), path)
 
         return Measured(figures, draw, how)
 

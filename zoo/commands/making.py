@@ -1,0 +1,107 @@
+"""Training, and the search for settings."""
+
+import os
+
+import click
+
+from zoo import terminal
+from zoo.commands.options import JSON
+
+
+@click.command()
+@click.argument("recipe")
+@click.option("--out", required=True, metavar="DIR", help="The run's folder: preset, history, curves, TensorBoard.")
+@click.option(
+    "--set", "settings", multiple=True, metavar="KEY=VALUE", help="Override, as training.epochs=3. Repeatable."
+)
+@click.option("--steps", type=click.IntRange(1), help="End after so many steps of the recipe's schedule.")
+@click.option(
+    "--strategy", type=click.Choice(["one", "mirrored", "multi_worker"]), default="one", help="Devices [one]."
+)
+@click.option("--cluster", type=click.Choice(["ray"]), help="Start workers on a Ray cluster (RAY_ADDRESS, or here).")
+@click.option("--workers", type=click.IntRange(1), help="On the cluster [2].")
+@click.option("--gpus-per-worker", type=click.IntRange(0), help="On the cluster [0].")
+@JSON
+def train(recipe, out, settings, steps, strategy, cluster, workers, gpus_per_worker, as_json) -> None:
+    """Train by a recipe; the same command again continues a run that was ended on the way.
+
+    RECIPE is the name of a preset that has one (such as lenet5.mnist), the path of a TOML file, or a model's name
+    with the data to train on:
+
+    \b
+      zoo train lenet5.mnist --out runs/lenet5
+      zoo train mlp --out runs/mine --set data.folder=my_photos
+    """
+    from zoo.training.recipe import parse_setting, read_recipe
+
+    overrides = dict(map(parse_setting, settings))
+    read_recipe(recipe, overrides)  # a mistake shows before TensorFlow is loaded
+    terminal.load_tensorflow()
+    from zoo import training
+
+    with terminal.progress("training") as report:
+
+        def each(step, total, figures):
+            told = "  ".join(f"{key} {value:.4g}" for key, value in figures.items() if key not in ("step", "seconds"))
+            report(step, total, told, keep="epoch" in figures)
+
+        def warn(text):
+            click.echo(f"zoo: {text}", err=True)
+
+        preset = training.train(
+            recipe, out, steps=steps, strategy=strategy, cluster=cluster, workers=workers,
+            gpus_per_worker=gpus_per_worker, report=each, warn=warn, **overrides,
+        )  # fmt: skip
+    if preset is None:  # a worker other than the first
+        return None
+    facts = {"preset": str(preset.path), "name": preset.name, "metrics": preset.record["metrics"]}
+    if as_json:
+        return terminal.print_json(facts)
+    for metric in facts["metrics"]:
+        click.echo(f"{metric['name']} {metric['value']:.4f} on {metric['dataset']} {metric['split']}")
+    path = preset.path if os.sep in str(preset.path) else f".{os.sep}{preset.path}"
+    click.echo(f"preset written to {path}; try: zoo predict {path} INPUT")
+    return None
+
+
+@click.command()
+@click.argument("recipe")
+@click.option("--space", required=True, metavar="TOML", help="The settings to search, and their ranges.")
+@click.option("--out", required=True, metavar="DIR", help="The search's folder: trials.csv, best.toml, the runs.")
+@click.option("--trials", type=click.IntRange(1), default=10, help="At most so many [10].")
+@click.option("--method", type=click.Choice(["bayesian", "hyperband", "random"]), default="bayesian", help="[bayesian]")
+@click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="Override of the recipe. Repeatable.")
+@JSON
+def tune(recipe, space, out, trials, method, settings, as_json) -> None:
+    """Search a recipe's settings for the best validation figure; the same command again continues.
+
+    The space is a TOML file, a line a setting:
+
+    \b
+      "training.optimizer.learning_rate" = {min = 1e-4, max = 1e-1, sampling = "log"}
+      "model_overrides.dropout" = {min = 0.0, max = 0.5, step = 0.1}
+      "training.batch_size" = {values = [32, 64, 128]}
+    """
+    from zoo.training.recipe import parse_setting, read_recipe
+
+    overrides = dict(map(parse_setting, settings))
+    read_recipe(recipe, overrides)
+    terminal.load_tensorflow()
+    from zoo import training
+
+    with terminal.progress("tuning") as report:
+
+        def each(done, total, figures):
+            told = "  ".join(
+                f"{key} {value:.4g}" if isinstance(value, float) else f"{key} {value}" for key, value in figures.items()
+            )
+            report(done, total, told, keep=True)
+
+        def warn(text):
+            click.echo(f"zoo: {text}", err=True)
+
+        result = training.tune(recipe, space, out, trials=trials, method=method, report=each, warn=warn, **overrides)
+    if as_json:
+        return terminal.print_json(result)
+    click.echo(f"best of {result['trials']} trials: {result['score']:.4f}; its recipe: {result['recipe']}")
+    return None

@@ -1,0 +1,107 @@
+"""What there is: models, presets, the cache, a demonstration."""
+
+import click
+
+from zoo import terminal
+from zoo.commands.options import JSON, find
+
+
+@click.command("list")
+@click.argument("pattern", metavar="[FILTER]", required=False)
+@click.option("--task", help="Only those of this task, such as image_classification.")
+@click.option("--pretrained", is_flag=True, help="Only presets: models with trained weights.")
+@JSON
+def list_command(pattern, task, pretrained, as_json) -> None:
+    """List models and presets. FILTER is a part of a name, or a pattern such as 'lenet*'."""
+    from zoo import card, preset
+
+    rows = preset.rows(pattern, task, pretrained)
+    if as_json:
+        return terminal.print_json(rows)
+    table = []
+    for row in rows:
+        metrics = [f"{metric['name']} {card.figure(metric)}" for metric in card.final(row)]
+        count = f"{row['parameters']:,}" if row["parameters"] else "-"
+        table.append((row["name"], row["kind"], row["task"], count, "; ".join(metrics) or row.get("description", "")))
+    terminal.print_table(("name", "kind", "task", "parameters", ""), table)
+    return None
+
+
+@click.command()
+@click.argument("name")
+@JSON
+def info(name, as_json) -> None:
+    """Show what is known of a model or a preset."""
+    from zoo import card, preset
+
+    facts = preset.model_info(name)
+    if as_json:
+        return terminal.print_json(facts)
+    if facts["kind"] == "preset":
+        click.echo(card.card({key: value for key, value in facts.items() if key not in ("kind", "paper", "path")}))
+        click.echo(f"Folder: {facts['path']}")
+    else:
+        for key, value in facts.items():
+            if value not in (None, {}, []):
+                text = (
+                    f"{value:,}" if isinstance(value, int) else ", ".join(value) if isinstance(value, list) else value
+                )
+                click.echo(f"{key + ':':13}{text}")
+    return None
+
+
+@click.command()
+@JSON
+def demo(as_json) -> None:
+    """Load each bundled preset and let it answer a real sample."""
+    from zoo import preset
+
+    names = [path.name for path in sorted(preset.BUNDLED.iterdir()) if (path / "preset.json").is_file()]
+    terminal.load_tensorflow()
+    from zoo import demonstration
+
+    rows = demonstration.demo(names)
+    if as_json:
+        return terminal.print_json(list(rows))
+    for row in rows:
+        click.echo(f"\n{row['preset']}  {row['input']}")
+        click.echo(row["shown"])
+        click.echo(f"answer: {row['answer']}   {row['milliseconds']:.1f} ms")
+    return None
+
+
+@click.command()
+@click.argument("preset")
+@click.option("--seconds", type=float, default=2.0, help="How long each batch size is measured [2].")
+@click.option("--record", is_flag=True, help="Write the figures into the preset and its card.")
+@JSON
+def benchmark(preset, seconds, record, as_json) -> None:
+    """Time a preset's pipeline on its own samples."""
+    find(preset)
+    from zoo import measuring
+
+    with terminal.progress("measuring") as report:
+        result = measuring.benchmark(preset, seconds, record, report)
+    if as_json:
+        return terminal.print_json(result)
+    terminal.print_table(("", ""), [(key.replace("_", " "), str(value)) for key, value in result.items()])
+    return None
+
+
+@click.command()
+@click.option("--clear", is_flag=True, help="Remove presets from the cache.")
+@click.argument("name", required=False)
+@JSON
+def cache(name, clear, as_json) -> None:
+    """List the downloaded presets, or --clear one or all of them."""
+    from zoo import cache as cache_module
+
+    rows = (
+        cache_module.clear(name) if clear else [row for row in cache_module.contents() if name in (None, row["name"])]
+    )
+    if as_json:
+        return terminal.print_json({"folder": str(cache_module.folder()), "cleared": clear, "presets": rows})
+    for row in rows:
+        click.echo(f"{'removed ' if clear else ''}{row['name']}  {row['bytes'] / 1e6:.2f} MB")
+    click.echo(f"{len(rows)} {'removed from' if clear else 'in'} {cache_module.folder()}")
+    return None
