@@ -47,9 +47,14 @@ def test_samples_get_the_answers_they_must_get(name):
     assert found.record["samples"]
     pipeline = zoo.pipeline(name)
     for sample in found.record["samples"]:
-        told = pipeline(found.file(sample["input"]))
-        assert told["labels"][0] == sample["answer"]["labels"][0]
-        np.testing.assert_allclose(told["scores"], sample["answer"]["scores"], atol=1e-4)
+        told = pipeline(pipeline.task.sample(found.file(sample["input"])))
+        expected = sample["answer"]
+        if "translation" in expected:
+            assert told["translation"] == expected["translation"]
+            assert told["score"] == pytest.approx(expected["score"], abs=1e-3)
+        else:
+            assert told["labels"][0] == expected["labels"][0]
+            np.testing.assert_allclose(told["scores"], expected["scores"], atol=1e-4)
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -79,5 +84,6 @@ def test_the_index_holds_the_hash_of_each():
 def test_the_final_figure_is_measured_again(name, metric):
     result = zoo.evaluate(name, metric["dataset"], metric["split"])
     assert result["examples"] == metric["examples"]
-    # One example in ten thousand: another machine's arithmetic may turn one that lies on the edge.
-    assert result["metrics"][metric["name"]] == pytest.approx(metric["value"], abs=1.5e-4)
+    # Another machine's arithmetic may turn an example that lies on the edge; of BLEU and chrF, from 0 to 100, a few words.
+    edge = 1.5 / min(metric["examples"], 10_000) if metric["value"] <= 1 else 0.1
+    assert result["metrics"][metric["name"]] == pytest.approx(metric["value"], abs=edge)

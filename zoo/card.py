@@ -2,13 +2,13 @@
 
 from zoo import registry
 
-_PERCENT = ("accuracy", "top_5_accuracy", "frame_accuracy", "analogy_accuracy")
+_SHARES = ("accuracy", "error_rate")
 
 
 def figure(metric: dict) -> str:
     """A metric as people read it: a share in per cent, others as they are."""
     value = metric["value"]
-    text = f"{100 * value:.2f} %" if metric["name"] in _PERCENT else f"{value:.4g}"
+    text = f"{100 * value:.2f} %" if metric["name"].endswith(_SHARES) else f"{value:.4g}"
     return f"{text} (published, not re-measured here)" if metric.get("published") else text
 
 
