@@ -84,6 +84,6 @@ def test_the_index_holds_the_hash_of_each():
 def test_the_final_figure_is_measured_again(name, metric):
     result = zoo.evaluate(name, metric["dataset"], metric["split"])
     assert result["examples"] == metric["examples"]
-    # Another machine's arithmetic may turn an example that lies on the edge; of BLEU and chrF, from 0 to 100, a few words.
+    # Another machine's arithmetic may turn an example that lies on the edge; of BLEU and chrF (0 to 100) a few words.
     edge = 1.5 / min(metric["examples"], 10_000) if metric["value"] <= 1 else 0.1
     assert result["metrics"][metric["name"]] == pytest.approx(metric["value"], abs=edge)

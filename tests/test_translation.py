@@ -207,6 +207,8 @@ def test_a_file_of_pairs(tmp_path):
         open_source(path, "train", ("source",))
     with pytest.raises(ZooError, match="is no file: pairs of texts come as lines"):
         open_source(tmp_path, "train", ("source",))
+    with pytest.raises(ZooError, match="^missing.tsv is no file: pairs of texts"):  # a file's name, not one of TFDS
+        open_source("missing.tsv", "train", ("source",))
 
 
 def test_batches(speller, tmp_path):
@@ -461,11 +463,13 @@ def test_figures():
 
 def test_the_command(speller, tmp_path):
     """Lines in order, one an answer; those that can't be answered are told, and the status is 1."""
-    (tmp_path / "lines").write_bytes(b"bad\n\n\xff\n  face \r\nzoo\n")
+    (tmp_path / "lines").write_bytes(b"bad\n\n\xff\n  face \r\nzoo\nb\0e\n")
     run = CliRunner()
     told = run.invoke(main, ["predict", str(speller), "--file", str(tmp_path / "lines")])
-    assert told.stdout.split("\n") == ["B A D", "", "", "F A C E", "", ""]
-    assert told.stderr.split("\n")[1] == "zoo: \ufffd: no UTF-8"
+    assert told.stdout.split("\n") == ["B A D", "", "", "F A C E", "", "", ""]
+    errors = told.stderr.split("\n")
+    assert errors[:2] == ["zoo: '': empty: there is nothing to translate", "zoo: \ufffd: no UTF-8"]
+    assert errors[3] == "zoo: b\0e: not in the vocabulary: '\0'"
     assert told.exit_code == 1
     told = run.invoke(main, ["predict", str(speller), "bad", str(tmp_path), "--json", "--n-best", "2", "--beam", "3"])
     rows = json.loads(told.stdout)

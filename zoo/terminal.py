@@ -97,7 +97,7 @@ def text_rows(rows: Iterable[dict], is_text: bool) -> int:
 
 def _tell_error(row: dict) -> None:
     known = row["input"] and row["input"] in row["error"]
-    name = row["input"] if len(row["input"]) <= SHOWN else row["input"][:SHOWN] + "..."
+    name = (row["input"] or "''") if len(row["input"]) <= SHOWN else row["input"][:SHOWN] + "..."
     click.echo(f"zoo: {row['error'] if known else name + ': ' + row['error']}", err=True)
 
 
@@ -183,7 +183,7 @@ def items(inputs: Iterable[str], file: str | None, is_text: bool = False) -> Ite
             lines = sys.stdin.buffer if file == "-" else open(file, "rb")  # noqa: SIM115 (read lazily)
         except OSError as error:
             raise ZooError(f"--file {file}: {error.strerror}") from None
-        if file != "-" and b"\0" in lines.peek(64)[:64]:
+        if file != "-" and not is_text and b"\0" in lines.peek(64)[:64]:
             raise ZooError(f"--file {file} is no text, an input a line: to answer on the file itself leave out --file")
 
     def each():

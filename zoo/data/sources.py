@@ -63,7 +63,7 @@ def open_source(
 
     Args:
         name: a TFDS name ("mnist"), or a path (with a separator): of a folder that has one subfolder a class; for pairs
-            of texts, of a file with a source, a tab and a target a line.
+            of texts, of a file (*.tsv) with a source, a tab and a target a line.
         split: "train", "validation", "test", or TFDS's slices ("train[:55000]").
         fields: the fields that the caller reads; they decide which files of a folder count.
         data_dir: where TFDS keeps its data; by default ~/tensorflow_datasets.
@@ -76,7 +76,7 @@ def open_source(
     if not isinstance(name, (str, os.PathLike)) or not os.fspath(name):
         raise ZooError(f"{name!r} is no data set: give a TFDS name or the path of a folder")
     fields = tuple(fields)
-    is_path = isinstance(name, os.PathLike) or os.sep in os.fspath(name) and Path(name).exists()
+    is_path = isinstance(name, os.PathLike) or name.endswith(".tsv") or os.sep in name and Path(name).exists()
     if is_path and "source" in fields:
         source = _pairs(Path(name), split)
     elif is_path:
