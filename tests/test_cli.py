@@ -152,8 +152,8 @@ def test_demo():
     assert {row["preset"] for row in rows} >= {"lenet5.mnist", "lenet5_modern.mnist", "mlp.mnist"}
     for row in rows:
         samples = preset.open_preset(row["preset"]).record["samples"]
-        (label,) = (each["answer"]["labels"][0] for each in samples if row["input"].endswith(each["input"]))
-        assert row["answer"].startswith(f"{label} (")
+        (answer,) = (each["answer"] for each in samples if row["input"].endswith(each["input"]))
+        assert row["answer"].startswith(answer.get("translation") or f"{answer['labels'][0]} (")
 
 
 @pytest.mark.parametrize(
