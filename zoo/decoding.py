@@ -7,7 +7,8 @@ A generator is anything with three methods:
 tokens are (B,) int32 and logits (B, V). state and memory are nested structures of tensors with batch first; a step
 returns a state of the same structure, shapes and types. A state that is a dict may hold `attention` (B, S), the
 weights over the source with which the step's logits were made (the initial ones are not read); decoding keeps it along
-the chosen path.
+the chosen path. The step of a generator whose `shares_memory` is true takes W rows of tokens and state an item of
+memory, which stand together; others are given memory W times.
 
 Everything runs in a `tf.while_loop` over stock operations and keeps the state from step to step, so it works eagerly,
 in a `tf.function` and in a SavedModel. An item's answer doesn't depend on its neighbours in the batch.
@@ -58,8 +59,8 @@ def greedy(model, inputs, start, end: int | None, max_length: int, min_length: i
     _check(max_length, min_length)
     memory, state, tokens = _begin(model, inputs, start)
 
-    def choose(log_probabilities, step):
-        return tf.argmax(log_probabilities, axis=-1, output_type=tf.int32)
+    def choose(logits, step):
+        return tf.argmax(logits, axis=-1, output_type=tf.int32)
 
     return _follow(model, memory, state, tokens, end, max_length, min_length, choose)
 
@@ -104,12 +105,8 @@ def sample(
         lambda one: tf.random.stateless_uniform((max_length,), one), seed, fn_output_signature=tf.float32
     )  # (B, U); all at once and by item, so that a draw depends on its seed and step alone
 
-    def choose(log_probabilities, step):
-        if top_k is None:
-            values, names = log_probabilities, None
-        else:
-            kept = tf.minimum(top_k, tf.shape(log_probabilities)[-1])
-            values, names = tf.math.top_k(log_probabilities, kept)  # (B, k)
+    def choose(logits, step):
+        values, names = (logits, None) if top_k is None else _top_k(logits, top_k)  # (B, k)
         values = (values - tf.reduce_max(values, axis=-1, keepdims=True)) / temperature
         heaps = tf.cumsum(tf.nn.softmax(values), axis=-1)
         # Inverting the distribution function; its last value stands for 1, which rounding may miss.
@@ -169,9 +166,12 @@ def beam_search(
     if coverage_penalty and not attends:
         raise ZooError("coverage_penalty needs a model whose state holds 'attention'; this one's doesn't")
     batch = tf.size(tokens)
-    memory, state, tokens = tf.nest.map_structure(
-        lambda tensor: None if tensor is None else tf.repeat(tensor, width, axis=0), (memory, state, tokens)
-    )
+
+    def repeated(tensors):
+        return tf.nest.map_structure(lambda one: None if one is None else tf.repeat(one, width, axis=0), tensors)
+
+    state, tokens = repeated((state, tokens))
+    memory = memory if getattr(model, "shares_memory", False) else repeated(memory)
 
     def by_item(tensor):  # (B * W, ...) -> (B, W, ...)
         return tf.reshape(tensor, tf.concat([[batch, width], tf.shape(tensor)[1:]], axis=0))
@@ -196,20 +196,22 @@ def beam_search(
 
     def body(step, tokens, state, total, ended, heard, counted, tokens_made, parents_made, rows_made):
         logits, stepped = model.step(tokens, state, memory)
-        log_probabilities = by_item(_log_probabilities(logits, end, step, min_length))  # (B, W, V)
+        made, names = (by_item(one) for one in _likeliest(logits, end, step, min_length, 2 * width))  # (B, W, 2W + 1)
         rows = by_item(_attention(stepped))  # (B, W, S)
         heard = heard + rows
         counted = tf.where(step == 0, rows[:, 0] > 0.0, counted)
-        candidates = tf.maximum(total[:, :, tf.newaxis] + log_probabilities, LOWEST)
-        vocabulary = tf.shape(candidates)[2]
-        candidates = tf.reshape(candidates, [batch, width * vocabulary])
+        candidates = tf.maximum(total[:, :, tf.newaxis] + made, LOWEST)
+        kept = tf.shape(candidates)[2]
+        candidates = tf.reshape(candidates, [batch, width * kept])
         # At most W of these end, so W that go on are left.
-        best, places = tf.math.top_k(candidates, tf.minimum(2 * width, width * vocabulary))
-        parent, token = places // vocabulary, places % vocabulary
+        best, places = tf.math.top_k(candidates, tf.minimum(2 * width, width * kept))
+        parent, token = places // kept, tf.gather(tf.reshape(names, [batch, -1]), places, batch_dims=1)
         ends = tf.zeros_like(token, tf.bool) if end is None else token == end
 
         ripe = ends[:, :width] & (best[:, :width] > LOWEST / 2)
-        score = shrunk(best, step + 1) + tf.gather(penalty(heard, counted), parent, batch_dims=1)
+        score = shrunk(best, step + 1)
+        if coverage_penalty:
+            score += tf.gather(penalty(heard, counted), parent, batch_dims=1)
         score = tf.where(ripe & ~is_full(ended)[:, tf.newaxis], score[:, :width], LOWEST)
         added = (score, tf.fill([batch, width], step), parent[:, :width])
         pool = [tf.concat(pair, axis=1) for pair in zip(ended, added, strict=True)]
@@ -224,8 +226,8 @@ def beam_search(
         heard = tf.gather(heard, parent, batch_dims=1)
         index = tf.reshape(tf.range(batch)[:, tf.newaxis] * width + parent, [-1])
         state = _like(tf.nest.map_structure(lambda tensor: tf.gather(tensor, index), stepped), state)
-        token = tf.reshape(token, [-1])
-        return step + 1, token, state, total, ended, heard, counted, tokens_made, parents_made, rows_made
+        tokens = _like(tf.reshape(token, [-1]), tokens)
+        return step + 1, tokens, state, total, ended, heard, counted, tokens_made, parents_made, rows_made
 
     blank = by_item(tf.zeros_like(_attention(state)))  # (B, W, S)
     total = beams([0.0] + [LOWEST] * (width - 1), tf.float32)  # the beams are equal at first, so only one counts
@@ -269,16 +271,20 @@ def _trace(arrays, steps, lengths, slots, end, max_length):
 
 
 def _follow(model, memory, state, tokens, end, max_length, min_length, choose) -> Decoded:
-    """One path an item; choose((B, V) log probabilities, step) -> (B,) tokens."""
+    """One path an item; choose((B, V) logits, step) -> (B,) tokens."""
 
     def unfinished(step, tokens, state, done, *_):
         return (step < max_length) & ((step == 0) | ~tf.reduce_all(done))
 
     def body(step, tokens, state, done, lengths, scores, tokens_made, rows_made):
         logits, stepped = model.step(tokens, state, memory)
-        log_probabilities = _log_probabilities(logits, end, step, min_length)
-        tokens = tf.where(done, _filling(end), choose(log_probabilities, step))
-        scores += tf.where(done, 0.0, tf.gather(log_probabilities, tokens, batch_dims=1))
+        values = _checked(logits, end)
+        norm = _normalizer(values, tf.argmax(values, axis=-1, output_type=tf.int32))
+        if min_length:
+            values = tf.where(_early(tf.range(tf.shape(values)[-1]), end, step, min_length), LOWEST, values)
+        tokens = tf.where(done, _filling(end), choose(values, step))
+        made = tf.gather(values, tokens, batch_dims=1) - norm
+        scores += tf.where(done, 0.0, tf.where(made >= LOWEST, made, LOWEST))
         rows = tf.where(done[:, tf.newaxis], 0.0, _attention(stepped))
         tokens_made, rows_made = tokens_made.write(step, tokens), rows_made.write(step, rows)
         done = done if end is None else done | (tokens == end)
@@ -307,17 +313,46 @@ def _begin(model, inputs, start):
     return memory, state, tf.broadcast_to(tf.cast(start, tf.int32), [batch])
 
 
-def _log_probabilities(logits, end, step, min_length):
-    """(B, V) logits -> float32, never below LOWEST; NaN becomes LOWEST, and so does an end that comes too early."""
+def _likeliest(logits, end, step, min_length, count):
+    """(B, V) logits -> the `count` greatest log probabilities and their tokens, (B, count + 1), or (B, V) if V is less.
+
+    None is below LOWEST; NaN becomes LOWEST, and so does an end that comes too early.
+    """
+    logits = _checked(logits, end)
+    values, tokens = _top_k(logits, count + 1)  # one may be an early end
+    values -= _normalizer(logits, tokens[:, 0])[:, tf.newaxis]
+    possible = (values >= LOWEST) & ~_early(tokens, end, step, min_length)
+    return tf.where(possible, values, LOWEST), tokens
+
+
+def _checked(logits, end):
     size = logits.shape[-1]
     if end is not None and size is not None and not 0 <= end < size:
         raise ZooError(f"end must be one of the model's {size} tokens, not {end}")
-    values = tf.nn.log_softmax(tf.cast(logits, tf.float32))
-    values = tf.where(values >= LOWEST, values, LOWEST)
-    if end is None or min_length == 0:
-        return values
-    early = (tf.range(tf.shape(values)[-1]) == end) & (step < min_length)  # (V,)
-    return tf.where(early, LOWEST, values)
+    return tf.cast(logits, tf.float32)
+
+
+def _normalizer(logits, likeliest):
+    """(B, V) and the likeliest tokens (B,) -> log sum exp (B,): from their softmax, much faster than a sum of exp."""
+    logit, probability = (tf.gather(each, likeliest, batch_dims=1) for each in (logits, tf.nn.softmax(logits)))
+    return logit - tf.math.log(probability)
+
+
+def _early(tokens, end, step, min_length):
+    """Where tokens are an end that comes too early."""
+    return (tokens == (-1 if end is None else end)) & (step < min_length)
+
+
+def _top_k(values, k):
+    """As tf.math.top_k (B, V), ties included, but of the k blocks with the greatest maxima alone: it is slow in V."""
+    size = values.shape[-1]
+    block = next((each for each in range(32, size) if size % each == 0), size) if size else 0
+    if not block or size // block <= k:
+        return tf.math.top_k(values, tf.minimum(k, tf.shape(values)[-1]))
+    blocks = tf.reshape(values, [-1, size // block, block])
+    chosen = tf.sort(tf.math.top_k(tf.reduce_max(blocks, axis=-1), k).indices)
+    values, places = tf.math.top_k(tf.reshape(tf.gather(blocks, chosen, batch_dims=1), [-1, k * block]), k)
+    return values, tf.gather(chosen, places // block, batch_dims=1) * block + places % block
 
 
 def _holds_attention(state) -> bool:

@@ -47,14 +47,20 @@ class Attention(layers.Layer):
         return keys + self.bias if self.score == "additive" else keys
 
     def weigh(self, query, keys, mask):
-        """(B, Q), (B, S, A) and a mask (B, S) -> weights (B, S) that sum to 1; exactly 0 off the mask."""
+        """Queries (B * W, Q), W together ask one source of keys (B, S, A) and mask (B, S) -> weights (B * W, S).
+
+        They sum to 1, and are exactly 0 off the mask.
+        """
+        batch, length, _ = ops.shape(keys)
+        asked = ops.reshape(query, (batch, -1, query.shape[-1]))
         if self.score == "additive":
-            asked = ops.matmul(query, ops.cast(self.query_kernel, query.dtype))
-            fit = ops.matmul(ops.tanh(asked[:, None] + keys), ops.cast(self.energy, query.dtype))[:, :, 0]
+            asked = ops.matmul(asked, ops.cast(self.query_kernel, query.dtype))
+            sums = ops.tanh(asked[:, :, None] + keys[:, None])  # (B, W, S, A)
+            fit = ops.matmul(sums, ops.cast(self.energy, query.dtype))[..., 0]
         else:
-            fit = ops.matmul(keys, query[:, :, None])[:, :, 0]
-        fit = ops.where(mask, ops.cast(fit, "float32"), -1e9)
-        return ops.cast(ops.softmax(fit, axis=-1), query.dtype)
+            fit = ops.matmul(asked, ops.transpose(keys, (0, 2, 1)))
+        fit = ops.where(mask[:, None], ops.cast(fit, "float32"), -1e9)
+        return ops.reshape(ops.cast(ops.softmax(fit, axis=-1), query.dtype), (-1, length))
 
     def compute_output_shape(self, inputs_shape):
         wide = {"additive": self.units, "dot": inputs_shape[-1], "general": self.query_units}[self.score]
@@ -66,5 +72,7 @@ class Attention(layers.Layer):
 
 
 def context_of(weights, annotations):
-    """Weights (B, S) and annotations (B, S, D) -> their mean (B, D)."""
-    return ops.matmul(weights[:, None], annotations)[:, 0]
+    """Weights (B * W, S), W together on one source of annotations (B, S, D) -> their means (B * W, D)."""
+    batch, length, deep = ops.shape(annotations)
+    means = ops.matmul(ops.reshape(weights, (batch, -1, length)), annotations)
+    return ops.reshape(means, (-1, deep))

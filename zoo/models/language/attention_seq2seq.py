@@ -39,7 +39,8 @@ class AttentionDecoder(layers.Layer):
         self.bridge = layers.Dense(units, activation="tanh", dtype=policy, name="bridge")
         self.cell = Cell(units, cell, dtype=policy, name="cell")
         wide = Cell.GATES[cell] * units
-        self.context = layers.Dense(wide, use_bias=False, dtype=policy, name="context")  # the cell's other inputs
+        # What the context is to the cell. As a product of a mean is the mean of products, it is made once a source.
+        self.context = layers.Dense(wide, use_bias=False, dtype=policy, name="context")
         self.attention = Attention(attention, attention_units, units, dtype=policy, name="attention")
         self.dropout = layers.Dropout(dropout, dtype=policy, name="dropout")
 
@@ -61,27 +62,31 @@ class AttentionDecoder(layers.Layer):
         Returns:
             Of each step the state before it (B, T, U), the context (B, T, D) and the attention (B, T, S).
         """
-        keys, states = self.attention(annotations), self.first(last)
+        keys, values, states = self.attention(annotations), self.context(annotations), self.first(last)
         kept = dropped(self.dropout, states[0], training)
         given = ops.transpose(self.cell(embedded), (1, 0, 2))  # (T, B, gates)
 
         def step(states, given):
-            after, context, weights = self.one(given, states, annotations, keys, mask, kept)
-            return after, (states[0], context, weights)
+            after, weights = self.one(given, states, keys, values, mask, kept)
+            return after, (states[0], weights)
 
         _, made = scan(step, states, given)
-        return tuple(ops.transpose(one, (1, 0, 2)) for one in made)
+        before, weights = (ops.transpose(one, (1, 0, 2)) for one in made)
+        return before, ops.matmul(weights, annotations), weights
 
     def first(self, last):
         """The states before the first step, (B, U) each: h_0 = tanh(W last), and zeros for an LSTM's c."""
         h = self.bridge(last)
         return (h,) if self.cell.kind == "gru" else (h, ops.zeros_like(h))
 
-    def one(self, given, states, annotations, keys, mask, kept=None):
-        """One step: what the cell made of the token (B, gates) -> states after, context (B, D), attention (B, S)."""
+    def one(self, given, states, keys, values, mask, kept=None):
+        """One step: what the cell made of the token (B, gates) -> states after, and attention (B, S).
+
+        keys (B, S, A) and values (B, S, gates) are what `attention` and `context` make of the annotations. Beams, too:
+        given and states may have W rows an item of the source, which stand together.
+        """
         weights = self.attention.weigh(states[0], keys, mask)
-        context = context_of(weights, annotations)
-        return self.cell.advance(given + self.context(context), states, kept), context, weights
+        return self.cell.advance(given + context_of(weights, values), states, kept), weights
 
     def compute_output_spec(self, embedded, annotations, last, mask, training=None):
         batch, time, _ = embedded.shape
@@ -118,6 +123,7 @@ class AttentionSeq2seqModel(keras.Model):
     """
 
     attends = True
+    shares_memory = True  # by the beams of an item
 
     def __init__(self, name="attention_seq2seq", **arguments):
         self.arguments = arguments
@@ -167,9 +173,8 @@ class AttentionSeq2seqModel(keras.Model):
 
     def encode(self, inputs):
         annotations, last, mask = self._annotated(inputs["source"], inputs["source_length"])
-        return {
-            "annotations": annotations, "keys": self.decoder.attention(annotations), "last": last, "mask": mask
-        }  # fmt: skip
+        keys, values = self.decoder.attention(annotations), self.decoder.context(annotations)
+        return {"annotations": annotations, "keys": keys, "values": values, "last": last, "mask": mask}
 
     def initial_state(self, memory):
         return {"states": self.decoder.first(memory["last"]), "attention": ops.zeros_like(memory["keys"][:, :, 0])}
@@ -177,9 +182,9 @@ class AttentionSeq2seqModel(keras.Model):
     def step(self, tokens, state, memory):
         embedded = self.target_embedding(tokens)
         given = self.decoder.cell(embedded)
-        states, context, attention = self.decoder.one(
-            given, state["states"], memory["annotations"], memory["keys"], memory["mask"]
-        )
+        keys, values, mask = memory["keys"], memory["values"], memory["mask"]
+        states, attention = self.decoder.one(given, state["states"], keys, values, mask)
+        context = context_of(attention, memory["annotations"])
         logits = self._told(state["states"][0], embedded, context)
         return logits, {"states": states, "attention": attention}
 
