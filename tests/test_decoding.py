@@ -11,7 +11,7 @@ import pytest
 import tensorflow as tf
 
 from tests.toy_generator import ToyGenerator, example, stepped
-from zoo.decoding import LOWEST, beam_search, greedy, sample
+from zoo.decoding import LOWEST, beam_search, common, greedy, sample
 from zoo.errors import ZooError
 
 START, END = 1, 0
@@ -313,6 +313,19 @@ def test_a_broken_item_leaves_its_neighbours_alone():
         assert np.isfinite(made.scores).all()
         assert np.max(made.scores[1]) <= LOWEST
         assert np.isin(made.tokens[1], range(5)).all()
+
+
+@pytest.mark.parametrize("size", [43, 640, 641, 4000])  # one block; blocks of 32; a prime number; blocks of 32
+@pytest.mark.parametrize("levels", [3, 1_000_000])  # nearly all tied, hardly any
+def test_the_greatest_of_many_are_those_of_a_sort(size, levels):
+    values = np.random.default_rng(size).integers(0, levels, (20, size)).astype("float32")
+    values[0] = np.arange(size) // 2
+    for k in (1, 11, size):
+        order = np.argsort(-values, axis=-1, kind="stable")[:, :k]
+        found, places = common.greatest(tf.constant(values), k)
+        np.testing.assert_array_equal(places, order)
+        np.testing.assert_array_equal(found, np.take_along_axis(values, order, axis=-1))
+    assert common.greatest(tf.constant(values), size + 1)[0].shape == values.shape
 
 
 def test_lengths_are_kept():

@@ -6,6 +6,7 @@ import pytest
 import tensorflow as tf
 
 import zoo
+from zoo import decoding
 from zoo.errors import ZooError
 from zoo.layers.attention import Attention, context_of
 from zoo.layers.recurrent import LengthMask, Recurrent, scan
@@ -242,7 +243,7 @@ def test_wrong_attention():
         ("lstm_seq2seq", {"cell": "gru", "depth": 3, "tied": "all", "source_vocabulary": 8}),
     ],
 )
-def test_every_form_steps_as_it_is_taught(name, overrides):
+def test_every_form_steps_as_it_is_taught_and_in_beams(name, overrides, monkeypatch):
     keras.utils.set_random_seed(7)
     sizes = {"source_vocabulary": 9, "target_vocabulary": 8, "embedding": 6, "units": 6}
     model = zoo.create_model(name, **{**sizes, **overrides})
@@ -259,3 +260,9 @@ def test_every_form_steps_as_it_is_taught(name, overrides):
         told.append(logits)
     np.testing.assert_allclose(np.stack(told, axis=1), expected, rtol=1e-4, atol=1e-5)
     assert ("attention" in state) == model.attends
+    sources = {key: inputs[key] for key in ("source", "source_length")}
+    beams = [decoding.beam_search(model, sources, 1, 2, 6, 3, n_best=3)]
+    monkeypatch.setattr(type(model), "shares_memory", False, raising=False)
+    beams.append(decoding.beam_search(model, sources, 1, 2, 6, 3, n_best=3))
+    np.testing.assert_array_equal(beams[0].tokens, beams[1].tokens)
+    np.testing.assert_allclose(beams[0].scores, beams[1].scores, rtol=1e-4)
