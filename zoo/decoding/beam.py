@@ -122,11 +122,8 @@ def beam_search(
     blank = by_item(tf.zeros_like(common.attention_of(state)))  # (B, W, S)
     total = beams([0.0] + [LOWEST] * (width - 1), tf.float32)  # the beams are equal at first, so only one counts
     ended = (beams([LOWEST] * width, tf.float32), beams([0] * width, tf.int32), beams([0] * width, tf.int32))
-    arrays = [
-        common.steps_array(max_length, tf.int32, (None, width)),
-        common.steps_array(max_length, tf.int32, (None, width)),
-    ]
-    arrays.append(common.steps_array(max_length, tf.float32, (None, width, None)))
+    shapes = (tf.int32, (None, width)), (tf.int32, (None, width)), (tf.float32, (None, width, None))
+    arrays = [common.steps_array(max_length, *each) for each in shapes]
     steps, _, _, total, ended, heard, counted, *arrays = tf.while_loop(
         unfinished, body, (tf.constant(0), tokens, state, total, ended, blank, blank[:, 0] > 0.0, *arrays)
     )
@@ -158,14 +155,11 @@ def _trace(arrays, steps, lengths, slots, end, max_length):
         row = tf.where((step <= lengths[:, 0])[:, tf.newaxis], row, 0.0)
         return step - 1, slots, tokens.write(step, token), rows.write(step, row)
 
-    arrays = (
-        common.steps_array(max_length, tf.int32, (None, slots.shape[1])),
-        common.steps_array(max_length, tf.float32, (None, None)),
-    )
+    shapes = (tf.int32, (None, slots.shape[1])), (tf.float32, (None, None))
+    arrays = [common.steps_array(max_length, *each) for each in shapes]
     _, _, tokens, rows = tf.while_loop(lambda step, *_: step >= 0, body, (steps - 1, slots, *arrays))
-    return common.joined(tokens, steps, max_length, common.filling(end), [1, 2, 0]), common.joined(
-        rows, steps, max_length, 0.0, [1, 0, 2]
-    )
+    tokens = common.joined(tokens, steps, max_length, common.filling(end), [1, 2, 0])
+    return tokens, common.joined(rows, steps, max_length, 0.0, [1, 0, 2])
 
 
 def _likeliest(logits, end, step, min_length, count):
