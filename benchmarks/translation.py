@@ -15,6 +15,7 @@ With --torch-python PATH, PyTorch runs in another environment.
 """
 
 import argparse
+import functools
 import json
 import os
 import subprocess
@@ -111,9 +112,8 @@ def decode_ours(width: int, size: int, seconds: float) -> float:
 
     model, given = ours("attention"), batch(size)
     given = {key: tf.constant(given[key]) for key in ("source", "source_length")}
-    search = tf.function(
-        lambda inputs: decoding.beam_search(model, inputs, 1, 2, STEPS, width, min_length=STEPS).tokens
-    )
+    decode = functools.partial(decoding.beam_search, width=width) if width > 1 else decoding.greedy
+    search = tf.function(lambda inputs: decode(model, inputs, 1, 2, STEPS, min_length=STEPS).tokens)
     return rate(lambda: search(given).numpy(), size, seconds)
 
 

@@ -1,5 +1,6 @@
 """Greedy, beam search and sampling against plain Python, exhaustive search and numbers worked by hand."""
 
+import functools
 import itertools
 import os
 import pathlib
@@ -452,6 +453,15 @@ def test_a_seed_decides_the_sample():
 def test_ties_leave_one_token():
     made = sample(Chain([[0.25] * 4] * 4), tf.zeros(50), START, None, 1, top_k=1)
     assert made.tokens.numpy().ravel().tolist() == [0] * 50
+
+
+@pytest.mark.parametrize("size", [1, 4])
+def test_batches_of_a_size_that_the_graph_knows(size):
+    model, inputs = ToyGenerator(seed=18), {key: tf.constant(value[:size]) for key, value in sources().items()}
+    for decode in (greedy, functools.partial(beam_search, width=1), functools.partial(beam_search, width=3)):
+        made, traced = (call(model, inputs, START, END, 6) for call in (decode, tf.function(decode)))
+        np.testing.assert_array_equal(made.tokens, traced.tokens)
+        np.testing.assert_allclose(made.scores, traced.scores, rtol=1e-5)
 
 
 def test_saved_model(tmp_path):

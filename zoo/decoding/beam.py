@@ -85,6 +85,7 @@ def beam_search(
         return (step < max_length) & ((step == 0) | ~tf.reduce_all(done))
 
     def body(step, tokens, state, total, ended, heard, counted, tokens_made, parents_made, rows_made):
+        before = tokens, state, total, ended, heard, counted
         logits, stepped = model.step(tokens, state, memory)
         made, names = (by_item(one) for one in _likeliest(logits, end, step, min_length, 2 * width))  # (B, W, 2W + 1)
         rows = by_item(common.attention_of(stepped))  # (B, W, S)
@@ -115,9 +116,9 @@ def beam_search(
         parents_made, tokens_made = parents_made.write(step, parent), tokens_made.write(step, token)
         heard = tf.gather(heard, parent, batch_dims=1)
         index = tf.reshape(tf.range(batch)[:, tf.newaxis] * width + parent, [-1])
-        state = common.as_before(tf.nest.map_structure(lambda tensor: tf.gather(tensor, index), stepped), state)
-        tokens = common.as_before(tf.reshape(token, [-1]), tokens)
-        return step + 1, tokens, state, total, ended, heard, counted, tokens_made, parents_made, rows_made
+        state = tf.nest.map_structure(lambda tensor: tf.gather(tensor, index), stepped)
+        after = common.as_before((tf.reshape(token, [-1]), state, total, ended, heard, counted), before)
+        return step + 1, *after, tokens_made, parents_made, rows_made
 
     blank = by_item(tf.zeros_like(common.attention_of(state)))  # (B, W, S)
     total = beams([0.0] + [LOWEST] * (width - 1), tf.float32)  # the beams are equal at first, so only one counts
