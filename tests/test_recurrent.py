@@ -1,5 +1,7 @@
 """Recurrent layers against Keras's own, attention and its decoder against NumPy, and embeddings that are shared."""
 
+import itertools
+
 import keras
 import numpy as np
 import pytest
@@ -110,29 +112,31 @@ def test_scan_gives_other_shapes_than_its_carry():
         np.testing.assert_allclose(told["sum"], sums)
 
 
+@pytest.mark.parametrize("beams", [1, 2])
 @pytest.mark.parametrize("score", ["additive", "dot", "general"])
-def test_attention_against_numpy(score):
+def test_attention_against_numpy(score, beams):
     random = np.random.default_rng(3)
-    annotations, query = random.normal(size=(3, 5, 4)).astype("float32"), random.normal(size=(3, 4)).astype("float32")
+    annotations, query = (random.normal(size=size).astype("float32") for size in ((3, 5, 4), (3, beams, 4)))
     mask = np.arange(5) < np.array([5, 2, 1])[:, None]
     layer = Attention(score, 6, 4)
     layer(annotations)
     weights = [random.normal(size=weight.shape).astype("float32") for weight in layer.weights]
     layer.set_weights(weights)
-    found = np.array(layer.weigh(query, layer(annotations), mask))
-    for item in range(3):
-        energies = []
+    found = layer.weigh(query.reshape(3 * beams, 4), layer(annotations), mask, beams)
+    contexts = np.reshape(context_of(found, annotations), (3, beams, 4))
+    for item, beam in itertools.product(range(3), range(beams)):
+        asked, energies = query[item, beam], []
         for h in annotations[item, : mask[item].sum()]:
             if score == "additive":
                 kernel, query_kernel, bias, energy = weights
-                energies.append((np.tanh(query[item] @ query_kernel + h @ kernel + bias) @ energy)[0])
+                energies.append((np.tanh(asked @ query_kernel + h @ kernel + bias) @ energy)[0])
             else:
-                energies.append(query[item] @ (h if score == "dot" else weights[0].T @ h))
-        shares = np.exp(energies) / np.exp(energies).sum()
-        np.testing.assert_allclose(found[item, : len(shares)], shares, rtol=1e-5)
-        assert (found[item, len(shares) :] == 0).all()  # exactly: the coverage penalty reads padding from it
-        context = np.array(context_of(found, annotations))[item]
-        np.testing.assert_allclose(context, shares @ annotations[item, : len(shares)], rtol=1e-4, atol=1e-5)
+                energies.append(asked @ (h if score == "dot" else weights[0].T @ h))
+        shares, row = np.exp(energies) / np.exp(energies).sum(), np.array(found)[item, beam]
+        np.testing.assert_allclose(row[: len(shares)], shares, rtol=1e-5)
+        assert (row[len(shares) :] == 0).all()  # exactly: the coverage penalty reads padding from it
+        context = shares @ annotations[item, : len(shares)]
+        np.testing.assert_allclose(contexts[item, beam], context, rtol=1e-4, atol=1e-5)
 
 
 def sigmoid(x):

@@ -1,5 +1,7 @@
 """Beam search."""
 
+import functools
+
 import tensorflow as tf
 
 from zoo.decoding import common
@@ -61,7 +63,10 @@ def beam_search(
         return tf.nest.map_structure(lambda one: None if one is None else tf.repeat(one, width, axis=0), tensors)
 
     state, tokens = repeated((state, tokens))
-    memory = memory if getattr(model, "shares_memory", False) else repeated(memory)
+    if getattr(model, "shares_memory", False):
+        next_step = functools.partial(model.step, memory=memory, beams=width)
+    else:
+        next_step = functools.partial(model.step, memory=repeated(memory))
 
     def by_item(tensor):  # (B * W, ...) -> (B, W, ...)
         return tf.reshape(tensor, tf.concat([[batch, width], tf.shape(tensor)[1:]], axis=0))
@@ -86,7 +91,7 @@ def beam_search(
 
     def body(step, tokens, state, total, ended, heard, counted, tokens_made, parents_made, rows_made):
         before = tokens, state, total, ended, heard, counted
-        logits, stepped = model.step(tokens, state, memory)
+        logits, stepped = next_step(tokens, state)
         made, names = (by_item(one) for one in _likeliest(logits, end, step, min_length, 2 * width))  # (B, W, 2W + 1)
         rows = by_item(common.attention_of(stepped))  # (B, W, S)
         heard = heard + rows

@@ -46,21 +46,19 @@ class Attention(layers.Layer):
         keys = ops.matmul(inputs, self.kernel)
         return keys + self.bias if self.score == "additive" else keys
 
-    def weigh(self, query, keys, mask):
-        """Queries (B * W, Q), W together ask one source of keys (B, S, A) and mask (B, S) -> weights (B * W, S).
+    def weigh(self, query, keys, mask, beams: int = 1):
+        """Queries (B * beams, Q), those on one source together, keys (B, S, A), mask (B, S) -> weights (B, beams, S).
 
         They sum to 1, and are exactly 0 off the mask.
         """
-        batch, length, _ = ops.shape(keys)
-        asked = ops.reshape(query, (batch, -1, query.shape[-1]))
         if self.score == "additive":
-            asked = ops.matmul(asked, ops.cast(self.query_kernel, query.dtype))
-            sums = ops.tanh(asked[:, :, None] + keys[:, None])  # (B, W, S, A)
-            fit = ops.matmul(sums, ops.cast(self.energy, query.dtype))[..., 0]
+            asked = ops.matmul(query, ops.cast(self.query_kernel, query.dtype))
+            asked = ops.reshape(asked, (-1, beams, 1, self.units))
+            fit = ops.matmul(ops.tanh(asked + keys[:, None]), ops.cast(self.energy, query.dtype))[..., 0]
         else:
-            fit = ops.matmul(asked, ops.transpose(keys, (0, 2, 1)))
+            fit = ops.matmul(ops.reshape(query, (-1, beams, self.query_units)), ops.transpose(keys, (0, 2, 1)))
         fit = ops.where(mask[:, None], ops.cast(fit, "float32"), -1e9)
-        return ops.reshape(ops.cast(ops.softmax(fit, axis=-1), query.dtype), (-1, length))
+        return ops.cast(ops.softmax(fit, axis=-1), query.dtype)
 
     def compute_output_shape(self, inputs_shape):
         wide = {"additive": self.units, "dot": inputs_shape[-1], "general": self.query_units}[self.score]
@@ -72,7 +70,5 @@ class Attention(layers.Layer):
 
 
 def context_of(weights, annotations):
-    """Weights (B * W, S), W together on one source of annotations (B, S, D) -> their means (B * W, D)."""
-    batch, length, deep = ops.shape(annotations)
-    means = ops.matmul(ops.reshape(weights, (batch, -1, length)), annotations)
-    return ops.reshape(means, (-1, deep))
+    """Weights (B, beams, S) and annotations (B, S, D) -> their means (B * beams, D)."""
+    return ops.reshape(ops.matmul(weights, annotations), (-1, annotations.shape[-1]))

@@ -70,8 +70,8 @@ class AttentionDecoder(layers.Layer):
             after, weights = self.one(given, states, keys, values, mask, kept)
             return after, (states[0], weights)
 
-        _, made = scan(step, states, given)
-        before, weights = (ops.transpose(one, (1, 0, 2)) for one in made)
+        _, (before, weights) = scan(step, states, given)
+        before, weights = ops.transpose(before, (1, 0, 2)), ops.transpose(weights[:, :, 0], (1, 0, 2))
         return before, ops.matmul(weights, annotations), weights
 
     def first(self, last):
@@ -79,13 +79,13 @@ class AttentionDecoder(layers.Layer):
         h = self.bridge(last)
         return (h,) if self.cell.kind == "gru" else (h, ops.zeros_like(h))
 
-    def one(self, given, states, keys, values, mask, kept=None):
-        """One step: what the cell made of the token (B, gates) -> states after, and attention (B, S).
+    def one(self, given, states, keys, values, mask, kept=None, beams: int = 1):
+        """One step: what the cell made of the token (B, gates) -> states after, and attention (B, beams, S).
 
-        keys (B, S, A) and values (B, S, gates) are what `attention` and `context` make of the annotations. Beams, too:
-        given and states may have W rows an item of the source, which stand together.
+        keys (B, S, A) and values (B, S, gates) are what `attention` and `context` make of the annotations. given and
+        states have `beams` rows an item of these, which stand together.
         """
-        weights = self.attention.weigh(states[0], keys, mask)
+        weights = self.attention.weigh(states[0], keys, mask, beams)
         return self.cell.advance(given + context_of(weights, values), states, kept), weights
 
     def compute_output_spec(self, embedded, annotations, last, mask, training=None):
@@ -179,14 +179,14 @@ class AttentionSeq2seqModel(keras.Model):
     def initial_state(self, memory):
         return {"states": self.decoder.first(memory["last"]), "attention": ops.zeros_like(memory["keys"][:, :, 0])}
 
-    def step(self, tokens, state, memory):
+    def step(self, tokens, state, memory, beams: int = 1):
         embedded = self.target_embedding(tokens)
         given = self.decoder.cell(embedded)
         keys, values, mask = memory["keys"], memory["values"], memory["mask"]
-        states, attention = self.decoder.one(given, state["states"], keys, values, mask)
-        context = context_of(attention, memory["annotations"])
+        states, weights = self.decoder.one(given, state["states"], keys, values, mask, beams=beams)
+        context = context_of(weights, memory["annotations"])
         logits = self._told(state["states"][0], embedded, context)
-        return logits, {"states": states, "attention": attention}
+        return logits, {"states": states, "attention": ops.reshape(weights, (-1, ops.shape(mask)[1]))}
 
     def get_config(self):
         return {"name": self.name, **self.arguments}
