@@ -270,3 +270,22 @@ def test_every_form_steps_as_it_is_taught_and_in_beams(name, overrides, monkeypa
     beams.append(decoding.beam_search(model, sources, 1, 2, 6, 3, n_best=3))
     np.testing.assert_array_equal(beams[0].tokens, beams[1].tokens)
     np.testing.assert_allclose(beams[0].scores, beams[1].scores, rtol=1e-4)
+
+
+@pytest.mark.parametrize("name", ["attention_seq2seq", "lstm_seq2seq"])
+def test_word_dropout_takes_whole_tokens_in_training_alone(name):
+    keras.utils.set_random_seed(9)
+    sizes = {"source_vocabulary": 9, "target_vocabulary": 8, "embedding": 6, "units": 6}
+    model, plain = zoo.create_model(name, word_dropout=0.5, **sizes), zoo.create_model(name, **sizes)
+    random = np.random.default_rng(9)
+    weights = [random.normal(0, 0.5, weight.shape) for weight in model.weights]
+    for each in (model, plain):
+        each.set_weights(weights)
+    for drop in model.drop_words:
+        rows = np.reshape(drop(np.ones((40, 5, 6), "float32"), training=True), (200, 6))
+        assert {tuple(row) for row in rows} == {(0.0,) * 6, (2.0,) * 6}
+    inputs = {"source": random.integers(0, 8, (3, 4)), "target": random.integers(0, 8, (3, 5))}
+    inputs["source_length"] = np.array([4, 1, 2])
+    expected = np.array(plain(inputs, training=True)["logits"])
+    np.testing.assert_allclose(model(inputs)["logits"], expected, rtol=1e-5, atol=1e-6)
+    assert not np.allclose(model(inputs, training=True)["logits"], expected, atol=1e-3)

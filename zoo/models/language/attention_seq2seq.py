@@ -141,6 +141,10 @@ class AttentionSeq2seqModel(keras.Model):
         self.forward = Recurrent(encoder_units, cell, dropout=recurrent_dropout, name="encoder_forward")
         self.backward = Recurrent(encoder_units, cell, reverse=True, dropout=recurrent_dropout, name="encoder_backward")
         self.joined = layers.Concatenate(name="annotations")
+        self.drop_words = [
+            layers.Dropout(arguments["word_dropout"], noise_shape=(None, None, 1), name=f"{side}_word_dropout")
+            for side in ("source", "target")
+        ]
         self.drop_source = layers.Dropout(dropout, name="source_dropout")
         self.drop_target = layers.Dropout(dropout, name="target_dropout")
         self.drop_annotations = layers.Dropout(dropout, name="annotation_dropout")
@@ -154,7 +158,7 @@ class AttentionSeq2seqModel(keras.Model):
         length = keras.Input((), dtype="int32", name="source_length")
         target = keras.Input((None,), dtype="int32", name="target")
         annotations, last, mask = self._annotated(source, length)
-        embedded = self.drop_target(self.target_embedding(target))
+        embedded = self.drop_target(self.drop_words[1](self.target_embedding(target)))
         states, contexts, _ = self.decoder(embedded, annotations, last, mask)
         inputs = {"source": source, "source_length": length, "target": target}
         super().__init__(inputs, {"logits": self._told(states, embedded, contexts)}, name=name)
@@ -162,7 +166,7 @@ class AttentionSeq2seqModel(keras.Model):
     def _annotated(self, source, length):
         """-> annotations (B, S, D), the backward state at the first token (B, U), mask (B, S)."""
         mask = self.mask(source, length)
-        embedded = self.drop_source(self.source_embedding(source))
+        embedded = self.drop_source(self.drop_words[0](self.source_embedding(source)))
         forward, _ = self.forward(embedded, mask)
         backward, last = self.backward(embedded, mask)
         return self.drop_annotations(self.joined([forward, backward])), last[0], mask
@@ -217,6 +221,7 @@ def attention_seq2seq(
     cell: str = "gru",
     dropout: float = 0.0,
     recurrent_dropout: float = 0.0,
+    word_dropout: float = 0.0,
     tied: str = "none",
 ) -> keras.Model:
     """A translator that attends to its source at every step: sequences of tokens in, logits of the next token out.
@@ -233,6 +238,8 @@ def attention_seq2seq(
         cell: "gru" (the paper's) or "lstm".
         dropout: of embeddings, annotations and readout; the paper has none.
         recurrent_dropout: of the states in the recurrent products, one draw a sequence.
+        word_dropout: the share of tokens, on either side, whose vectors are dropped whole (Gal & Ghahramani 2016, arXiv
+            1512.05287, section 4.2, but a token at a time).
         tied: "none" (the paper's); "target": the target embeddings are also the output weights, which needs
             maxout = embedding; "all": and the source embeddings, which needs equal vocabularies.
     """

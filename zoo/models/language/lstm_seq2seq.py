@@ -48,11 +48,15 @@ class LstmSeq2seqModel(keras.Model):
             [layers.Dropout(arguments["dropout"], name=f"{side}_dropout{number}") for number in range(depth + 1)]
             for side in ("encoder", "decoder")
         ]
+        self.drop_words = [
+            layers.Dropout(arguments["word_dropout"], noise_shape=(None, None, 1), name=f"{side}_word_dropout")
+            for side in ("encoder", "decoder")
+        ]
         source = keras.Input((None,), dtype="int32", name="source")
         length = keras.Input((), dtype="int32", name="source_length")
         target = keras.Input((None,), dtype="int32", name="target")
         states = self._read(source, length)
-        value = self.target_embedding(target)
+        value = self.drop_words[1](self.target_embedding(target))
         for layer, drop, first in zip(self.decoder, self.drops[1], states, strict=False):
             value, _ = layer(drop(value), states=first)
         inputs = {"source": source, "source_length": length, "target": target}
@@ -60,7 +64,7 @@ class LstmSeq2seqModel(keras.Model):
 
     def _read(self, source, length) -> list:
         """The encoder's last states, (B, U) each, by layer."""
-        value, mask, states = self.source_embedding(source), self.mask(source, length), []
+        value, mask, states = self.drop_words[0](self.source_embedding(source)), self.mask(source, length), []
         for layer, drop in zip(self.encoder, self.drops[0], strict=False):
             value, last = layer(drop(value), mask)
             states.append(tuple(last))
@@ -105,6 +109,7 @@ def lstm_seq2seq(
     cell: str = "lstm",
     dropout: float = 0.0,
     recurrent_dropout: float = 0.0,
+    word_dropout: float = 0.0,
     tied: str = "none",
 ) -> keras.Model:
     """A translator by one vector: a deep LSTM reads the source backwards, another tells the target from its state.
@@ -117,6 +122,8 @@ def lstm_seq2seq(
         cell: "lstm" (the paper's) or "gru".
         dropout: of what enters a layer and the readout; the paper has none.
         recurrent_dropout: of the states in the recurrent products, one draw a sequence.
+        word_dropout: the share of tokens, on either side, whose vectors are dropped whole (Gal & Ghahramani 2016, arXiv
+            1512.05287, section 4.2, but a token at a time).
         tied: "none" (the paper's); "target": the target embeddings are also the output weights, which needs
             units = embedding; "all": and the source embeddings, which needs equal vocabularies.
     """
