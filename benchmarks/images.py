@@ -4,8 +4,8 @@
 
 Every side runs in a process of its own, so that its peak memory is its own and no thread pools meet; the sides of a
 row take turns, round after round. PyTorch is run in its own layout and channels-last, ONNX Runtime on the network as
-PyTorch exports it. A figure is images a second, the median of the rounds with their range; a ratio is ours over the
-peer's. The rows:
+PyTorch exports it. A figure is images a second, the median of the rounds with their range, each the median of its
+calls; a ratio is ours over the peer's. The rows:
 
     train-lenet5      LeNet-5 (lenet5_modern), batch 64, Adam
     train-resnet20    ResNet-20, batch 128, momentum: zoo's loop, Keras's fit, a PyTorch loop, all from memory
@@ -42,16 +42,21 @@ TRAINING = {
     "train-resnet20": ("resnet_cifar20", 128, (32, 32, 3)),
     "train-resnet20-bfloat16": ("resnet_cifar20", 128, (32, 32, 3)),
 }
+BATCHES = 20  # in one call of a training row
 
 
 def rate(call: Callable[[], int], seconds: float) -> float:
-    """Images a second of a call that returns how many it did; the first calls are not counted."""
-    for _ in range(3):
+    """Images a second of a call that returns how many it did: the median of its calls, as a
+    machine that stands still for a moment spoils a mean. The first three seconds are not counted."""
+    started = time.perf_counter()
+    call()
+    while time.perf_counter() - started < 3:
         call()
-    done, started = 0, time.perf_counter()
+    rates, started = [], time.perf_counter()
     while time.perf_counter() - started < seconds:
-        done += call()
-    return done / (time.perf_counter() - started)
+        before = time.perf_counter()
+        rates.append(call() / (time.perf_counter() - before))
+    return float(np.median(rates))
 
 
 def with_keras_normalisation(model):
@@ -78,7 +83,7 @@ def train_tensorflow(side: str, row: str, seconds: float) -> float:
 
     name, size, shape = TRAINING[row]
     random = np.random.default_rng(0)
-    images, classes = random.random((40 * size, *shape), "float32"), random.integers(0, 10, 40 * size)
+    images, classes = random.random((BATCHES * size, *shape), "float32"), random.integers(0, 10, BATCHES * size)
     if row.endswith("bfloat16"):
         keras.config.set_dtype_policy("mixed_bfloat16")
     model = zoo.create_model(name)
@@ -111,8 +116,8 @@ def train_torch(side: str, row: str, seconds: float) -> float:
     model = (lenet5() if row == "train-lenet5" else resnet20()).to(memory_format=form).train()
     plain = torch.optim.Adam(model.parameters()) if row == "train-lenet5" else None
     optimizer = plain or torch.optim.SGD(model.parameters(), 0.01, 0.9)
-    images = torch.rand(40 * size, channels, height, width).contiguous(memory_format=form)
-    classes = torch.randint(0, 10, (40 * size,))
+    images = torch.rand(BATCHES * size, channels, height, width).contiguous(memory_format=form)
+    classes = torch.randint(0, 10, (BATCHES * size,))
     loss = torch.nn.CrossEntropyLoss()
 
     def epoch() -> int:

@@ -26,8 +26,10 @@ class PaddedShortcut(layers.Layer):
         self.filters = filters
 
     def call(self, x):
-        x = ops.max_pool(x, 1, 2)  # x[:, ::2, ::2, :], whose gradient takes TensorFlow ten times as long
-        return ops.pad(x, ((0, 0), (0, 0), (0, 0), (0, self.filters - x.shape[-1])))
+        # x[:, ::2, ::2, :] and zeros behind it, as one convolution with ones on a diagonal: the same numbers, and in
+        # training several times as fast as a slice and its gradient.
+        diagonal = ops.eye(x.shape[-1], self.filters, dtype=x.dtype)[None, None]
+        return ops.conv(x, diagonal, 2, "valid")
 
     def compute_output_shape(self, input_shape):
         batch, height, width, _ = input_shape
