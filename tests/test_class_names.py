@@ -85,7 +85,7 @@ def test_sizes_that_are_none_are_refused(arguments, message):
     ("changes", "message"),
     [
         ({"model": {"name": "mlp"}}, "is no name; a model's arguments go into model_overrides"),
-        ({"data": {"folder": ""}}, "data.folder = ''"),
+        ({"data": {"folder": ""}}, "give one of data.name and data.folder"),
         ({"freeze": "all"}, "leaves nothing to train"),
         ({"task": {"share": 7.0}}, r"share=7.0 is not in 0 ... 1"),
     ],

@@ -168,6 +168,33 @@ def test_what_a_folder_may_hold(tmp_path):
     assert [source.examples for source in shares] == [10, 2, 3]
 
 
+def test_a_folder_that_is_shared_already(tmp_path, digits_folder):
+    import shutil
+
+    for split, count in (("train", 5), ("val", 2), ("test", 3)):
+        for digit in "01":
+            (tmp_path / split / digit).mkdir(parents=True)
+            for file in sorted((digits_folder / digit).iterdir())[:count]:
+                shutil.copy(file, tmp_path / split / digit)
+    shares = {split: open_source(tmp_path, split, ("label",)) for split in ("train", "validation", "test")}
+    assert [share.examples for share in shares.values()] == [10, 4, 6]
+    assert all(share.labels == ["0", "1"] and share.name == str(tmp_path) for share in shares.values())
+    assert sorted(row["label"] for row in shares["test"].dataset.as_numpy_iterator()) == [0, 0, 0, 1, 1, 1]
+    assert not shares["train"].overlaps(shares["validation"])
+    (tmp_path / "test" / "2").mkdir()
+    with pytest.raises(ZooError, match="test/2 is no class of .*train"):
+        open_source(tmp_path, "test", ("label",))
+    shutil.rmtree(tmp_path / "test")
+    with pytest.raises(ZooError, match="has no split 'test'; it has train, validation; for none"):
+        open_source(tmp_path, "test", ("label",))
+
+
+def test_shares_overlap_where_they_have_rows_in_common(digits_folder):
+    shares = [open_source(digits_folder, split, ("label",)) for split in ("train", "validation", "test")]
+    for one in shares:
+        assert [one.overlaps(other) for other in shares] == [one is other for other in shares]
+
+
 def test_folders_that_are_no_data_set(tmp_path, digits_folder):
     (tmp_path / "file").write_text("x")
     (tmp_path / "one" / "cat").mkdir(parents=True)
@@ -178,12 +205,12 @@ def test_folders_that_are_no_data_set(tmp_path, digits_folder):
         (tmp_path / "one", "needs one subfolder of images a class; it has 1 with 1 images"),
         (tmp_path / "none", "it has 2 with 0 images"),
         (tmp_path / "missing", "there is no folder .*missing"),
-        (tmp_path / "file", "there is no folder .*file"),
+        (tmp_path / "file", "file is a file: a folder with one subfolder a class is expected"),
     ):
         for name in (folder, str(folder)):
             with pytest.raises(ZooError, match=message):
                 open_source(name, "train", ("image",))
-    with pytest.raises(ZooError, match="unknown split of the folder .* did you mean validation"):
+    with pytest.raises(ZooError, match="has no split 'validate'; it has train, validation, test"):
         open_source(digits_folder, "validate", ("image",))
     with pytest.raises(ZooError, match="has no field 'text'; it has image, file, label"):
         open_source(digits_folder, "train", ("text",))

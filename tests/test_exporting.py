@@ -101,6 +101,7 @@ def test_places_that_can_not_be_written(tmp_path):
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.slow
 def test_verify_compares_samples_and_ones_own(exported, tmp_path):
     result = zoo.verify(exported, "lenet5.mnist")
     assert result["equal"]

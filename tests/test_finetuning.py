@@ -12,6 +12,7 @@ from zoo import preset
 from zoo.errors import ZooError
 from zoo.registry import entries
 from zoo.training import features
+from zoo.training.workdir import FEATURES
 
 TINY = entries()["efficientnet_lite0"].tiny
 RECIPE = {
@@ -39,6 +40,7 @@ def tuned(start, digits_folder, out, training=None, **overrides) -> preset.Prese
     return zoo.train(recipe, out, **{**RECIPE, "training": {**RECIPE["training"], **(training or {})}, **overrides})
 
 
+@pytest.mark.slow
 def test_kept_features_give_the_weights_of_plain_training(start, digits_folder, tmp_path):
     kept = preset.load_model(tuned(start, digits_folder, tmp_path / "kept"))
     plain = preset.load_model(tuned(start, digits_folder, tmp_path / "plain", {"keep_features": False}))
@@ -55,7 +57,7 @@ def test_kept_features_give_the_weights_of_plain_training(start, digits_folder, 
 def test_kept_features_lie_in_the_run_folder(start, digits_folder, tmp_path):
     told = []
     made = tuned(start, digits_folder, tmp_path / "run", report=lambda step, total, row: told.append(row))
-    with np.load(tmp_path / "run" / features.FILE) as arrays:
+    with np.load(tmp_path / "run" / FEATURES) as arrays:
         assert arrays["train_features"].shape == (42, TINY["top"])
         assert arrays["validation_features"].shape == (6, TINY["top"])
         pooled = preset.load_model(preset.open_preset(start), classes=0)

@@ -2,6 +2,7 @@
 
 import re
 import shlex
+import tomllib
 from pathlib import Path
 
 from click.testing import CliRunner
@@ -9,6 +10,9 @@ from click.testing import CliRunner
 from tests.conftest import draw_digit
 from zoo import card, preset
 from zoo.cli import main
+from zoo.training import making
+from zoo.training.recipe import read_recipe
+from zoo.training.tuning import read_space
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -53,3 +57,15 @@ def test_the_python_runs(digits_folder, tmp_path, monkeypatch):
         exec(block, names)
     assert names["pipeline"]("digit.png")["labels"][0] == "7"
     assert set(names["zoo"].pipeline("runs/photos")("digit.png")["labels"]) == {"0", "1", "7"}
+
+
+def test_the_recipe_and_the_space_in_the_docs_are_read(digits_folder, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    recipe, space = re.findall(r"```toml\n(.*?)```", (ROOT / "docs" / "RECIPES.md").read_text("utf-8"), re.DOTALL)
+    Path("recipe.toml").write_text(recipe)
+    Path("space.toml").write_text(space)
+    Path("my_symbols").symlink_to(digits_folder)
+    _, read = read_recipe("./recipe.toml")
+    assert set(making.open_sources(read)) == {"train", "validation"}
+    making.make_model(read, making.open_sources(read)["train"], ({}, {}, {}))
+    assert list(read_space("space.toml")) == list(tomllib.loads(space))

@@ -3,6 +3,7 @@
 import csv
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -121,7 +122,7 @@ def test_a_run_killed_twenty_times_ends_as_if_it_had_not_been(name, long, digits
     kill_again_and_again(name, 20, digits_folder, tmp_path)
 
 
-@pytest.mark.parametrize("steps", [4, 6])  # at an epoch's end, within the second
+@pytest.mark.parametrize("steps", [pytest.param(4, marks=pytest.mark.slow), 6])  # at an epoch's end, within the next
 def test_a_run_that_was_cut_short_goes_on(steps, digits_folder, tmp_path):
     made = train(digits_folder, tmp_path / "cut", steps=steps)
     assert made.record["provenance"]["steps"] == steps
@@ -190,8 +191,6 @@ def test_another_recipe_is_refused_with_the_difference(digits_folder, tmp_path):
 
 
 def test_other_data_than_before_are_refused(digits_folder, tmp_path):
-    import shutil
-
     shutil.copytree(digits_folder, tmp_path / "photos")
     train(tmp_path / "photos", tmp_path / "run", steps=1)
     for file in sorted((tmp_path / "photos" / "7").iterdir())[:5]:
@@ -201,12 +200,76 @@ def test_other_data_than_before_are_refused(digits_folder, tmp_path):
 
 
 def test_a_folder_that_holds_something_else_is_left_alone(digits_folder, tiny_preset, tmp_path):
-    import shutil
-
     shutil.copytree(tiny_preset, tmp_path / "preset")
-    with pytest.raises(ZooError, match=r"holds preset.json of something else"):
-        train(digits_folder, tmp_path / "preset")
-    assert not (tmp_path / "preset" / "recipe.toml").exists()
+    (tmp_path / "project").mkdir()
+    (tmp_path / "project" / "README.md").write_text("my own")
+    for name in ("preset", "project"):
+        before = sorted((tmp_path / name).iterdir())
+        with pytest.raises(ZooError, match=r"holds README.md, which is no run's: choose a new folder"):
+            train(digits_folder, tmp_path / name)
+        assert sorted((tmp_path / name).iterdir()) == before
+    assert (tmp_path / "project" / "README.md").read_text() == "my own"
+    (tmp_path / "file").write_text("x")
+    with pytest.raises(ZooError, match=r"can't write into .*file: it is a file, not a folder"):
+        train(digits_folder, tmp_path / "file")
+
+
+@pytest.mark.parametrize("place", ["photos", "photos/0/run"])
+def test_a_run_is_not_put_among_its_data(place, digits_folder, tmp_path):
+    shutil.copytree(digits_folder, tmp_path / "photos")
+    with pytest.raises(ZooError, match=r"lies in the data's folder .*photos: choose one outside"):
+        train(tmp_path / "photos", tmp_path / place)
+    assert len(list((tmp_path / "photos").rglob("*"))) == 63
+
+
+def test_a_run_that_came_to_nothing_gives_way_to_another(digits_folder, tmp_path):
+    with pytest.raises(ZooError, match="not finite"):
+        train(digits_folder, tmp_path / "run", optimizer={"name": "sgd", "learning_rate": 1e30}, checkpoint_seconds=1e6)
+    train(digits_folder, tmp_path / "run", epochs=1)
+    assert not (tmp_path / "run" / "not_finite.npz").exists()
+    train(digits_folder, tmp_path / "other", epochs=1)
+    assert_same_run(tmp_path / "run", tmp_path / "other")
+
+
+def test_the_last_step_may_break_the_weights(digits_folder, tmp_path):
+    for optimizer in ({"name": "sgd", "learning_rate": 1e38}, {"name": "sgd", "learning_rate": 1e20}):
+        with pytest.raises(ZooError, match=r"not finite after step 1: lower the learning rate"):
+            train(digits_folder, tmp_path / "run", optimizer=optimizer, steps=1)
+        assert not (tmp_path / "run" / "preset.json").exists()
+        shutil.rmtree(tmp_path / "run")
+
+
+def test_classes_of_other_names_are_no_run_to_go_on_with(digits_folder, tmp_path):
+    shutil.copytree(digits_folder, tmp_path / "photos")
+    train(tmp_path / "photos", tmp_path / "run", steps=1)
+    (tmp_path / "photos" / "0").rename(tmp_path / "photos" / "8")
+    with pytest.raises(ZooError, match=r"photos has other classes \(0, 8\) than when the run in .*run began"):
+        train(tmp_path / "photos", tmp_path / "run", steps=2)
+
+
+def test_a_cut_run_without_its_checkpoints_is_not_called_finished(digits_folder, tmp_path):
+    train(digits_folder, tmp_path / "run", steps=2)
+    shutil.rmtree(tmp_path / "run" / "checkpoints")
+    with pytest.raises(ZooError, match=r"the checkpoints of the run in .*run are gone: begin again in another folder"):
+        train(digits_folder, tmp_path / "run", steps=3)
+
+
+def test_a_finished_run_whose_weights_are_gone_is_not_called_so(digits_folder, tmp_path):
+    train(digits_folder, tmp_path / "run", epochs=1)
+    (tmp_path / "run" / "model.weights.h5").unlink()
+    with pytest.raises(ZooError, match=r"model.weights.h5"):
+        train(digits_folder, tmp_path / "run", epochs=1)
+
+
+def test_without_validation_is_another_recipe(digits_folder, tmp_path):
+    settings_ = settings(digits_folder)
+    without = {**settings_, "data": {**settings_["data"], "validation": ""}}
+    zoo.train("mlp", tmp_path / "run", steps=2, **without)
+    assert "val_loss" not in history(tmp_path / "run")[0]
+    with pytest.raises(ZooError, match=r"another recipe: data.validation was None and is 'validation'"):
+        train(digits_folder, tmp_path / "run")
+    zoo.train(tmp_path / "run" / "recipe.toml", tmp_path / "again", steps=2)
+    assert_same_run(tmp_path / "run", tmp_path / "again")
 
 
 HOLDS = """

@@ -324,14 +324,23 @@ def test_two_workers_give_the_run_of_one_and_go_on_where_they_were(digits_folder
 def test_mistakes_in_a_strategy_are_named(digits_folder, tmp_path, monkeypatch):
     with pytest.raises(ZooError, match="strategy='both' is none of one, mirrored, multi_worker"):
         open_strategy("both")
-    for config in ("", "{", '{"cluster": {}}', '{"cluster": {"worker": ["a:1"]}, "task": {"index": 3}}'):
+    two = '{"cluster": {"worker": ["a:1", "b:1"]}, "task": {"type": "worker", "index": 3}}'
+    damaged = [
+        two, two.replace("3", "-1"), two.replace("3", '"0"'), two.replace("3", "0").replace('"worker",', '"wrker",'),
+        two.replace("3", "0").replace("a:1", "nonsense"), two.replace("3", "0").replace('["a:1", "b:1"]', '"abc"'),
+        two.replace("3", "0").replace('"type": "worker", ', ""),
+    ]  # fmt: skip
+    for config in ("", "{", '{"cluster": {}}', *damaged):
         monkeypatch.setenv("TF_CONFIG", config)
         with pytest.raises(ZooError, match="multi_worker reads TF_CONFIG"):
             train(digits_folder, tmp_path / "run", strategy="multi_worker")
     assert not (tmp_path / "run").exists()
 
 
-@pytest.mark.parametrize("precision", ["mixed_float16", "mixed_bfloat16"])
+HALVES = ["mixed_float16", pytest.param("mixed_bfloat16", marks=pytest.mark.slow)]
+
+
+@pytest.mark.parametrize("precision", HALVES)
 def test_a_run_in_half_precision_learns_and_keeps_float32(precision, digits_folder, tmp_path):
     training = {"epochs": 14, "batch_size": 12, "precision": precision}
     losses = []

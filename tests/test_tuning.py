@@ -1,7 +1,9 @@
 """Searches of settings: their trials are runs, they go on where they ended, and mistakes are named."""
 
+import contextlib
 import csv
 import random
+import shutil
 
 import pytest
 
@@ -110,6 +112,32 @@ def test_trials_that_all_diverge(digits_folder, tmp_path):
         tune(digits_folder, tmp_path / "search", {RATE: {"values": [1e30]}}, trials=1, method="random")
 
 
+def test_data_that_fail_leave_the_other_trials_what_they_are(digits_folder, tmp_path):
+    shutil.copytree(digits_folder, tmp_path / "bad")
+    for file in (tmp_path / "bad" / "7").iterdir():
+        file.write_bytes(b"no image")
+    told, folders = [], [str(digits_folder), str(tmp_path / "bad")]
+    space = {"data.folder": {"values": folders}}
+    random.seed(0)
+    for _ in range(2):  # whichever comes first
+        with contextlib.suppress(ZooError):
+            found = tune(digits_folder, tmp_path / "search", space, trials=2, method="random", warn=told.append)
+            break
+        folders.reverse()
+    assert found["settings"] == {"data.folder": str(digits_folder)}
+    assert len(table(tmp_path / "search")) == 1
+
+
+def test_a_damaged_search_is_named(digits_folder, tmp_path):
+    tune(digits_folder, tmp_path / "search", {DROPOUT: {"values": [0.1]}}, trials=1)
+    (tmp_path / "search" / "tuner" / "oracle.json").write_text("")
+    with pytest.raises(ZooError, match=r"a file in .*tuner can't be read: remove .*search to begin again"):
+        tune(digits_folder, tmp_path / "search", {DROPOUT: {"values": [0.1]}}, trials=1)
+    (tmp_path / "search" / "tuning.json").write_text("")
+    with pytest.raises(ZooError, match=r"tuning.json can't be read: remove the folder to begin again"):
+        tune(digits_folder, tmp_path / "search", {DROPOUT: {"values": [0.1]}}, trials=1)
+
+
 def test_values_of_every_kind(digits_folder, tmp_path):
     space = {
         "training.optimizer.nesterov": {"values": [True]},
@@ -138,6 +166,7 @@ def test_a_mistake_that_shows_in_the_first_trial_leaves_the_folder_free(digits_f
         ({DROPOUT: {"min": 0}}, {}, "give values, or min and max"),
         ({DROPOUT: {"values": [0.1], "step": 1}}, {}, "give values, or min and max, not both"),
         ({DROPOUT: {"min": 0.1, "max": 1, "step": 0.5, "sampling": "log"}}, {}, "log sampling needs a step above 1"),
+        ({DROPOUT: {"min": 0.1, "max": 0.2, "step": 5}}, {}, "step is more than from min to max"),
         ({DROPOUT: {"values": []}}, {}, "values List should have at least 1 item"),
         ({DROPOUT: {"between": [0, 1]}}, {}, "between Extra inputs are not permitted; a range has values"),
         ({DROPOUT: 0.5}, {}, "dropout: Input should be a valid dictionary"),

@@ -13,9 +13,7 @@ from zoo.data.stream import Stream
 from zoo.errors import ZooError
 from zoo.layers.folding import fold_batch_normalization
 from zoo.registry import is_head
-from zoo.training.workdir import Workdir
-
-FILE = "features.npz"
+from zoo.training.workdir import FEATURES, Workdir
 
 
 def split(model: keras.Model) -> tuple[keras.Model, keras.Model]:
@@ -54,7 +52,7 @@ def keep(body: keras.Model, streams: dict[str, Stream], workdir: Workdir, report
         workdir: the run's; it gets features.npz, whole or not at all, and a run that is continued reads it there.
         report: called as report(examples done, examples).
     """
-    arrays = _read(workdir.path / FILE, streams) or _computed(body, streams, workdir, report)
+    arrays = _read(workdir.path / FEATURES, streams) or _computed(body, streams, workdir, report)
     return {
         part: Stream(
             tf.data.Dataset.from_tensor_slices((arrays[f"{part}_features"], arrays[f"{part}_targets"])),
@@ -97,6 +95,6 @@ def _computed(body: keras.Model, streams: dict[str, Stream], workdir: Workdir, r
         arrays[f"{part}_features"] = np.concatenate(features)
         arrays[f"{part}_targets"] = np.concatenate(targets)
     if workdir.is_chief:
-        with workdir.whole(FILE) as hidden:
+        with workdir.whole(FEATURES) as hidden:
             np.savez(hidden, **arrays)
     return arrays

@@ -12,11 +12,9 @@ import tensorflow as tf
 
 from zoo.data.stream import Stream
 from zoo.errors import ZooError
-from zoo.layers.watching import leaves
 from zoo.training.recipe import Training
 from zoo.training.strategies import distributed
 
-STATISTICS = 100  # batches
 # Runs of so many steps get a graph of their own for whole batches, whose size is then known: it takes a twentieth less
 # time for a small network. Shorter ones would lose more by its tracing.
 LONG = 1000
@@ -185,12 +183,21 @@ class Loop:
             loss, norm, stop = train_step(batch, told[bool(stopping())]).numpy().tolist()
             self.step += 1
             if not math.isfinite(loss + norm) and (self.scale is None or float(np.array(self.scale)) <= 1.0):
-                raise NotFinite(self.step, number, len(self.losses), stream.steps, loss, batch)
+                what = "a gradient is" if math.isfinite(loss) else "the loss is"
+                where = f"(epoch {number + 1}, batch {len(self.losses) + 1} of {stream.steps})"
+                raise NotFinite(what, f"at step {self.step} {where}", batch)
             self.losses.append(loss)
             self.norms.append(norm)
             report(self.step, loss, stop > 0)
             if self.step >= last_step:
                 break
+
+    def check_finite(self, row: dict) -> None:
+        """Raises NotFinite where an epoch's last step broke the weights, which no later step would show."""
+        if not math.isfinite(row.get("val_loss", 0.0)):
+            raise NotFinite("the validation loss is", f"after step {self.step}")
+        if not all(np.isfinite(weight).all() for weight in self.weights()):
+            raise NotFinite("weights are", f"after step {self.step}")
 
     def means(self) -> dict[str, float]:
         """Over the epoch's steps so far, without those that overflowed."""
@@ -274,13 +281,12 @@ def _recurrent_states(model: keras.Model) -> list:
 
 
 class NotFinite(ZooError):
-    """Loss or gradients are not finite; `batch` is what the step was given."""
+    """Something became infinite or no number; `batch` is what the step was given where a step shows it."""
 
-    def __init__(self, step: int, epoch: int, place: int, steps: int, loss: float, batch):
-        what = "the loss" if not math.isfinite(loss) else "a gradient"
+    def __init__(self, what: str, where: str, batch=None):
+        kept = "; the batch is kept in not_finite.npz" if batch is not None else ""
         super().__init__(
-            f"{what} is not finite at step {step} (epoch {epoch + 1}, batch {place + 1} of {steps}): "
-            "lower the learning rate, or clip with training.global_clipnorm"
+            f"{what} not finite {where}: lower the learning rate, or clip with training.global_clipnorm{kept}"
         )
         self.batch = batch
 
@@ -288,31 +294,6 @@ class NotFinite(ZooError):
         """The batch as arrays, to be looked at: x, y and the weights, flat and in order."""
         tensors = [part for value in tf.nest.flatten(self.batch) for part in getattr(value, "values", [value])]
         np.savez(path, *[tensor.numpy() for tensor in tensors])
-
-
-def renew_statistics(model: keras.Model, stream: Stream, number: int) -> bool:
-    """Batch normalisation's moving statistics anew, for the weights that the model has now; False without any.
-
-    Averaged weights make other activations than those that training measured (Izmailov et al. 2018, arXiv
-    1803.05407, section 3.2). The mean over the first batches of an epoch takes the place of what was kept.
-    """
-    norms = [layer for _, layer in leaves(model) if isinstance(layer, keras.layers.BatchNormalization)]
-    norms = [layer for layer in norms if layer.trainable]
-    if not norms:
-        return False
-    momenta = [layer.momentum for layer in norms]
-    for layer in norms:
-        layer.momentum = 0.0  # a batch's own statistics are kept
-    forward = tf.function(lambda x: model(x, training=True))
-    told = []
-    for inputs, *_ in stream.epoch(number).take(STATISTICS):
-        forward(inputs)
-        told.append([[np.array(layer.moving_mean), np.array(layer.moving_variance)] for layer in norms])
-    for layer, momentum, values in zip(norms, momenta, zip(*told, strict=True), strict=True):
-        layer.momentum = momentum
-        layer.moving_mean.assign(np.mean([mean for mean, _ in values], axis=0))
-        layer.moving_variance.assign(np.mean([variance for _, variance in values], axis=0))
-    return True
 
 
 def run(

@@ -4,7 +4,7 @@ import difflib
 import os
 import tomllib
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 import pydantic
 import tomlkit
@@ -14,18 +14,39 @@ from zoo.errors import ZooError, checked_path, unknown
 
 RECIPES = Path(__file__).parent / "recipes"
 
+NONE = ""  # stands for None, which TOML has not, where a setting can be none
+
+
+def _no_bool(value: Any) -> Any:
+    if isinstance(value, bool):
+        raise ValueError("a number is expected")
+    return value
+
+
 Share = Annotated[float, pydantic.Field(gt=0, lt=1)]
+Count = Annotated[int, pydantic.BeforeValidator(_no_bool), pydantic.Field(ge=1, lt=2**31)]
+Whole = Annotated[int, pydantic.BeforeValidator(_no_bool), pydantic.Field(ge=0, lt=2**31)]
+Positive = Annotated[float, pydantic.BeforeValidator(_no_bool), pydantic.Field(gt=0, allow_inf_nan=False)]
+NotNegative = Annotated[float, pydantic.BeforeValidator(_no_bool), pydantic.Field(ge=0, allow_inf_nan=False)]
 
 
 class _Section(pydantic.BaseModel):
     model_config = pydantic.ConfigDict(extra="forbid", coerce_numbers_to_str=True, protected_namespaces=())
+
+    @pydantic.model_validator(mode="before")
+    @classmethod
+    def _read_none(cls, given: Any) -> Any:
+        if not isinstance(given, dict):
+            return given
+        optional = {name for name, field in cls.model_fields.items() if type(None) in get_args(field.annotation)}
+        return {key: None if key in optional and value == NONE else value for key, value in given.items()}
 
 
 class Data(_Section):
     """Where the examples come from: a TFDS name, a folder with one subfolder a class, or a file of pairs of texts."""
 
     name: str | None = None
-    folder: str | None = pydantic.Field(None, min_length=1)
+    folder: str | None = None
     train: str = "train"
     validation: str | None = "validation"
     test: str | None = "test"
@@ -34,42 +55,56 @@ class Data(_Section):
 
 class Optimizer(_Section):
     name: Literal["sgd", "adam", "adamw"] = "adam"
-    learning_rate: pydantic.PositiveFloat = 1e-3
+    learning_rate: Positive = 1e-3
     momentum: float = pydantic.Field(0.0, ge=0, lt=1)  # of sgd
     nesterov: bool = False  # of sgd
-    weight_decay: pydantic.NonNegativeFloat = 0.0  # of sgd and adamw, times the rate; biases and norms are left alone
+    weight_decay: NotNegative = 0.0  # of sgd and adamw, times the rate; biases and norms are left alone
 
 
 class Schedule(_Section):
     name: Literal["constant", "step", "cosine", "one_cycle"] = "constant"
-    warmup_steps: pydantic.NonNegativeInt = 0  # in a straight line from nothing
-    drops: list[Share] = [0.5, 0.75]  # of step: the shares of the run after which the rate drops
+    warmup_steps: Whole = 0  # in a straight line from nothing
+    # Of step: the shares of the run after which the rate drops.
+    drops: list[Share] = pydantic.Field([0.5, 0.75], min_length=1)
     factor: Share = 0.1  # of step: what it drops to
+
+    @pydantic.field_validator("drops")
+    @classmethod
+    def _in_order(cls, drops: list[float]) -> list[float]:
+        if drops != sorted(set(drops)):
+            raise ValueError("shares that grow are expected")
+        return drops
 
 
 class Training(_Section):
-    epochs: pydantic.PositiveInt
-    batch_size: pydantic.PositiveInt
+    epochs: Count
+    batch_size: Count
     optimizer: Optimizer = Optimizer()
     schedule: Schedule = Schedule()
-    global_clipnorm: pydantic.PositiveFloat | None = None
-    accumulation: pydantic.PositiveInt = 1  # parts that a batch goes through the model in, so that it fits the memory
+    global_clipnorm: Positive | None = None
+    accumulation: Count = 1  # parts that a batch goes through the model in, so that it fits the memory
     precision: Literal["float32", "mixed_float16", "mixed_bfloat16"] = "float32"
     weight_averaging: Share | None = None
     label_smoothing: float = pydantic.Field(0.0, ge=0, lt=1)
     augment: bool = True
     keep_features: bool = False  # compute what is frozen once; with freeze = "all but head", without augmentation
     keep: Literal["best", "last"] = "best"
-    early_stopping: pydantic.PositiveInt | None = None  # epochs without a better validation figure
-    checkpoint_seconds: pydantic.NonNegativeFloat = 120.0  # at least so long between two checkpoints
-    checkpoints_kept: pydantic.PositiveInt = 3
+    early_stopping: Count | None = None  # epochs without a better validation figure
+    checkpoint_seconds: NotNegative = 120.0  # at least so long between two checkpoints
+    checkpoints_kept: Count = 3
+
+    @pydantic.model_validator(mode="after")
+    def _parts_have_rows(self):
+        if self.accumulation > self.batch_size:
+            raise ValueError(f"accumulation = {self.accumulation} is more parts than the {self.batch_size} of a batch")
+        return self
 
 
 class Recipe(_Section):
     model: str | None = None
     start_from: str | None = None
     freeze: str | None = None
-    seed: pydantic.NonNegativeInt = 0
+    seed: Whole = 0
     terms: str = "not stated"  # of the weights
     model_overrides: dict[str, Any] = {}
     data: Data = Data()
@@ -125,7 +160,7 @@ def recipes() -> list[str]:
 def parse_setting(text: str) -> tuple[str, Any]:
     """ "training.epochs=3" -> ("training.epochs", 3): the value is read as TOML, and as a string where it is none."""
     key, equals, value = text.partition("=")
-    if not equals or not key.strip():
+    if not equals or not all(part.strip() for part in key.split(".")):
         raise ZooError(f"--set {text!r} is no key=value, as in --set training.epochs=3")
     try:
         return key.strip(), tomllib.loads(f"value = {value}")["value"]
@@ -135,7 +170,11 @@ def parse_setting(text: str) -> tuple[str, Any]:
 
 def as_toml(recipe: Recipe) -> str:
     """A recipe as a TOML text that gives the same recipe."""
-    return tomlkit.dumps(recipe.model_dump(exclude_none=True))
+    told = recipe.model_dump(exclude_none=True)
+    # Only these have other defaults, their own or the task's.
+    for section, keys in (("data", ("validation", "test")), ("training", Training.model_fields)):
+        told[section] |= {key: NONE for key in keys if getattr(getattr(recipe, section), key) is None}
+    return tomlkit.dumps(told)
 
 
 def _task(content: dict, name: str) -> str:
@@ -155,9 +194,11 @@ def _task(content: dict, name: str) -> str:
 
 def _toml(path: Path) -> dict:
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
+        return tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except FileNotFoundError:
         raise ZooError(f"there is no recipe {path}") from None
+    except IsADirectoryError:
+        raise ZooError(f"{path} is a folder: a recipe is a TOML file") from None
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise ZooError(f"{path} is no TOML file: {error}") from None
 
@@ -187,7 +228,10 @@ def _first(error: pydantic.ValidationError) -> str:
     *parents, key = [str(part) for part in found["loc"]]
     where = ".".join([*parents, key])
     if found["type"] != "extra_forbidden":
-        return f"{where} = {found['input']!r}: {found['msg'][0].lower()}{found['msg'][1:]}"
+        told = "a table of settings is expected" if found["type"] == "model_type" else found["msg"]
+        told = told.removeprefix("Value error, ")
+        value = "" if isinstance(found["input"], dict) else f" = {found['input']!r}"
+        return f"{where}{value}: {told[0].lower()}{told[1:]}"
     section: Any = Recipe
     for parent in parents:
         section = section.model_fields[parent].annotation

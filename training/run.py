@@ -21,13 +21,14 @@ from zoo.tasks.dataset import check_labels, stream
 from zoo.training import features, making
 from zoo.training.checkpoints import Checkpoints
 from zoo.training.cluster import train_on_ray
-from zoo.training.loop import Loop, NotFinite, renew_statistics, run
+from zoo.training.loop import Loop, NotFinite, run
 from zoo.training.optimizers import make_optimizer
 from zoo.training.pictures import Pictures
 from zoo.training.recipe import Recipe, read_recipe
 from zoo.training.signals import EachBatch, noted
+from zoo.training.statistics import renew_statistics
 from zoo.training.strategies import is_chief, open_strategy
-from zoo.training.workdir import Workdir, hardware, versions
+from zoo.training.workdir import BAD_BATCH, Workdir, hardware, versions
 
 
 def train(
@@ -53,7 +54,8 @@ def train(
     Args:
         recipe: a recipe's name, a TOML file's path, or a model's name (trained by its task's default recipe).
         out: the run's folder.
-        steps: end after so many steps of the recipe's own schedule; a later call may go on from there.
+        steps: end after so many steps of the recipe's own schedule, with a preset of what there is then; a later call
+            goes on from there.
         strategy: "one" device, "mirrored" over all of this machine's, or "multi_worker" over the machines that
             TF_CONFIG names; the global batch stays as the recipe says.
         cluster: "ray" starts the workers on a Ray cluster: that of RAY_ADDRESS, or one on this machine. A worker that
@@ -70,7 +72,7 @@ def train(
     Raises:
         ZooError: something in the recipe, its data or the folder can't be used, and nothing has been written; the
             folder holds a run of another recipe, or one that is under way; loss or gradients are not finite, or a
-            file can't be read on the way, and the run's folder holds no preset.
+            file can't be read on the way, and no preset is written.
         Stopped: by a signal, after a checkpoint; on a cluster by Ctrl-C alone, and without one.
     """
     out = checked_path(out, "out")
@@ -114,15 +116,16 @@ class _Run:
         self.name, self.recipe, self.workdir, self.strategy = name, recipe, workdir, strategy
         self.report, self.warn, self.told = report, warn, []
         settings = self.settings = recipe.training
-        resumes = workdir.holds_run()
-        if resumes:
-            workdir.compare(recipe)
+        making.check_place(recipe, workdir.path)
+        resumes = workdir.resumes(recipe)
         self.checkpoints = Checkpoints(
             workdir.path / "checkpoints", settings.checkpoints_kept, settings.checkpoint_seconds, warn
         )
         found = self.checkpoints.newest() if resumes else None
         self.is_finished = resumes and found is None and (workdir.path / "preset.json").exists()
         if self.is_finished:
+            if workdir.was_cut():
+                raise ZooError(f"the checkpoints of the run in {workdir.path} are gone: begin again in another folder")
             return
         self.sources = making.open_sources(recipe)
         adapted = workdir.adapted() if resumes else None
@@ -158,6 +161,8 @@ class _Run:
         self.seconds = 0.0  # of the calls before this one
         if found:
             self._restore(*found)
+            if self.loop.step > self.last:
+                warn(f"the run in {workdir.path} is at step {self.loop.step} already")
         self.loop.check_agreement()
 
     def _trained(self, learner: keras.Model, loss) -> keras.Model:
@@ -185,8 +190,10 @@ class _Run:
 
     def train(self) -> preset.Preset | None:
         if self.is_finished:
+            made = preset.open_preset(self.workdir.path)
+            preset.load_model(made)  # which says so where its weights are damaged
             self.warn(f"the run in {self.workdir.path} was finished before; there is nothing left to do")
-            return preset.open_preset(self.workdir.path)
+            return made
         self.started = time.perf_counter()
         with noted(self.told), self._writer() as writer, named_errors():
             rows = run(
@@ -197,8 +204,8 @@ class _Run:
                 while not self._is_stale() and (row := next(rows, None)):
                     self._epoch(row, writer)
             except NotFinite as error:
-                if self.workdir.is_chief:
-                    with self.workdir.whole("not_finite.npz") as file:
+                if self.workdir.is_chief and error.batch is not None:
+                    with self.workdir.whole(BAD_BATCH) as file:
                         error.write(file)
                 raise
         if not self.loop.losses:  # otherwise in the midst of an epoch, and the checkpoint is written
@@ -207,6 +214,7 @@ class _Run:
             return None
         made = self._preset()
         if self.loop.step == self.planned or self._is_stale():
+            self.workdir.end()
             self.checkpoints.clear()
         return made
 
@@ -234,6 +242,7 @@ class _Run:
         raise Stopped(f"stopped by {by} {where}", number)
 
     def _epoch(self, row: dict, writer) -> None:
+        self.loop.check_finite(row)
         row |= {"seconds": round(self._elapsed(), 1)}
         self.history.append(row)
         self.workdir.write_history(self.history)
@@ -274,17 +283,13 @@ class _Run:
             "row": row,
             "seconds": self._elapsed(),
             "examples": self.sources["train"].examples,
+            "labels": self.sources["train"].labels,
         }
         best = {f"best/{number}": value for number, value in enumerate(weights)}
         self.checkpoints.save(self.loop.step, facts, self.loop.state() | best)
 
     def _restore(self, facts: dict, arrays: dict) -> None:
-        source = self.sources["train"]
-        if facts["examples"] != source.examples:
-            raise ZooError(
-                f"{source.name} has {source.examples} examples now, and had {facts['examples']} when the run in "
-                f"{self.workdir.path} began: restore it, or begin again in another folder"
-            )
+        making.check_same_data(self.sources["train"], facts, self.workdir.path)
         self.loop.restore(arrays)
         self.history, self.best, self.seconds = facts["history"], tuple(facts["best"]), facts["seconds"]
         weights = [arrays[f"best/{number}"] for number in range(len(self.model.weights)) if f"best/{number}" in arrays]

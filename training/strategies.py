@@ -28,9 +28,13 @@ def open_strategy(name: str) -> tf.distribute.Strategy:
         raise ZooError(f"strategy={name!r} is none of {', '.join(STRATEGIES)}")
     try:
         config = json.loads(os.environ["TF_CONFIG"])
-        workers, index = config["cluster"]["worker"], config["task"]["index"]
-        workers[index]
-    except (KeyError, IndexError, TypeError, ValueError):
+        workers, task = config["cluster"]["worker"], config["task"]
+        places = [worker.rpartition(":") for worker in workers]
+        if task["type"] != "worker" or task["index"] not in range(len(workers)):
+            raise ValueError
+        if isinstance(workers, str) or not all(host and port.isdecimal() for host, _, port in places):
+            raise ValueError
+    except (KeyError, AttributeError, TypeError, ValueError):
         raise ZooError(
             "multi_worker reads TF_CONFIG, which is not set or not whole; it is like "
             '{"cluster": {"worker": ["host0:12345", "host1:12345"]}, "task": {"type": "worker", "index": 0}}'

@@ -7,6 +7,7 @@ import json
 import math
 import os
 import shutil
+import signal
 import tomllib
 import warnings
 from collections.abc import Callable
@@ -48,6 +49,8 @@ class Range(pydantic.BaseModel):
             raise ValueError("give values, or min and max")
         if not self.min < self.max:
             raise ValueError("min is not below max")
+        if self.step is not None and self.sampling == "linear" and self.step > self.max - self.min:
+            raise ValueError("step is more than from min to max")
         if self.sampling == "log" and self.min <= 0:
             raise ValueError("log sampling needs a min above 0")
         if self.sampling == "log" and self.step is not None and self.step <= 1:
@@ -134,13 +137,19 @@ def tune(
     with Workdir(out).in_use():
         _same_search(out, asked)
         search = _Search(recipe, overrides, ranges, out, sources["train"].examples, report, warn)
-        tuner = _tuner(keras_tuner)(search, oracle, directory=str(out), project_name=TUNER)
+        try:
+            tuner = _tuner(keras_tuner)(search, oracle, directory=str(out), project_name=TUNER)
+        except (ValueError, KeyError, TypeError):
+            raise ZooError(f"a file in {out / TUNER} can't be read: remove {out} to begin again") from None
         tuner.save()  # otherwise a search that is ended in its first trial would begin with another one
         try:
             tuner.search(verbose=0)
         except keras_tuner.errors.FatalError as error:
             cause = error.__cause__
-            if isinstance(cause, ZooError) and not isinstance(cause, Stopped) and not tuner.oracle.end_order:
+            if isinstance(cause, Stopped):
+                told = f"stopped by {signal.Signals(cause.number).name}; the same command continues the search in {out}"
+                raise Stopped(told, cause.number) from None
+            if isinstance(cause, ZooError) and not tuner.oracle.end_order:
                 for name in (ASKED, TUNER, TRIALS):  # a mistake in recipe or space: nothing that stays is of use
                     _remove(out / name)
             raise cause from None
@@ -208,7 +217,10 @@ def _same_search(out: Path, asked: dict) -> None:
     """Notes what is searched; raises ZooError where the folder holds another search, or something else."""
     text = json.dumps(asked, indent=1)
     if (out / ASKED).exists():
-        there = json.loads((out / ASKED).read_text("utf-8"))
+        try:
+            there = dict(json.loads((out / ASKED).read_text("utf-8")))
+        except (OSError, ValueError, TypeError):
+            raise ZooError(f"{out / ASKED} can't be read: remove the folder to begin again") from None
         changed = [key for key in asked if there.get(key) != json.loads(text)[key]]
         if changed:
             raise ZooError(f"{out} holds a search with another {' and '.join(changed)}: choose another folder")
@@ -286,7 +298,12 @@ def _tuner(keras_tuner):
         def run_trial(self, trial, **_):
             try:
                 return {"score": self.searching.run(trial)}
-            except NotFinite as error:
+            except Stopped as error:
+                raise keras_tuner.errors.FatalError(str(error)) from error
+            except ZooError as error:
+                # A mistake in the recipe shows in the first trial; a later one leaves the others what they are.
+                if not isinstance(error, NotFinite) and not self.oracle.end_order:
+                    raise keras_tuner.errors.FatalError(str(error)) from error
                 self.searching.warn(f"trial {trial.trial_id}: {error}")
                 raise keras_tuner.errors.FailedTrialError(str(error)) from None
             except Exception as error:  # KerasTuner would print it and go on to the next trial

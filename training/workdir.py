@@ -8,6 +8,7 @@ import io
 import json
 import os
 import platform
+import shutil
 import socket
 import subprocess
 import sys
@@ -25,6 +26,7 @@ from zoo.training.making import Adapted
 from zoo.training.recipe import Recipe, as_toml
 
 RECIPE, HISTORY, FACTS, ADAPTED, LOCK = "recipe.toml", "history.csv", "run.json", "adapted.json", ".lock"
+FEATURES, BAD_BATCH = "features.npz", "not_finite.npz"
 # What a run may be continued with that it was not begun with: none of them changes the weights.
 _FREE = {"training.checkpoint_seconds", "training.checkpoints_kept", "data.data_dir", "data.test", "terms"}
 
@@ -63,7 +65,8 @@ class Workdir:
         except filelock.Timeout:
             raise ZooError(f"{self.path} is in use by another run: wait for it, or choose another folder") from None
         except OSError as error:
-            raise ZooError(f"can't write into {self.path}: {error.strerror}") from None
+            reason = "it is a file, not a folder" if self.path.is_file() else error.strerror
+            raise ZooError(f"can't write into {self.path}: {reason}") from None
         try:
             yield
         finally:
@@ -77,17 +80,38 @@ class Workdir:
         """Whether a run was begun here.
 
         Raises:
-            ZooError: the folder holds a preset that no run made.
+            ZooError: the folder holds something that no run made.
         """
         if (self.path / RECIPE).exists():
             return True
-        for name in ("preset.json", HISTORY):
-            if (self.path / name).exists():
-                raise ZooError(f"{self.path} holds {name} of something else: choose another folder, or remove it")
+        if self.is_chief and (others := sorted(file.name for file in self.path.glob("[!.]*"))):
+            raise ZooError(f"{self.path} holds {others[0]}, which is no run's: choose a new folder, or an empty one")
         return False
 
-    def compare(self, recipe: Recipe) -> None:
-        """Raises ZooError where the run here was begun with another recipe; the message shows the differences."""
+    def resumes(self, recipe: Recipe) -> bool:
+        """Whether the run here goes on with this recipe.
+
+        A run of another recipe that ended in an error before there was a checkpoint or an epoch gives way to a new one.
+
+        Raises:
+            ZooError: the folder holds something that no run made, or a run of another recipe; the message shows the
+                differences.
+        """
+        if not self.holds_run():
+            return False
+        try:
+            self._compare(recipe)
+        except ZooError:
+            kept = ("checkpoints", "preset.json", HISTORY)
+            if not self.is_chief or not self.is_alone or any((self.path / name).exists() for name in kept):
+                raise
+            for name in (RECIPE, FACTS, ADAPTED, FEATURES, BAD_BATCH):
+                (self.path / name).unlink(missing_ok=True)
+            shutil.rmtree(self.path / "tensorboard", ignore_errors=True)
+            return False
+        return True
+
+    def _compare(self, recipe: Recipe) -> None:
         try:
             there = (self.path / RECIPE).read_text("utf-8")
             begun, asked = (
@@ -113,12 +137,29 @@ class Workdir:
             "begun": datetime.datetime.now().isoformat(timespec="seconds"),
             "versions": versions(),
         }
+        self.write(RECIPE, as_toml(recipe))  # first: it marks the folder as a run's
         self.write(FACTS, json.dumps(facts, indent=1))
         settings, assets, overrides = adapted
         coded = {name: base64.b64encode(content).decode() for name, content in assets.items()}
         if any(adapted):
             self.write(ADAPTED, json.dumps({"settings": settings, "assets": coded, "overrides": overrides}))
-        self.write(RECIPE, as_toml(recipe))
+
+    def end(self) -> None:
+        """Notes that the run came to its end."""
+        ended = datetime.datetime.now().isoformat(timespec="seconds")
+        self.write(FACTS, json.dumps({**(self._facts() or {}), "ended": ended}, indent=1))
+
+    def was_cut(self) -> bool:
+        """Whether the run here is known not to have come to its end."""
+        facts = self._facts()
+        return facts is not None and "ended" not in facts
+
+    def _facts(self) -> dict | None:
+        try:
+            facts = json.loads((self.path / FACTS).read_text("utf-8"))
+        except (OSError, ValueError):
+            return None
+        return facts if isinstance(facts, dict) else None
 
     def adapted(self) -> Adapted | None:
         """What `begin` was given; None where it is not there, and can be learned again."""

@@ -14,7 +14,7 @@ from zoo.commands.options import JSON
 @click.option(
     "--set", "settings", multiple=True, metavar="KEY=VALUE", help="Override, as training.epochs=3. Repeatable."
 )
-@click.option("--steps", type=click.IntRange(1), help="End after so many steps of the recipe's schedule.")
+@click.option("--steps", type=click.IntRange(1), help="End after so many steps; a later call goes on.")
 @click.option(
     "--strategy", type=click.Choice(["one", "mirrored", "multi_worker"]), default="one", help="Devices [one]."
 )
@@ -60,7 +60,7 @@ def train(recipe, out, settings, steps, strategy, cluster, workers, gpus_per_wor
     for metric in facts["metrics"]:
         click.echo(f"{metric['name']} {metric['value']:.4f} on {metric['dataset']} {metric['split']}")
     path = preset.path if os.sep in str(preset.path) else f".{os.sep}{preset.path}"
-    click.echo(f"preset written to {path}; try: zoo predict {path} INPUT")
+    click.echo(f"the preset is in {path}; try: zoo predict {path} INPUT")
     return None
 
 

@@ -6,7 +6,7 @@ import os
 import random
 import shutil
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 import tensorflow as tf
@@ -25,6 +25,10 @@ TERMS = {
 # Data sets that TFDS has in one piece, in an order that it shuffled: train, validation and the last fifth as test.
 _SHARES = {"train": ":70%", "validation": "70%:80%", "test": "80%:"}
 _ONE_PIECE = ("tf_flowers",)
+# The shares of a folder or a file, and what the folders of one that is shared already may be called.
+_PLACES = {"train": (0.0, 0.7), "validation": (0.7, 0.8), "test": (0.8, 1.0)}
+_OWN = {"train": "train", "validation": "validation", "val": "validation", "valid": "validation", "test": "test"}
+_NO_SPLIT = 'for none of the latter two give data.validation = "" or data.test = ""'
 # The files that a folder has for a field: what they are called, and how their names end.
 _FILES = {
     "image": ("images", {".jpg", ".jpeg", ".png", ".gif", ".bmp"}),
@@ -44,6 +48,15 @@ class Source:
     stubs: tf.data.Dataset  # what can be shuffled in great number: examples, or the names of their files
     load: Callable[[dict], dict]  # a stub -> {field: tensor}
     terms: str
+    rows: Sequence[tuple[str, float, float]] = ()  # of which files, and where in each the part begins and ends
+
+    def overlaps(self, other: "Source") -> bool:
+        """Whether both have examples in common."""
+        return any(
+            file == file_ and begin < end_ and begin_ < end
+            for file, begin, end in self.rows
+            for file_, begin_, end_ in other.rows
+        )
 
     @property
     def dataset(self) -> tf.data.Dataset:
@@ -136,7 +149,10 @@ def _tfds(name: str, split: str, data_dir: str | os.PathLike | None, download: b
     asked = f"train[{slices}]" if slices else split
     try:
         examples = builder.info.splits[asked].num_examples
-    except (KeyError, ValueError):
+    except (KeyError, ValueError) as error:
+        if "[" in split:
+            reason = " ".join(str(error).split())[:200]
+            raise ZooError(f"{name} has no split {split!r}: {reason}") from None
         raise unknown(f"split of {name}", split, builder.info.splits) from None
     if examples == 0:
         raise ZooError(f"{name} has no examples in {split}")
@@ -151,16 +167,33 @@ def _tfds(name: str, split: str, data_dir: str | os.PathLike | None, download: b
     if "label" in builder.info.features and isinstance(builder.info.features["label"], tfds.features.ClassLabel):
         labels = list(builder.info.features["label"].names)
     terms = TERMS.get(builder.name, "see its homepage, " + str(builder.info.homepage))
-    return Source(name, str(builder.version), split, examples, labels, dataset, dict, terms)
+    parts = builder.info.splits[asked].file_instructions
+    rows = [(part.filename, part.skip, part.examples_in_shard if part.take < 0 else part.skip + part.take)
+            for part in parts]  # fmt: skip
+    return Source(name, str(builder.version), split, examples, labels, dataset, dict, terms, rows)
 
 
 def _folder(path: Path, split: str, fields: tuple[str, ...]) -> Source:
-    """One subfolder a class; its files sorted, shuffled with seed 0, then shared as 70, 10 and 20 per cent."""
+    """One subfolder a class; its files sorted, shuffled with seed 0, then shared as 70, 10 and 20 per cent.
+
+    A folder whose subfolders are called train, validation (or val) and test, with the classes in each, is shared
+    already.
+    """
+    if path.is_file():
+        raise ZooError(f"{path} is a file: a folder with one subfolder a class is expected")
     if not path.is_dir():
         raise ZooError(f"there is no folder {path}")
     field = next((field for field in fields if field in _FILES), "image")
     kind, suffixes = _FILES[field]
-    labels = sorted(entry.name for entry in path.iterdir() if entry.is_dir() and not entry.name.startswith("."))
+    name, labels = str(path), _subfolders(path)
+    is_shared = "train" in labels and {*labels} <= {*_OWN} and bool(_subfolders(path / "train"))
+    splits = {_OWN[label]: path / label for label in labels} if is_shared else dict.fromkeys(_SHARES, path)
+    if split not in splits:
+        raise ZooError(f"the folder {path} has no split {split!r}; it has {', '.join(splits)}; {_NO_SPLIT}")
+    if is_shared:
+        labels, path = _subfolders(path / "train"), splits[split]
+        if others := sorted({*_subfolders(path)} - {*labels}):
+            raise ZooError(f"{path / others[0]} is no class of {name}{os.sep}train")
     files = [
         (str(file), number)
         for number, label in enumerate(labels)
@@ -170,12 +203,10 @@ def _folder(path: Path, split: str, fields: tuple[str, ...]) -> Source:
     if len(labels) < 2 or not files:
         raise ZooError(f"{path} needs one subfolder of {kind} a class; it has {len(labels)} with {len(files)} {kind}")
     empty = sorted(set(range(len(labels))) - {number for _, number in files})
-    if empty:
+    if empty and (split == "train" or not is_shared):
         raise ZooError(f"{path / labels[empty[0]]} holds no {kind}: fill it, or remove it")
-    if split not in _SHARES:
-        raise unknown(f"split of the folder {path}", split, _SHARES)
     random.Random(0).shuffle(files)
-    files = _share(files, split)
+    files = files if is_shared else _share(files, split)
     if not files:
         raise ZooError(f"{path} has too few {kind} for a share called {split}")
     names, numbers = zip(*files, strict=True)
@@ -184,7 +215,12 @@ def _folder(path: Path, split: str, fields: tuple[str, ...]) -> Source:
     def load(stub):
         return {field: tf.io.read_file(stub["file"]), **stub}
 
-    return Source(str(path), "", split, len(files), labels, stubs, load, "the folder's own")
+    rows = [(str(path), 0.0, 1.0) if is_shared else (name, *_PLACES[split])]
+    return Source(name, "", split, len(files), labels, stubs, load, "the folder's own", rows)
+
+
+def _subfolders(path: Path) -> list[str]:
+    return sorted(entry.name for entry in path.iterdir() if entry.is_dir() and not entry.name.startswith("."))
 
 
 def _pairs(path: Path, split: str) -> Source:
@@ -203,7 +239,7 @@ def _pairs(path: Path, split: str) -> Source:
         if line.strip():
             pairs.setdefault(parts[0], []).append(parts[1])
     if split not in _SHARES:
-        raise unknown(f"split of the file {path}", split, _SHARES)
+        raise ZooError(f"the file {path} has no split {split!r}; it has {', '.join(_SHARES)}; {_NO_SPLIT}")
     sources = sorted(pairs)
     random.Random(0).shuffle(sources)
     every = None if split == "train" else 1  # of what is right one is asked for; all are references
@@ -216,9 +252,9 @@ def _pairs(path: Path, split: str) -> Source:
         raise ZooError(f"{path} has too few pairs for a share called {split}: {len(sources)} different sources")
     columns = dict(zip(("source", "target", "references"), map(list, zip(*rows, strict=True)), strict=True))
     stubs = tf.data.Dataset.from_tensor_slices(columns)
-    return Source(str(path), "", split, len(rows), None, stubs, dict, "the file's own")
+    return Source(str(path), "", split, len(rows), None, stubs, dict, "the file's own", [(str(path), *_PLACES[split])])
 
 
 def _share(items: list, split: str) -> list:
-    begin, end = {"train": (0, 0.7), "validation": (0.7, 0.8), "test": (0.8, 1)}[split]
+    begin, end = _PLACES[split]
     return items[round(begin * len(items)) : round(end * len(items))]
