@@ -236,6 +236,7 @@ def photos(folder: str, count: int = 256) -> list[str]:
 def work(row: str, side: str, seconds: float, folder: str) -> None:
     """One side of one row, in this process; prints its rate and its peak memory."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")  # as zoo does, where it is imported first
     if side.startswith("torch") or side == "onnx":
         import torch
 

@@ -215,6 +215,7 @@ def main() -> None:
     parser.add_argument("--work", nargs=3, metavar=("SIDE", "PRESET", "OUT"), help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")  # as zoo does, where it is imported first
     if arguments.work:
         side, name, out = arguments.work
         return serve(Path(out)) if side == "serve" else work(side, name, Path(out), arguments.seconds)

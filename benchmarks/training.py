@@ -226,6 +226,7 @@ def workers_rate(seconds: float) -> float:
 def work(row: str, side: str, seconds: float) -> None:
     """One side of one row, in this process; prints its rate and its peak memory."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")  # as zoo does, where it is imported first
     import tensorflow as tf
 
     if row == "replicas" and side == "workers":

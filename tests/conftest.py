@@ -9,6 +9,8 @@ os.environ.pop("ZOO_PRESETS_URL", None)
 import pytest
 from PIL import Image, ImageDraw
 
+import zoo  # before TensorFlow, which it sets up
+
 # Seven segments: top, upper left, upper right, middle, lower left, lower right, bottom.
 _SEGMENTS = {"0": "1110111", "1": "0010010", "2": "1011101", "3": "1011011", "4": "0111010", "7": "1010010"}
 _LINES = ((0, 0, 1, 0), (0, 0, 0, 1), (1, 0, 1, 1), (0, 1, 1, 1), (0, 1, 0, 2), (1, 1, 1, 2), (0, 2, 1, 2))
@@ -49,7 +51,6 @@ def digit_file(tmp_path):
 @pytest.fixture(scope="session")
 def tiny_preset(tmp_path_factory):
     """A preset of an untrained mlp of a few units with three labels, and one sample."""
-    import zoo
     from zoo.registry import entries
 
     folder = tmp_path_factory.mktemp("presets")

@@ -4,6 +4,7 @@ import csv
 import io
 import json
 import os
+import platform
 import subprocess
 import sys
 from pathlib import Path
@@ -213,6 +214,17 @@ def child(*arguments, **environment):
     command = [sys.executable, "-m", "zoo.cli", *map(str, arguments)]
     done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, **environment}, timeout=120)
     return done.returncode, done.stdout, done.stderr
+
+
+@pytest.mark.skipif(platform.machine() not in ("x86_64", "AMD64"), reason="other processors have other kernels")
+@pytest.mark.parametrize(("set_by_user", "found"), [(None, "1"), ("0", "0")])
+def test_tensorflow_uses_onednn_unless_the_user_says_otherwise(set_by_user, found):
+    environment = {key: value for key, value in os.environ.items() if key != "TF_ENABLE_ONEDNN_OPTS"}
+    if set_by_user is not None:
+        environment["TF_ENABLE_ONEDNN_OPTS"] = set_by_user
+    code = "import os, sys, zoo; print('tensorflow' in sys.modules, os.environ['TF_ENABLE_ONEDNN_OPTS'])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment, timeout=60)
+    assert done.stdout.split() == ["False", found], done.stderr
 
 
 @pytest.mark.parametrize(
