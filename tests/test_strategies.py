@@ -41,6 +41,8 @@ def test_schedules_by_number():
     cosine = 0.1 * (1 + np.cos(np.pi * np.arange(6) / 6))
     np.testing.assert_allclose(rates(6, name="cosine"), cosine, rtol=1e-5)
     np.testing.assert_allclose(rates(8, name="cosine", warmup_steps=2)[2:], cosine, rtol=1e-5)
+    np.testing.assert_array_equal(rates(8, warmup_share=0.25), rates(8, warmup_steps=2))
+    np.testing.assert_array_equal(rates(8, warmup_share=0.5, warmup_steps=2), rates(8, warmup_steps=2))
     cycle = rates(101, name="one_cycle")
     assert cycle[0] == pytest.approx(0.2 / 25)
     assert cycle[15] == pytest.approx((0.2 + 0.2 / 25) / 2, rel=1e-5)  # half of the way up
@@ -49,7 +51,7 @@ def test_schedules_by_number():
     assert cycle[65] == pytest.approx((0.2 + 2e-6) / 2, rel=1e-4)  # half of the way down
     assert cycle[-1] == pytest.approx(2e-6, rel=1e-2)
     with pytest.raises(ZooError, match="one_cycle rises by itself"):
-        rates(8, name="one_cycle", warmup_steps=2)
+        rates(8, name="one_cycle", warmup_share=0.25)
 
 
 def test_a_batch_in_parts_gives_the_step_of_the_whole(digits_folder, tmp_path):

@@ -90,7 +90,6 @@ def test_the_loop_gives_what_fit_gives(digits_folder, tmp_path):
     training = {"epochs": 2, "batch_size": 12, "optimizer": {"name": "sgd", "learning_rate": 0.1}, "keep": "last"}
     training["schedule"] = {"name": "constant"}
     train(digits_folder, tmp_path / "loop", training=training)
-    import keras
 
     keras.utils.set_random_seed(0)
     model = zoo.create_model("mlp", classes=3, **entries()["mlp"].tiny)
@@ -161,7 +160,6 @@ def test_every_recipe_learns_for_a_few_steps(name, digits_folder, tmp_path):
         start = {}  # the body runs once: the bundled one is fast enough, and has something to tell
     elif recipe.start_from:
         model = preset.open_preset(recipe.start_from).record["model"]["name"]
-        keras.utils.set_random_seed(0)
         tiny = zoo.create_model(model, **{**entries()[model].tiny, "depth": 1.0})  # all the layers that freeze may name
         training["augment"] = False  # the same pictures again: a thawed top of random weights learns crops slowly
         start = {"start_from": str(zoo.save(tiny, tmp_path / "start").path)}
@@ -208,14 +206,14 @@ def test_every_recipe_learns_for_a_few_steps(name, digits_folder, tmp_path):
         ({"task": {"polarityy": "x"}}, "unknown setting of image_classification 'polarityy'; did you mean polarity"),
         ({"task": {"augment": {"rotat": 3}}}, "unknown augmentation 'rotat'; did you mean rotate"),
         ({"model_overrides": {"hidden": 3}}, "unknown argument of mlp 'hidden'; did you mean hidden_units"),
-        ({"training": {"schedule": {"warmup_steps": 999}}}, "warmup_steps=999 is not less than the run's 80 steps"),
+        ({"training": {"schedule": {"warmup_steps": 999}}}, "warmup_steps=999 is not less than the run's 20 steps"),
     ],
 )
 def test_mistakes_in_a_recipe_are_named_and_nothing_is_written(overrides, message, digits_folder, tmp_path):
     settings = {"data.folder": str(digits_folder), **overrides}
     with pytest.raises(ZooError) as caught:
         zoo.train("mlp", tmp_path / "run", **settings)
-    assert message.replace("80 steps", "20 steps") in str(caught.value)
+    assert message in str(caught.value)
     assert "\n" not in str(caught.value)
     assert not (tmp_path / "run").exists()
 

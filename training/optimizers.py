@@ -53,7 +53,8 @@ def learning_rate(settings: Training, total_steps: int):
         ZooError: a warm-up as long as the run, or one before a cycle, which has its own.
     """
     peak, chosen = settings.optimizer.learning_rate, settings.schedule
-    warmup, schedules = chosen.warmup_steps, keras.optimizers.schedules
+    warmup = chosen.warmup_steps or round(chosen.warmup_share * total_steps)
+    schedules = keras.optimizers.schedules
     if warmup >= total_steps:
         raise ZooError(
             f"training.schedule.warmup_steps={warmup} is not less than the run's {total_steps} steps; lower it"
@@ -61,7 +62,7 @@ def learning_rate(settings: Training, total_steps: int):
     left = total_steps - warmup
     if chosen.name == "one_cycle":
         if warmup:
-            raise ZooError(f"training.schedule: one_cycle rises by itself; leave warmup_steps={warmup} out")
+            raise ZooError("training.schedule: one_cycle rises by itself; leave warmup_steps and warmup_share out")
         return OneCycle(peak, total_steps)
     if chosen.name == "cosine":
         if warmup:

@@ -64,6 +64,7 @@ class Optimizer(_Section):
 class Schedule(_Section):
     name: Literal["constant", "step", "cosine", "one_cycle"] = "constant"
     warmup_steps: Whole = 0  # in a straight line from nothing
+    warmup_share: float = pydantic.Field(0.0, ge=0, lt=1)  # of the run's steps, where warmup_steps is 0
     # Of step: the shares of the run after which the rate drops.
     drops: list[Share] = pydantic.Field([0.5, 0.75], min_length=1)
     factor: Share = 0.1  # of step: what it drops to
