@@ -2,6 +2,7 @@
 
 import contextlib
 import importlib
+import logging
 import os
 import warnings
 from pathlib import Path
@@ -54,7 +55,11 @@ def convert(model: keras.Model, function: tf.types.experimental.GenericFunction,
         # Weights without a sign: products with signed ones saturate on processors without VNNI, and the answers would
         # depend on the processor.
         kind, kept = QuantType.QUInt8, [*_delicate(onnx_model), *_stacked(onnx_model)]
-        quantize_dynamic(full, path, per_channel=True, weight_type=kind, nodes_to_exclude=kept)
+        logging.disable(logging.WARNING)  # advice for those who call it by hand
+        try:
+            quantize_dynamic(full, path, per_channel=True, weight_type=kind, nodes_to_exclude=kept)
+        finally:
+            logging.disable(logging.NOTSET)
         full.unlink()
 
 

@@ -12,6 +12,8 @@ import pytest
 import tensorflow as tf
 from ai_edge_litert.interpreter import Interpreter
 from click.testing import CliRunner
+from onnx import TensorProto
+from onnx import load as load_onnx
 from PIL import Image
 
 import zoo
@@ -181,6 +183,20 @@ def test_smaller_numbers_are_measured_where_the_data_is(format, precision, digit
     assert f"as {precision}" in (Path(told["path"]) / "README.md").read_text()
     sizes = [path.stat().st_size for path in Path(told["path"]).glob("model.*")]
     assert sizes[0] < {"float16": 0.6, "int8": 0.4}[precision] * 255_000
+
+
+@pytest.mark.parametrize("name", ["resnet_cifar20", "cifar_convnet"])
+def test_int8_answers_alike_on_every_processor(name, tmp_path, caplog):
+    """Weights have no sign: products with signed ones saturate where a processor has no instruction for them."""
+    version = zoo.export(make(name), tmp_path / "out", "onnx", precision="int8")
+    graph = load_onnx(version / "model.onnx").graph
+    kinds = {one.data_type for one in graph.initializer if one.name.endswith("_quantized")}
+    assert kinds == {TensorProto.UINT8}
+    weights = {one.name: len(one.dims) for one in graph.initializer}
+    products = [node for node in graph.node if node.op_type.startswith("MatMul")]
+    stacked = {node.op_type for node in products if any(weights.get(weight, 0) > 2 for weight in node.input)}
+    assert stacked == ({"MatMul"} if name == "cifar_convnet" else set())
+    assert caplog.text == ""
 
 
 def test_data_that_is_not_there(tmp_path, monkeypatch):
