@@ -1,5 +1,6 @@
 """`zoo.verify`: whether an export answers as the pipeline does."""
 
+import glob
 import json
 import math
 import os
@@ -114,6 +115,13 @@ def find_version(out: Path, name: str) -> Path:
         for file in files:
             if newest := newest_version(folder, file):
                 return newest
+    others = sorted(
+        folder for folder in out.glob(f"{glob.escape(name)}.*") if newest_version(folder, PORTABLE_MANIFEST)
+    )
+    if len(others) == 1:
+        return newest_version(others[0], PORTABLE_MANIFEST)
+    if others:
+        raise ZooError(f"{out} has several exports of {name}: name one, as in {others[0]}")
     raise ZooError(f"there is no export in {out}, nor in {out / name}")
 
 

@@ -162,6 +162,7 @@ def test_demo():
     [
         (["lisst"], "unknown command 'lisst'; did you mean list?"),
         (["list", "--jsn"], "No such option"),
+        (["list", "nothing-like-it"], "nothing is called so"),
         (["predict"], "Missing argument 'PRESET'"),
         (["predict", "lenet5.mnist"], "no input: give files or folders, or --file PATH"),
         (["predict", "lenet5", "x.png"], "'lenet5' is a model, not a preset: load lenet5.mnist"),

@@ -14,6 +14,7 @@ import zoo
 from tests.test_training import TINY, train, weights
 from zoo.cli import main
 from zoo.errors import ZooError
+from zoo.training.workdir import Workdir
 
 
 @pytest.fixture(scope="module")
@@ -108,6 +109,18 @@ def test_mistakes(options, message, digits_folder, tmp_path):
     with pytest.raises(ZooError, match=message):
         zoo.train("mlp", tmp_path / "run", data={"folder": str(digits_folder)}, **options)
     assert not (tmp_path / "run").exists()
+
+
+def test_a_folder_that_cannot_be_used_is_told_before_ray_is_asked(digits_folder, tmp_path, monkeypatch):
+    monkeypatch.setattr(ray, "init", lambda **_: pytest.fail("Ray was started"))
+    (tmp_path / "file").write_text("x")
+    with pytest.raises(ZooError, match="file: it is a file, not a folder"):
+        train(digits_folder, tmp_path / "file", cluster="ray")
+    with Workdir(tmp_path / "run").in_use(lock=".ray.lock"):
+        (tmp_path / "run" / ".ray").mkdir()
+        with pytest.raises(ZooError, match="run is in use by another run"):
+            train(digits_folder, tmp_path / "run", cluster="ray")
+        assert (tmp_path / "run" / ".ray").exists()  # it is the other's
 
 
 @pytest.mark.slow

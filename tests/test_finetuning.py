@@ -132,4 +132,7 @@ def test_cats_are_told_from_coffee_after_seconds_of_fine_tuning(tmp_path):
         training={"epochs": 10, "batch_size": 8},
     )
     assert made.record["task"]["settings"]["labels"] == ["cat", "coffee"]
+    assert made.assets() == {}  # WordNet's names are of the classes that are gone
+    seen = "the folder's own; efficientnet_lite0.imagenet, which it started from: ImageNet: non-commercial research"
+    assert made.record["terms"]["data"].startswith(seen)
     assert zoo.evaluate(made.path)["metrics"]["accuracy"] == 1.0

@@ -1,6 +1,7 @@
 """Exports for ONNX Runtime and LiteRT: they answer as the pipeline does, alone, and what would not is not written."""
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -252,6 +253,13 @@ def test_verify_takes_either(exported, tmp_path):
             status, told, _ = command("verify", place, "lenet5.mnist", *files)
             assert status == 0
             assert f"{format}/1 answers as lenet5.mnist does" in told
+    out = exported["onnx"].parent.parent
+    status, _, told = command("verify", out, "lenet5.mnist", files[0])
+    assert status == 2
+    assert f"{out} has several exports of lenet5.mnist: name one, as in {exported['litert'].parent}" in told
+    shutil.copytree(exported["onnx"].parent, tmp_path / "one" / "lenet5.mnist.onnx")
+    status, told, _ = command("verify", tmp_path / "one", "lenet5.mnist", files[0])
+    assert (status, "onnx/1 answers as lenet5.mnist does" in told) == (0, True)
     broken = tmp_path / "broken" / "1"
     broken.mkdir(parents=True)
     for file in exported["onnx"].iterdir():

@@ -12,6 +12,7 @@ import pytest
 import tensorflow as tf
 
 import zoo
+from tests.raw_inputs import training_folder
 from tests.test_laws import run_child
 from tests.test_training import train, weights
 from zoo.data.stream import Stream
@@ -210,6 +211,8 @@ for precision in ("float32", "mixed_float16"):
             loop.epoch(stream(), number, 100, lambda step, loss, stop: losses.append(loss))
         print(json.dumps([losses, [np.abs(weight).sum().item() for weight in loop.weights()],
                           float(np.array(loop.scale or 0))]))
+        for loop.step in (0, 5001, 123_457_891):
+            loop.check_agreement()
 """
 
 
@@ -272,19 +275,20 @@ WORKER = """
 import json, sys
 import zoo
 import zoo.data.stream
-from zoo.registry import entries
+from zoo.training import loop
 zoo.data.stream.KEEP_BYTES = 0  # so that each worker decodes its own rows
-out, folder, strategy, steps, training = sys.argv[1:]
+name, out, steps, keywords, scale = sys.argv[1:]
+loop.SCALE = float(scale)
 losses = []
-made = zoo.train("mlp", out, strategy=strategy, steps=int(steps) or None, data={"folder": folder},
-                 report=lambda step, total, row: losses.append(row["loss"]), model_overrides=entries()["mlp"].tiny,
-                 training=json.loads(training))
+made = zoo.train(name, out, strategy="multi_worker", steps=int(steps) or None,
+                 report=lambda step, total, row: losses.append(row["loss"]), **json.loads(keywords))
 print(json.dumps(losses), made is not None)
 """
 
 
-def workers(*arguments: str, count: int = 2) -> list[tuple[list[float], str]]:
+def workers(name, out, steps: int, settings: dict, scale=SCALE, count: int = 2) -> list[tuple[list[float], str]]:
     """What each of several workers on this machine prints."""
+    arguments = [name, str(out), str(steps), json.dumps(settings), str(scale)]
     sockets = [socket.create_server(("localhost", 0)) for _ in range(count)]
     hosts = [f"localhost:{one.getsockname()[1]}" for one in sockets]
     for one in sockets:
@@ -309,18 +313,39 @@ def workers(*arguments: str, count: int = 2) -> list[tuple[list[float], str]]:
 
 @pytest.mark.slow
 def test_two_workers_give_the_run_of_one_and_go_on_where_they_were(digits_folder, tmp_path):
-    training = json.dumps(EVERYTHING)
     rows = []
     one = {"data": {"folder": str(digits_folder)}, "model_overrides": entries()["mlp"].tiny, "training": EVERYTHING}
     zoo.train("mlp", tmp_path / "one", report=lambda step, total, row: rows.append(row["loss"]), **one)
-    first = workers(str(tmp_path / "two"), str(digits_folder), "multi_worker", "2", training)
+    first = workers("mlp", tmp_path / "two", 2, one)
     assert [made for _, made in first] == ["True", "False"]
-    second = workers(str(tmp_path / "two"), str(digits_folder), "multi_worker", "0", training)
+    second = workers("mlp", tmp_path / "two", 0, one)
     for (begun, _), (ended, _) in zip(first, second, strict=True):
         np.testing.assert_allclose(begun[:2] + ended, rows, rtol=1e-5)
     for a, b in zip(weights(tmp_path / "one"), weights(tmp_path / "two"), strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5)
     assert not (tmp_path / "two" / "checkpoints").exists()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("name", "training", "scale", "tolerance"),
+    [
+        ("attention_seq2seq", EVERYTHING, SCALE, 1e-5),  # rows of unequal length
+        ("resnet_cifar20", {**EVERYTHING, "accumulation": 1}, SCALE, 1e-3),  # statistics over both workers
+        ("mlp", {**EVERYTHING, "epochs": 6, "precision": "mixed_float16"}, 2.0**22, 1e-3),  # overflows at first
+    ],
+)
+def test_two_workers_agree_with_one(name, training, scale, tolerance, digits_folder, tmp_path, monkeypatch):
+    tiny = entries()[name].tiny
+    folder = training_folder(zoo.create_model(name, **tiny), tmp_path / "data", digits_folder)
+    sizes = {key: value for key, value in tiny.items() if not key.endswith("_vocabulary")}  # the data tells these
+    one = {"data": {"folder": str(folder)}, "model_overrides": sizes, "training": training}
+    rows = []
+    monkeypatch.setattr("zoo.training.loop.SCALE", scale)
+    zoo.train(name, tmp_path / "one", report=lambda step, total, row: rows.append(row["loss"]), **one)
+    for losses, _ in workers(name, tmp_path / "two", 0, one, scale):
+        np.testing.assert_allclose(losses, rows, rtol=tolerance)
+    assert rows[-1] < rows[0]  # past an overflow, too
 
 
 def test_mistakes_in_a_strategy_are_named(digits_folder, tmp_path, monkeypatch):

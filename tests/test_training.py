@@ -1,8 +1,10 @@
 """Recipes, their errors, and what a run leaves behind."""
 
 import csv
+import itertools
 import math
 import shutil
+import types
 
 import keras
 import numpy as np
@@ -54,6 +56,16 @@ def test_a_run_leaves_a_preset_and_its_story(digits_folder, tmp_path, digit_file
     assert {metric["split"] for metric in record["metrics"]} == {"validation"}
     assert not any(metric["final"] for metric in record["metrics"])
     assert zoo.evaluate(tmp_path / "run")["examples"] == 12
+
+
+def test_the_rate_counts_examples_once(digits_folder, tmp_path, monkeypatch):
+    """42 examples in a batch of 64, in an epoch of one second by this clock."""
+    monkeypatch.setattr("zoo.training.loop.time", types.SimpleNamespace(perf_counter=itertools.count().__next__))
+    rows = []
+    train(
+        digits_folder, tmp_path / "run", training={"epochs": 1, "batch_size": 64}, report=lambda *row: rows.append(row)
+    )
+    assert rows[-1][2]["examples_per_second"] == 42.0
 
 
 def test_tensorboard_gets_the_tasks_pictures(digits_folder, tmp_path, monkeypatch):
@@ -206,7 +218,21 @@ def test_every_recipe_learns_for_a_few_steps(name, digits_folder, tmp_path):
         ({"task": {"polarityy": "x"}}, "unknown setting of image_classification 'polarityy'; did you mean polarity"),
         ({"task": {"augment": {"rotat": 3}}}, "unknown augmentation 'rotat'; did you mean rotate"),
         ({"model_overrides": {"hidden": 3}}, "unknown argument of mlp 'hidden'; did you mean hidden_units"),
-        ({"training": {"schedule": {"warmup_steps": 999}}}, "warmup_steps=999 is not less than the run's 20 steps"),
+        (
+            {"training": {"schedule": {"warmup_steps": 999}}},
+            "warmup_steps=999: a warm-up of 999 steps is not",
+        ),
+        (
+            {"training": {"schedule": {"warmup_share": 0.99}}},
+            "warmup_share=0.99: a warm-up of 20 steps is not",
+        ),
+        ({"data.test": "tset"}, "has no split 'tset'; it has train, validation, test"),
+        (
+            {"training": {"optimizer": {"weight_decay": 0.1}}},
+            "weight_decay is of sgd and adamw, and the optimizer is adam",
+        ),
+        ({"training": {"optimizer": {"momentum": 0.9}}}, "momentum is of sgd, and the optimizer is adam"),
+        ({"training.early_stopping": 2, "data.validation": ""}, "early_stopping looks at validation data"),
     ],
 )
 def test_mistakes_in_a_recipe_are_named_and_nothing_is_written(overrides, message, digits_folder, tmp_path):

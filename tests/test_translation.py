@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 import zoo
 from tests.raw_inputs import SYMBOLS
-from zoo import metrics, preset
+from zoo import decoding, metrics, preset, terminal
 from zoo.cli import main
 from zoo.data import text_pairs
 from zoo.data.sources import open_source
@@ -468,8 +468,8 @@ def test_the_command(speller, tmp_path):
     told = run.invoke(main, ["predict", str(speller), "--file", str(tmp_path / "lines")])
     assert told.stdout.split("\n") == ["B A D", "", "", "F A C E", "", "", ""]
     errors = told.stderr.split("\n")
-    assert errors[:2] == ["zoo: '': empty: there is nothing to translate", "zoo: \ufffd: no UTF-8"]
-    assert errors[3] == "zoo: b\0e: not in the vocabulary: '\0'"
+    assert errors[:2] == ["zoo: line 2: '': empty: there is nothing to translate", "zoo: line 3: \ufffd: no UTF-8"]
+    assert errors[3] == "zoo: line 6: b\ufffde: not in the vocabulary: '\ufffd'"
     assert told.exit_code == 1
     told = run.invoke(main, ["predict", str(speller), "bad", str(tmp_path), "--json", "--n-best", "2", "--beam", "3"])
     rows = json.loads(told.stdout)
@@ -481,6 +481,67 @@ def test_the_command(speller, tmp_path):
     assert told.stdout.startswith("B A D\n    ")
     told = run.invoke(main, ["predict", str(speller), "bad", "--csv"])
     assert told.stdout.splitlines()[1].startswith("bad,B A D,-")
+    told = run.invoke(main, ["predict", str(speller), "bad", "--csv", "--n-best", "2"])
+    assert (told.exit_code, told.stdout) == (2, "")
+    assert "leave out --n-best, or give --json" in told.stderr
+    told = run.invoke(main, ["predict", str(speller), "\n\x1b[31m"])
+    assert told.stderr.count("\n") == 1
+    assert "\x1b" not in told.stderr
+    narrow = CliRunner(charset="ascii")
+    told = narrow.invoke(main, ["predict", str(speller), "bad", "\u4e2d", "--json"])
+    assert [row["input"] for row in json.loads(told.stdout)] == ["bad", "\u4e2d"]
+    told = narrow.invoke(main, ["predict", str(speller), "\u4e2d", "--csv"])
+    assert told.stdout.splitlines()[1] == "?,,,not in the vocabulary: '?'"
     told = run.invoke(main, ["predict", str(speller), "bad", "--top", "2"])
     assert told.exit_code == 2
     assert "unknown setting of translation 'top'" in told.stderr
+
+
+def test_of_an_endless_line_the_beginning_is_read(tmp_path, monkeypatch):
+    monkeypatch.setattr(terminal, "LINE", 10)
+    (tmp_path / "lines").write_bytes(b"x" * 25 + b"\nbad\n" + b"y" * 9 + b"\n" + b"z" * 20)
+    assert list(terminal.items([], str(tmp_path / "lines"), True)) == ["x" * 10, "bad", "y" * 9, "z" * 10]
+
+
+def test_settings_reach_the_search(speller):
+    """The shortest answer, the greedy one, and the score's penalties, each by its own rule."""
+    model = zoo.load(speller)
+    word = ["bad"]
+    inputs = task_of(model).checked(tf.constant(word))[0]
+    ends = {"start": text.START, "end": text.END, "max_length": 12}
+    greedy = decoding.greedy(model, inputs, **ends)
+    [one] = zoo.pipeline(speller, beam=1)(word)
+    assert one["score"] == pytest.approx(float(greedy.scores[0]), abs=1e-5)
+    [longer] = zoo.pipeline(speller, shortest=7)(word)
+    assert len(longer["translation"].split()) >= 7
+    plain, penalised = (zoo.pipeline(speller, coverage_penalty=beta)(word)[0]["score"] for beta in (0.0, 0.5))
+    decoded = task_of(model, coverage_penalty=0.5).decode(inputs)
+    length = int(decoded.lengths[0, 0]) + 1  # with the end
+    covered = tf.reduce_sum(decoded.attention[0, :length], axis=0)
+    penalty = 0.5 * tf.reduce_sum(tf.math.log(tf.minimum(covered, 1.0)))
+    assert float(penalty) < -1e-3
+    assert penalised == pytest.approx(plain + float(penalty), abs=1e-4)
+
+
+def test_symbols_that_are_not_known_are_not_learned_from(speller, tmp_path):
+    model = zoo.load(speller)
+    (tmp_path / "own.tsv").write_text("".join(f"{word}\tF A1\n" for word in ("a", "b", "c", "d", "e", "f")))
+    with pytest.raises(ZooError, match=r"own.tsv: target 'F A1': not in the vocabulary: 'A1'"):
+        zoo.dataset(tmp_path / "own.tsv", model=model)
+    with pytest.raises(ZooError, match=r"own.tsv: target 'F A1': not in the vocabulary: 'A1'"):
+        zoo.train(_recipe_from(speller, tmp_path), tmp_path / "run", data={"folder": str(tmp_path / "own.tsv")})
+    assert not (tmp_path / "run").exists()
+
+
+def _recipe_from(start, folder):
+    (folder / "mine.toml").write_text(f'start_from = "{start}"\n[data]\nname = "cmudict"\n')
+    return folder / "mine.toml"
+
+
+def test_what_a_translator_has_not(speller):
+    with pytest.raises(ZooError, match="attention_seq2seq has no classes: leave out classes and labels"):
+        zoo.load(speller, labels=["a", "b"])
+    with pytest.raises(ZooError, match="has no head of its own, as its output weights are its embeddings"):
+        zoo.load("attention_seq2seq.multi30k_en_de", freeze="all but head")
+    with pytest.raises(ZooError, match="beam=1001 is more than 1000"):
+        zoo.pipeline(speller, beam=1001)

@@ -52,14 +52,19 @@ class Checkpoints:
         hidden = None
         try:
             self.folder.mkdir(exist_ok=True)
+            for half in self.folder.glob(".*.npz"):  # of a run that was killed
+                half.unlink()
             with tempfile.NamedTemporaryFile(dir=self.folder, prefix=".", suffix=".npz", delete=False) as file:
                 hidden = Path(file.name)
                 np.savez(file, **content)
                 file.flush()
                 os.fsync(file.fileno())
-            hidden.replace(self.folder / f"step_{step:09}.npz")
-            for old in self.files()[: -self.kept]:
-                old.unlink()
+            new = self.folder / f"step_{step:09}.npz"
+            hidden.replace(new)
+            older = [file for file in self.files() if file < new]
+            damaged = [file for file in self.files() if file > new]  # the run went on from one before them
+            for file in [*older[: max(0, len(older) + 1 - self.kept)], *damaged]:
+                file.unlink()
         except OSError as error:
             if hidden is not None:
                 hidden.unlink(missing_ok=True)

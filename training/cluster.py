@@ -49,11 +49,13 @@ def train_on_ray(
         from ray.train.tensorflow import TensorflowTrainer
     except ImportError:
         raise ZooError('cluster="ray" needs Ray: pip install "keras-zoo[ray]"') from None
+    from zoo.training.workdir import Workdir  # here: a worker imports this file before its environment is right
+
     out = Path(os.path.abspath(out))
-    is_new, notes = not out.exists(), out / ".ray"
+    notes = out / ".ray"
     mistake = notes / "mistake.txt"
-    shutil.rmtree(notes, ignore_errors=True)  # of a run whose driver was killed
-    with _connected(ray), _heard(report, warn) as news:
+    with Workdir(out).in_use(lock=".ray.lock"), _connected(ray), _heard(report, warn) as news:
+        shutil.rmtree(notes, ignore_errors=True)  # of a run whose driver was killed
         _check_resources(ray, workers, gpus_per_worker, warn)
         trainer = TensorflowTrainer(
             _work,
@@ -81,9 +83,6 @@ def train_on_ray(
             raise ZooError(f"the workers failed {RESTARTS + 1} times; the last time: {_cause(error)}") from error
         finally:
             shutil.rmtree(notes, ignore_errors=True)
-            if is_new:
-                with contextlib.suppress(OSError):
-                    out.rmdir()  # where nothing was begun
 
 
 def _check_resources(ray, workers: int, gpus_per_worker: int, warn: Callable[[str], None]) -> None:

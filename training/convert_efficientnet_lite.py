@@ -50,6 +50,8 @@ def convert(number: int, out: Path, wheel: Path | None = None, storage: str = "f
     rows = [line.split("\t") for line in CLASSES.read_text(encoding="utf-8").splitlines()]
     model.origin.labels = [name for _, name in rows]
     model.origin.assets["wordnet_ids.txt"] = "".join(f"{identity}\n" for identity, _ in rows).encode()
+    size = model.input["image"].shape[1]
+    model.origin.settings["share"] = size / (size + 32)  # of the picture that its authors' evaluation sees
     digest, accuracy = PUBLISHED[number]
     where = {"dataset": "imagenet2012", "split": "validation", "examples": 50_000}
     return saving.write_preset(
@@ -114,7 +116,7 @@ def read_pth(file: BinaryIO) -> dict[str, np.ndarray]:
     _, _, _, described = (_Unpickler(file).load() for _ in range(4))
     storages = {}
     kinds = {key: kind for (kind, key), *_ in described.values()}
-    for key in pickle.load(file):
+    for key in _Unpickler(file).load():
         count = int(np.frombuffer(file.read(8), np.int64)[0])
         kind = np.dtype(_KINDS[kinds[key]])
         storages[key] = np.frombuffer(file.read(count * kind.itemsize), kind)

@@ -256,7 +256,8 @@ class Loop:
         def sums(step):
             return tf.distribute.get_replica_context().all_reduce("sum", tf.stack([step, step * step]))
 
-        total = tf.function(lambda step: self.strategy.run(sums, (step,)))(tf.constant(float(self.step)))
+        # Whole numbers: squares beyond 2^24 are not exact in float32.
+        total = tf.function(lambda step: self.strategy.run(sums, (step,)))(tf.constant(self.step, tf.int64))
         total = self.strategy.experimental_local_results(total)[0].numpy()
         if total.tolist() != [replicas * self.step, replicas * self.step**2]:
             raise ZooError(
@@ -316,13 +317,14 @@ def run(
             return
         started, before = time.perf_counter(), len(loop.losses)
         loop.epoch(train, number, last_step, report, stopping)
-        seconds, done = time.perf_counter() - started, len(loop.losses) - before
+        seconds = time.perf_counter() - started
+        done = min(len(loop.losses) * train.batch_size, train.examples) - before * train.batch_size
         row = {"epoch": number + 1, "step": loop.step, **loop.means()}
         if validation is not None:
             row |= {f"val_{name}": value for name, value in loop.evaluate(validation, callbacks).items()}
         if len(loop.losses) >= train.steps:
             loop.losses, loop.norms = [], []
         row |= {"learning_rate": float(loop.model.optimizer.learning_rate)}
-        yield row | {"examples_per_second": round(done * train.batch_size / seconds, 1)}
+        yield row | {"examples_per_second": round(done / seconds, 1)}
         if loop.step >= last_step:
             return

@@ -10,7 +10,7 @@ from zoo import preset, registry
 from zoo.data.sources import Source, open_source
 from zoo.errors import ZooError
 from zoo.tasks import task_class
-from zoo.training.recipe import Recipe
+from zoo.training.recipe import Data, Recipe
 
 Adapted = tuple[dict, dict[str, bytes], dict]  # what `adapt` returns: settings, assets, model overrides
 
@@ -31,7 +31,8 @@ def open_sources(recipe: Recipe) -> dict[str, Source]:
     }
     every = dict(sources)
     if data.test is not None:
-        with contextlib.suppress(ZooError):  # not every data set has what the default names
+        is_default = data.test == Data.model_fields["test"].default  # which not every data set has
+        with contextlib.suppress(ZooError) if is_default else contextlib.nullcontext():
             every["test"] = open_source(name, data.test, fields, data.data_dir)
     for one, other in itertools.combinations(every, 2):
         if every[one].overlaps(every[other]):
@@ -56,6 +57,8 @@ def check_same_data(source: Source, facts: dict, path: Path) -> None:
         changed = f"has {source.examples} examples now, and had {facts['examples']}"
     elif facts["labels"] != source.labels:
         changed = f"has other classes ({', '.join(sorted({*facts['labels']} ^ {*source.labels})[:4])}) than"
+    elif facts.get("fingerprint", source.fingerprint) != source.fingerprint:
+        changed = "has other examples or names of files than"
     if changed:
         raise ZooError(
             f"{source.name} {changed} when the run in {path} began: restore it, or begin again in another folder"

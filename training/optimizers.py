@@ -56,8 +56,10 @@ def learning_rate(settings: Training, total_steps: int):
     warmup = chosen.warmup_steps or round(chosen.warmup_share * total_steps)
     schedules = keras.optimizers.schedules
     if warmup >= total_steps:
+        given = "warmup_steps" if chosen.warmup_steps else "warmup_share"
         raise ZooError(
-            f"training.schedule.warmup_steps={warmup} is not less than the run's {total_steps} steps; lower it"
+            f"training.schedule.{given}={getattr(chosen, given)}: a warm-up of {warmup} steps is not less than the "
+            f"run's {total_steps}; lower it"
         )
     left = total_steps - warmup
     if chosen.name == "one_cycle":

@@ -60,6 +60,14 @@ class Optimizer(_Section):
     nesterov: bool = False  # of sgd
     weight_decay: NotNegative = 0.0  # of sgd and adamw, times the rate; biases and norms are left alone
 
+    @pydantic.model_validator(mode="after")
+    def _takes_what_is_given(self):
+        takers = {"momentum": ["sgd"], "nesterov": ["sgd"], "weight_decay": ["sgd", "adamw"]}
+        for key, names in takers.items():
+            if getattr(self, key) and self.name not in names:
+                raise ValueError(f"{key} is of {' and '.join(names)}, and the optimizer is {self.name}")
+        return self
+
 
 class Schedule(_Section):
     name: Literal["constant", "step", "cosine", "one_cycle"] = "constant"
@@ -83,7 +91,9 @@ class Training(_Section):
     optimizer: Optimizer = Optimizer()
     schedule: Schedule = Schedule()
     global_clipnorm: Positive | None = None
-    accumulation: Count = 1  # parts that a batch goes through the model in, so that it fits the memory
+    # Parts that a batch goes through the model in, so that it fits the memory; batch normalisation and dropout see
+    # the parts.
+    accumulation: Count = 1
     precision: Literal["float32", "mixed_float16", "mixed_bfloat16"] = "float32"
     weight_averaging: Share | None = None
     label_smoothing: float = pydantic.Field(0.0, ge=0, lt=1)

@@ -135,6 +135,7 @@ class _Run:
         self.model = making.make_model(recipe, self.sources["train"], adapted)  # what is evaluated and kept
         task = task_of(self.model)
         check_labels(task, self.sources["train"])
+        task.check(self.sources["train"])
         self.batches = {
             split: stream(task, source, settings.batch_size, recipe.seed,
                           augment=settings.augment and split == "train", shuffle=split == "train")
@@ -147,9 +148,13 @@ class _Run:
             raise ZooError(f"recipe {name}: kept features are without augmentation: set training.augment = false")
         loss = task.loss(settings.label_smoothing)
         learner.compile(make_optimizer(settings, self.planned, learner), loss, weighted_metrics=task.metrics())
+        if settings.early_stopping and "validation" not in self.batches:
+            raise ZooError(f"recipe {name}: training.early_stopping looks at validation data; give data.validation")
         if not learner.trainable_weights:
             raise ZooError(f"recipe {name}: freeze = {recipe.freeze!r} leaves nothing to train")
-        if not resumes:
+        if resumes:
+            workdir.write_recipe(recipe)  # what may change without an effect on the weights
+        else:
             workdir.begin(recipe, strategy, adapted)
         if body is not None:
             with named_errors():
@@ -262,7 +267,9 @@ class _Run:
         """Whether early stopping ends the run: so many epochs without a better one."""
         patience = self.settings.early_stopping
         scores = [score_of(row) for row in self.history]
-        return bool(patience and scores) and len(scores) - 1 - scores.index(max(scores)) >= patience
+        if not patience or not scores or self.loop.losses:  # or in the midst of an epoch, which is no whole one
+            return False
+        return len(scores) - 1 - scores.index(max(scores)) >= patience
 
     def _elapsed(self) -> float:
         return self.seconds + time.perf_counter() - self.started
@@ -283,6 +290,7 @@ class _Run:
             "row": row,
             "seconds": self._elapsed(),
             "examples": self.sources["train"].examples,
+            "fingerprint": self.sources["train"].fingerprint,
             "labels": self.sources["train"].labels,
         }
         best = {f"best/{number}": value for number, value in enumerate(weights)}
@@ -333,7 +341,7 @@ class _Run:
         # A folder by its whole path, so that `evaluate` finds it from anywhere.
         place = recipe.data.name or os.path.abspath(recipe.data.folder)
         data = {"name": place, "test": recipe.data.test}
-        terms = {"weights": recipe.terms, "data": source.terms}
+        terms = {"weights": recipe.terms, **saving.inherited_terms(self.model.origin, source.terms)}
         return saving.write_preset(
             self.model, self.workdir.path, self.name,
             data=data, metrics=metrics, provenance=provenance, terms=terms, storage="float32",

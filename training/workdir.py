@@ -27,6 +27,8 @@ from zoo.training.recipe import Recipe, as_toml
 
 RECIPE, HISTORY, FACTS, ADAPTED, LOCK = "recipe.toml", "history.csv", "run.json", "adapted.json", ".lock"
 FEATURES, BAD_BATCH = "features.npz", "not_finite.npz"
+_RESULTS = ("checkpoints", "preset.json", HISTORY)  # where one of them is, a run came further than its beginning
+_MARK = "# The recipe of the run in this folder, with every setting.\n"  # tells it from one that somebody wrote
 # What a run may be continued with that it was not begun with: none of them changes the weights.
 _FREE = {"training.checkpoint_seconds", "training.checkpoints_kept", "data.data_dir", "data.test", "terms"}
 
@@ -44,11 +46,12 @@ class Workdir:
         self.path, self.is_chief, self.is_alone = path, is_chief, is_alone
 
     @contextlib.contextmanager
-    def in_use(self, patience: float = 0.0) -> Iterator[None]:
+    def in_use(self, patience: float = 0.0, lock: str = LOCK) -> Iterator[None]:
         """Holds the folder for this run; a folder that it made and left empty is taken away again.
 
         Args:
             patience: seconds that it waits for another run to leave the folder.
+            lock: the file that is locked.
 
         Raises:
             ZooError: another run holds it, or it can't be made.
@@ -60,8 +63,8 @@ class Workdir:
         try:
             self.path.mkdir(parents=True, exist_ok=True)
             # The system frees the lock when its process ends, however it ends.
-            lock = filelock.FileLock(self.path / LOCK, timeout=patience)
-            lock.acquire()
+            held = filelock.FileLock(self.path / lock, timeout=patience)
+            held.acquire()
         except filelock.Timeout:
             raise ZooError(f"{self.path} is in use by another run: wait for it, or choose another folder") from None
         except OSError as error:
@@ -70,8 +73,8 @@ class Workdir:
         try:
             yield
         finally:
-            (self.path / LOCK).unlink(missing_ok=True)  # first: one who waits would lose the file that it locked
-            lock.release()
+            (self.path / lock).unlink(missing_ok=True)  # first: one who waits would lose the file that it locked
+            held.release()
             if is_new:
                 with contextlib.suppress(OSError):
                     self.path.rmdir()
@@ -82,7 +85,10 @@ class Workdir:
         Raises:
             ZooError: the folder holds something that no run made.
         """
-        if (self.path / RECIPE).exists():
+        recipe = self.path / RECIPE
+        if recipe.is_file() and (
+            self._facts() or self._has_results() or recipe.read_bytes().startswith(_MARK.encode())
+        ):
             return True
         if self.is_chief and (others := sorted(file.name for file in self.path.glob("[!.]*"))):
             raise ZooError(f"{self.path} holds {others[0]}, which is no run's: choose a new folder, or an empty one")
@@ -91,7 +97,8 @@ class Workdir:
     def resumes(self, recipe: Recipe) -> bool:
         """Whether the run here goes on with this recipe.
 
-        A run of another recipe that ended in an error before there was a checkpoint or an epoch gives way to a new one.
+        A run of another recipe that ended in an error before there was a checkpoint or an epoch will give way to a new
+        one.
 
         Raises:
             ZooError: the folder holds something that no run made, or a run of another recipe; the message shows the
@@ -102,14 +109,13 @@ class Workdir:
         try:
             self._compare(recipe)
         except ZooError:
-            kept = ("checkpoints", "preset.json", HISTORY)
-            if not self.is_chief or not self.is_alone or any((self.path / name).exists() for name in kept):
+            if not self.is_chief or not self.is_alone or self._has_results():
                 raise
-            for name in (RECIPE, FACTS, ADAPTED, FEATURES, BAD_BATCH):
-                (self.path / name).unlink(missing_ok=True)
-            shutil.rmtree(self.path / "tensorboard", ignore_errors=True)
             return False
         return True
+
+    def _has_results(self) -> bool:
+        return any((self.path / name).exists() for name in _RESULTS)
 
     def _compare(self, recipe: Recipe) -> None:
         try:
@@ -137,12 +143,19 @@ class Workdir:
             "begun": datetime.datetime.now().isoformat(timespec="seconds"),
             "versions": versions(),
         }
-        self.write(RECIPE, as_toml(recipe))  # first: it marks the folder as a run's
+        if self.is_chief:
+            for name in (RECIPE, FACTS, ADAPTED, FEATURES, BAD_BATCH):  # of a run that gives way
+                (self.path / name).unlink(missing_ok=True)
+            shutil.rmtree(self.path / "tensorboard", ignore_errors=True)
+        self.write_recipe(recipe)  # first: it marks the folder as a run's
         self.write(FACTS, json.dumps(facts, indent=1))
         settings, assets, overrides = adapted
         coded = {name: base64.b64encode(content).decode() for name, content in assets.items()}
         if any(adapted):
             self.write(ADAPTED, json.dumps({"settings": settings, "assets": coded, "overrides": overrides}))
+
+    def write_recipe(self, recipe: Recipe) -> None:
+        self.write(RECIPE, _MARK + as_toml(recipe))
 
     def end(self) -> None:
         """Notes that the run came to its end."""

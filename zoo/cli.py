@@ -60,6 +60,8 @@ def main(threads: int | None) -> None:
                  zoo predict lenet5.mnist digit.png
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    for output in (sys.stdout, sys.stderr):
+        output.reconfigure(errors="replace")  # what a terminal can't show ends no run
     if threads:
         os.environ["TF_NUM_INTRAOP_THREADS"] = os.environ["TF_NUM_INTEROP_THREADS"] = str(threads)
 

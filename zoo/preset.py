@@ -15,6 +15,7 @@ import fnmatch
 import hashlib
 import os
 import re
+from collections.abc import Iterable
 from pathlib import Path
 
 from zoo import cache, registry
@@ -167,7 +168,7 @@ def load_model(preset: Preset, classes: int | None = None, freeze: str | None = 
     registry.freeze_layers(model, freeze)
     origin = model.origin
     origin.task, origin.settings, origin.labels = record["task"]["name"], settings, labels
-    origin.preset = preset.name
+    origin.preset, origin.terms = preset.name, record.get("terms", {})
     origin.assets = {} if is_changed else preset.assets()  # they tell of the classes that are gone
     if not is_changed:
         origin.parent, origin.digest = preset, weights.digest(model)
@@ -216,6 +217,7 @@ def write(path: Path, record: dict, model, storage: str, others: dict[str, bytes
             (hidden / "README.md").write_text(card.card(record), encoding="utf-8")
             (hidden / "preset.json").write_text(record_text(record), encoding="utf-8")
             _read(hidden)  # before the old one goes
+            _to_disk(path for path in hidden.rglob("*") if path.is_file())
             _move_in(hidden, path, [*files, "README.md", "preset.json"])
     except OSError as error:
         raise ZooError(f"can't write the preset {path}: {error.strerror or error}") from error
@@ -239,6 +241,19 @@ def _move_in(hidden: Path, path: Path, names: list[str]) -> None:
             (path / name).unlink(missing_ok=True)
     for name in names:
         (hidden / name).replace(path / name)
+    _to_disk({(path / name).parent for name in names})
+
+
+def _to_disk(paths: Iterable[Path]) -> None:
+    """Waits until files, or the names in folders, are on the disk: a run's checkpoints go when its preset is there."""
+    if os.name != "posix":  # elsewhere folders can't be opened
+        return
+    for path in paths:
+        handle = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
 
 
 def update(preset: Preset, **changes) -> Preset:

@@ -65,6 +65,7 @@ class Origin:
     assets: dict[str, bytes] = dataclasses.field(default_factory=dict)
     data: dict | None = None  # name, version and split of the last data set made for this model
     preset: str | None = None  # the name of the preset it was loaded from
+    terms: dict = dataclasses.field(default_factory=dict)  # that preset's
     parent: Any = None  # that zoo.preset.Preset, where all of its weights were taken over
     digest: str | None = None  # of the weights as loaded: a fitted model has others
 
@@ -128,6 +129,8 @@ def create_model(
     builder = entry.function()
     known = inspect.signature(builder).parameters
     for key in overrides:
+        if key == "classes" and key not in known:
+            raise ZooError(f"{name} has no classes: leave out classes and labels")
         if key not in known:
             raise unknown(f"argument of {name}", key, known)
     _check_sizes(name, overrides, known)
@@ -184,6 +187,11 @@ def freeze_layers(model, freeze: str | None) -> None:
         frozen = set(names)
     elif freeze == "all but head":
         frozen = {name for name in names if not is_head(name)}
+        if len(frozen) == len(names) and "logits" in model.output:
+            raise ZooError(
+                f"{model.name} has no head of its own, as its output weights are its embeddings: "
+                "give freeze='up to LAYER'"
+            )
     elif isinstance(freeze, str) and freeze.startswith("up to "):
         last = freeze.removeprefix("up to ")
         if last not in names:

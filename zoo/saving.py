@@ -80,11 +80,18 @@ def save(
         data=kept.get("data"),
         metrics=kept.get("metrics", []),
         provenance=provenance,
-        terms=kept.get("terms", {}),
+        terms=kept.get("terms") or inherited_terms(origin),
         storage=storage or kept.get("storage", "float32"),
         samples=samples,
         old=parent,
     )
+
+
+def inherited_terms(origin: Origin, data: str | None = None) -> dict[str, str]:
+    """Terms of the data that a model has seen: `data`'s, and those of the preset it started from."""
+    seen = origin.terms.get("data")
+    told = [data, f"{origin.preset}, which it started from: {seen}" if seen else None]
+    return {"data": "; ".join(filter(None, told))} if any(told) else {}
 
 
 def _relabelled(model: keras.Model, labels: list[str]) -> Origin:

@@ -10,12 +10,14 @@ import shutil
 import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import BinaryIO
 
 import click
 
 from zoo.errors import ZooError
 
 SHOWN = 200  # characters of an input that an error names
+LINE = 1 << 20  # bytes of a line that are looked at; more are too many for every task
 
 
 def load_tensorflow() -> None:
@@ -43,7 +45,12 @@ def load_tensorflow() -> None:
 
 
 def print_json(value) -> None:
-    click.echo(json.dumps(value, ensure_ascii=False, indent=1))
+    click.echo(json.dumps(value, ensure_ascii=_is_narrow(), indent=1))
+
+
+def _is_narrow() -> bool:
+    """Whether standard output takes other characters than Unicode's."""
+    return not (sys.stdout.encoding or "").lower().startswith("utf")
 
 
 def json_rows(rows: Iterable[dict]) -> int:
@@ -52,7 +59,7 @@ def json_rows(rows: Iterable[dict]) -> int:
     click.echo("[", nl=False)
     try:
         for row in rows:
-            click.echo(("" if first else ",\n") + json.dumps(row, ensure_ascii=False), nl=False)
+            click.echo(("" if first else ",\n") + json.dumps(row, ensure_ascii=_is_narrow()), nl=False)
             sys.stdout.flush()
             first = False
             failed += "error" in row
@@ -76,13 +83,16 @@ def _best(row: dict) -> tuple[str, str]:
     return (row["translation"], f"{row['score']:.6f}") if "translation" in row else ("", "")
 
 
-def text_rows(rows: Iterable[dict], is_text: bool) -> int:
-    """An answer a line. Of sentences nothing else stands there, and what failed has an empty one: lines match."""
+def text_rows(rows: Iterable[dict], is_text: bool, before: int) -> int:
+    """An answer a line. Of sentences nothing else stands there, and what failed has an empty one: lines match.
+
+    Behind the first `before` rows come those of a file's lines, which errors of sentences name.
+    """
     failed = 0
-    for row in rows:
+    for number, row in enumerate(rows, start=1 - before):
         if "error" in row:
             failed += 1
-            _tell_error(row)
+            _tell_error(row, f"line {number}: " if is_text and number > 0 else "")
             if is_text:
                 click.echo()
         elif "translation" in row:
@@ -95,10 +105,12 @@ def text_rows(rows: Iterable[dict], is_text: bool) -> int:
     return failed
 
 
-def _tell_error(row: dict) -> None:
+def _tell_error(row: dict, where: str = "") -> None:
     known = row["input"] and row["input"] in row["error"]
     name = (row["input"] or "''") if len(row["input"]) <= SHOWN else row["input"][:SHOWN] + "..."
-    click.echo(f"zoo: {row['error'] if known else name + ': ' + row['error']}", err=True)
+    told = where + (row["error"] if known else f"{name}: {row['error']}")
+    told = "".join(letter if letter.isprintable() else "\ufffd" for letter in told)  # nothing that a terminal obeys
+    click.echo(f"zoo: {told}", err=True)
 
 
 def explained(rows: list[dict], preset: str, out: str, as_json: bool) -> None:
@@ -196,9 +208,17 @@ def items(inputs: Iterable[str], file: str | None, is_text: bool = False) -> Ite
             except (OSError, ValueError):  # no folder, or none that can be read: the pipeline says what it is
                 files = []
             yield from map(str, files) if files and item else [item]
-        for line in lines or ():
+        for line in _lines(lines) if lines else ():
             text = os.fsdecode(line).removeprefix("\ufeff").strip()
             if text or is_text:
                 yield text
 
     return each()
+
+
+def _lines(file: BinaryIO) -> Iterator[bytes]:
+    """A file's lines; of one that is endless only its beginning."""
+    while line := file.readline(LINE):
+        yield line
+        while len(line) == LINE and not line.endswith(b"\n"):
+            line = file.readline(LINE)

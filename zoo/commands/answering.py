@@ -25,6 +25,8 @@ def predict(preset, inputs, file, as_csv, top, beam, n_best, as_json) -> None:
     """
     if as_csv and as_json:
         raise click.UsageError("give one of --json and --csv")
+    if as_csv and n_best and n_best > 1:
+        raise click.UsageError("--csv has one answer an input: leave out --n-best, or give --json")
     if not inputs and not file:
         raise click.UsageError("no input: give files or folders, or --file PATH")
     is_text = takes_text(preset)
@@ -37,7 +39,7 @@ def predict(preset, inputs, file, as_csv, top, beam, n_best, as_json) -> None:
     if as_json:
         failed = terminal.json_rows(rows)
     else:
-        failed = terminal.csv_rows(rows) if as_csv else terminal.text_rows(rows, is_text)
+        failed = terminal.csv_rows(rows) if as_csv else terminal.text_rows(rows, is_text, len(inputs))
     sys.exit(1 if failed else 0)
 
 

@@ -6,8 +6,8 @@ from zoo import terminal
 
 JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON, for machines.")
 TOP = click.option("--top", type=click.IntRange(1), help="How many labels an answer gives [5].")
-BEAM = click.option("--beam", type=click.IntRange(1), help="Of translations: the search's width; 1 is greedy [5].")
-N_BEST = click.option("--n-best", type=click.IntRange(1), help="How many translations an answer gives [1].")
+BEAM = click.option("--beam", type=click.IntRange(1, 1000), help="The search's width; 1 is greedy [5].")
+N_BEST = click.option("--n-best", type=click.IntRange(1, 1000), help="How many translations an answer gives [1].")
 DATA_DIR = click.option("--data-dir", metavar="DIR", help="Where TFDS keeps its data [~/tensorflow_datasets].")
 
 

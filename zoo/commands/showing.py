@@ -4,6 +4,7 @@ import click
 
 from zoo import terminal
 from zoo.commands.options import JSON, find
+from zoo.errors import ZooError
 
 
 @click.command("list")
@@ -23,6 +24,8 @@ def list_command(pattern, task, pretrained, as_json) -> None:
         metrics = [f"{metric['name']} {card.figure(metric)}" for metric in card.final(row)]
         count = f"{row['parameters']:,}" if row["parameters"] else "-"
         table.append((row["name"], row["kind"], row["task"], count, "; ".join(metrics) or row.get("description", "")))
+    if not table:
+        raise ZooError("nothing is called so; zoo list shows what there is")
     terminal.print_table(("name", "kind", "task", "parameters", ""), table)
     return None
 

@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import hashlib
 import os
 import random
 import shutil
@@ -49,6 +50,7 @@ class Source:
     load: Callable[[dict], dict]  # a stub -> {field: tensor}
     terms: str
     rows: Sequence[tuple[str, float, float]] = ()  # of which files, and where in each the part begins and ends
+    fingerprint: str = ""  # of the examples in their order: the version, the names of a folder's files, a file's pairs
 
     def overlaps(self, other: "Source") -> bool:
         """Whether both have examples in common."""
@@ -124,13 +126,13 @@ def _tfds(name: str, split: str, data_dir: str | os.PathLike | None, download: b
         raise ZooError(f"there is no folder {data_dir} to look for data sets in")
     try:
         builder = tfds.builder(name, data_dir=data_dir)
-    except tfds.core.DatasetNotFoundError:
-        if Path(name).is_dir():
-            raise ZooError(f"{name!r} is no data set; for the folder give .{os.sep}{name}") from None
-        if Path(name).is_file():
-            raise ZooError(f"{name!r} is no data set; for the file give .{os.sep}{name}") from None
-        raise unknown("data set", name, {*tfds.list_builders(), *TERMS}) from None
-    except (ValueError, AssertionError) as error:  # a version or configuration that is not there, or no name at all
+    except (tfds.core.DatasetNotFoundError, ValueError, AssertionError) as error:
+        for there, what in ((Path(name).is_dir(), "folder"), (Path(name).is_file(), "file")):
+            if there:
+                raise ZooError(f"{name!r} is no data set; for the {what} give .{os.sep}{name}") from None
+        if isinstance(error, tfds.core.DatasetNotFoundError):
+            raise unknown("data set", name, {*tfds.list_builders(), *TERMS}) from None
+        # A version or configuration that is not there, or no name at all.
         raise ZooError(f"{name!r} is no data set: {' '.join(str(error).split())[:150]}") from None
     if not builder.info.splits and not download:
         raise ZooError(f"{name} is not in {builder.data_path.parent.parent}")
@@ -170,7 +172,7 @@ def _tfds(name: str, split: str, data_dir: str | os.PathLike | None, download: b
     parts = builder.info.splits[asked].file_instructions
     rows = [(part.filename, part.skip, part.examples_in_shard if part.take < 0 else part.skip + part.take)
             for part in parts]  # fmt: skip
-    return Source(name, str(builder.version), split, examples, labels, dataset, dict, terms, rows)
+    return Source(name, str(builder.version), split, examples, labels, dataset, dict, terms, rows, str(builder.version))
 
 
 def _folder(path: Path, split: str, fields: tuple[str, ...]) -> Source:
@@ -216,7 +218,8 @@ def _folder(path: Path, split: str, fields: tuple[str, ...]) -> Source:
         return {field: tf.io.read_file(stub["file"]), **stub}
 
     rows = [(str(path), 0.0, 1.0) if is_shared else (name, *_PLACES[split])]
-    return Source(name, "", split, len(files), labels, stubs, load, "the folder's own", rows)
+    mark = _fingerprint(os.path.relpath(file, path) for file in names)
+    return Source(name, "", split, len(files), labels, stubs, load, "the folder's own", rows, mark)
 
 
 def _subfolders(path: Path) -> list[str]:
@@ -252,7 +255,12 @@ def _pairs(path: Path, split: str) -> Source:
         raise ZooError(f"{path} has too few pairs for a share called {split}: {len(sources)} different sources")
     columns = dict(zip(("source", "target", "references"), map(list, zip(*rows, strict=True)), strict=True))
     stubs = tf.data.Dataset.from_tensor_slices(columns)
-    return Source(str(path), "", split, len(rows), None, stubs, dict, "the file's own", [(str(path), *_PLACES[split])])
+    places, mark = [(str(path), *_PLACES[split])], _fingerprint(part for row in rows for part in row)
+    return Source(str(path), "", split, len(rows), None, stubs, dict, "the file's own", places, mark)
+
+
+def _fingerprint(texts: Iterable[str]) -> str:
+    return hashlib.sha256("\0".join(texts).encode("utf-8", "surrogateescape")).hexdigest()
 
 
 def _share(items: list, split: str) -> list:

@@ -57,6 +57,8 @@ def dataset(
         model.origin.labels = source.labels
     if shuffle is None:
         shuffle = split.startswith("train")
+    if shuffle:
+        task.check(source)
     if shuffle or model.origin.data is None:  # what it is fitted on, and not what it is measured on afterwards
         model.origin.data = {"name": source.name, "version": source.version, "split": split}
     batches = stream(task, source, batch_size, seed, augment=bool(augment), shuffle=shuffle)

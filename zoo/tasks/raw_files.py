@@ -22,7 +22,8 @@ def content_of(path: Path, wanted: str) -> bytes:
     try:
         status = path.stat()
         if stat.S_ISDIR(status.st_mode):
-            raise InputError(f"{path} is a folder, not {wanted}")
+            has_files = any(inner.is_file() for inner in path.iterdir())
+            raise InputError(f"{path} is a folder{'' if has_files else ' without files of its own'}, not {wanted}")
         if not stat.S_ISREG(status.st_mode):
             raise InputError(f"{path} is no regular file")
         if status.st_size > MAX_BYTES:

@@ -140,6 +140,9 @@ class Task:
         """
         return {}, {}, {}
 
+    def check(self, source) -> None:
+        """Raises ZooError where an example of a data set can't be learned from."""
+
     def read(self, example: dict) -> dict:
         raise NotImplementedError
 

@@ -16,6 +16,7 @@ from zoo.tasks.task import CrossEntropy, Measured, Task
 PIECES, SOURCE, TARGET = "sentencepiece.model", "source_symbols.txt", "target_symbols.txt"
 CROWDED = 4  # tokens a word, on the average; with more of them it is no language of words and spaces
 SHOWN = 3  # sentences, in TensorBoard
+WIDEST = 1000  # beam
 _LONGEST_INPUT = 100_000  # bytes; more is refused before it is cut into tokens
 
 
@@ -55,6 +56,8 @@ class Translation(Task):
         for key, least in {"vocabulary_size": 1, "longest": 2, "beam": 1, "n_best": 1, "shortest": 0}.items():
             if not isinstance(self.settings[key], int) or self.settings[key] < least:
                 raise ZooError(f"translation: {key}={self.settings[key]!r} is no whole number from {least} on")
+        if self.settings["beam"] > WIDEST:
+            raise ZooError(f"translation: beam={self.settings['beam']} is more than {WIDEST}")
         if self.settings["n_best"] > self.settings["beam"]:
             raise ZooError(f"translation: n_best={self.settings['n_best']} is more than beam={self.settings['beam']}")
         if self.settings["shortest"] > self.settings["longest"]:
@@ -102,6 +105,17 @@ class Translation(Task):
             assets = {SOURCE: text.symbols_of(sides["source"], True), TARGET: text.symbols_of(sides["target"], False)}
         found = _vocabularies(settings["tokens"], assets)
         return {}, assets, {"source_vocabulary": found[0].size, "target_vocabulary": found[1].size}
+
+    def check(self, source):
+        """Symbols that the vocabularies do not know would be learned as an unknown one; pieces are never unknown."""
+        if self.settings["tokens"] != "spelling":
+            return
+        for batch in source.dataset.batch(1000):
+            for side, vocabulary in zip(("source", "target"), self.vocabularies, strict=True):
+                problems = vocabulary.problem(batch[side])
+                for example, problem in zip(batch[side].numpy(), problems.numpy(), strict=True):
+                    if problem:
+                        raise ZooError(f"{source.name}: {side} {example.decode()!r}: {problem.decode()}")
 
     def read(self, example):
         return {"sentence": example["source"]}

@@ -71,7 +71,8 @@ def _block(x, filters: int, kernel: int, stride: int, expansion: int, drop: floa
         "efficientnet_lite1": 5_416_680,
         "efficientnet_lite2": 6_092_072,
     },
-    # Pixels of 0 to 255 become (x - 127) / 128; the middle of the picture is size / (size + 32) of it.
+    # Pixels of 0 to 255 become (x - 127) / 128; the middle of the picture is size / (size + 32) of it:
+    # lite0's share stands here, and the converter writes those of the others into their presets.
     settings={"low": -0.9921875, "high": 1.0, "share": 0.875},
     tiny={"input_shape": (32, 32, 3), "width": 0.3, "depth": 0.3, "top": 32, "dropout": 0.0, "drop_connect": 0.0},
 )
