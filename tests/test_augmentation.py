@@ -164,8 +164,7 @@ def test_weight_decay_leaves_biases_and_norms_alone(name):
     """One step without any gradient: kernels shrink by rate times decay, nothing else moves."""
     model = zoo.create_model("resnet_cifar20", depth=8)
     model.set_weights([value + 0.5 for value in model.get_weights()])
-    momentum = 0.9 if name == "sgd" else 0.0
-    chosen = Optimizer(name=name, learning_rate=0.1, momentum=momentum, weight_decay=0.02)
+    chosen = Optimizer(name=name, learning_rate=0.1, momentum=0.9, weight_decay=0.02)
     settings = Training(epochs=1, batch_size=1, optimizer=chosen, schedule=Schedule())
     optimizer = make_optimizer(settings, 10, model)
     before = [weight.numpy() for weight in model.trainable_weights]

@@ -197,7 +197,7 @@ def test_int8_answers_alike_on_every_processor(name, tmp_path, caplog):
     products = [node for node in graph.node if node.op_type.startswith("MatMul")]
     stacked = {node.op_type for node in products if any(weights.get(weight, 0) > 2 for weight in node.input)}
     assert stacked == ({"MatMul"} if name == "cifar_convnet" else set())
-    assert caplog.text == ""
+    assert "pre-processing" not in caplog.text  # its advice is for those who call it by hand
 
 
 def test_data_that_is_not_there(tmp_path, monkeypatch):

@@ -231,7 +231,6 @@ def test_every_recipe_learns_for_a_few_steps(name, digits_folder, tmp_path):
             {"training": {"optimizer": {"weight_decay": 0.1}}},
             "weight_decay is of sgd and adamw, and the optimizer is adam",
         ),
-        ({"training": {"optimizer": {"momentum": 0.9}}}, "momentum is of sgd, and the optimizer is adam"),
         ({"training.early_stopping": 2, "data.validation": ""}, "early_stopping looks at validation data"),
     ],
 )

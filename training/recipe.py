@@ -62,10 +62,8 @@ class Optimizer(_Section):
 
     @pydantic.model_validator(mode="after")
     def _takes_what_is_given(self):
-        takers = {"momentum": ["sgd"], "nesterov": ["sgd"], "weight_decay": ["sgd", "adamw"]}
-        for key, names in takers.items():
-            if getattr(self, key) and self.name not in names:
-                raise ValueError(f"{key} is of {' and '.join(names)}, and the optimizer is {self.name}")
+        if self.weight_decay and self.name == "adam":
+            raise ValueError("weight_decay is of sgd and adamw, and the optimizer is adam")
         return self
 
 

@@ -108,9 +108,11 @@ def tune(
         raise ZooError('zoo.tune needs KerasTuner: pip install "keras-zoo[tune]"') from None
     out, ranges = checked_path(out, "out"), read_space(space)
     _, plain = read_recipe(recipe, overrides)
-    for key, given in ranges.items():  # the ends of a range are refused before the first trial
-        for value in given.values or [given.min, given.max]:
-            read_recipe(recipe, {**overrides, key: value})
+    ends = {key: given.values or [given.min, given.max] for key, given in ranges.items()}
+    first = {key: values[0] for key, values in ends.items()}
+    for key, values in ends.items():  # are refused before the first trial
+        for value in values:
+            read_recipe(recipe, {**overrides, **first, key: value})
     sources = making.open_sources(plain)
     if "validation" not in sources:
         raise ZooError(f"recipe {recipe} has no validation data to choose by: give data.validation")

@@ -30,8 +30,16 @@ def _network(name: str, dimensions: int, input_shape, classes, filters, kernel_s
     tensor = keras.Input(tuple(input_shape), name="tensor")  # (B, T, C)
     x = tensor
     for stage, maps in enumerate(filters, start=1):
+        # In bfloat16 oneDNN's gradient to a kernel deeper than its volume is wrong on processors with AVX512_BF16.
+        dtype = "float32" if dimensions == 3 and x.shape[1] < kernel_size else None
         x = convolution(
-            maps, kernel_size, padding="same", activation="relu", kernel_initializer="he_normal", name=f"conv{stage}"
+            maps,
+            kernel_size,
+            padding="same",
+            activation="relu",
+            kernel_initializer="he_normal",
+            dtype=dtype,
+            name=f"conv{stage}",
         )(x)  # (B, T, maps)
         # TensorFlow has no 3D pooling in float16 on a CPU; the greatest is the same in float32.
         x = pooling(pool_size, dtype="float32", name=f"pool{stage}")(x)  # (B, T // pool_size, maps)
