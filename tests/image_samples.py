@@ -9,7 +9,7 @@ import tensorflow as tf
 from PIL import Image, ImageOps
 
 import zoo
-from tests.conftest import draw_digit
+from tests.drawings import draw_digit
 from zoo.errors import InputError
 from zoo.preprocessing import image_files
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from tests.conftest import draw_digit
+from tests.drawings import draw_digit
 
 # A vocabulary of a tiny translator: what its file of symbols holds, of the source and of the target.
 SYMBOLS = {

@@ -17,7 +17,7 @@ from PIL import Image
 
 import zoo
 from tests import image_samples as samples
-from tests.conftest import draw_digit
+from tests.drawings import draw_digit
 from tests.image_samples import BY_PILLOW, GOOD, Both, by_pillow, read, same
 from zoo.errors import InputError, ZooError
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from tests.conftest import draw_digit
+from tests.drawings import draw_digit
 from zoo import preset
 from zoo.cli import main
 

@@ -8,7 +8,7 @@ import pytest
 import tensorflow as tf
 import tensorflow_datasets as tfds
 
-from tests.conftest import draw_digit
+from tests.drawings import draw_digit
 from zoo.data import sources
 from zoo.data.sources import open_source
 from zoo.data.stream import Stream, options

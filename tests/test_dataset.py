@@ -8,7 +8,7 @@ import pytest
 import tensorflow as tf
 
 import zoo
-from tests.conftest import draw_digit
+from tests.drawings import draw_digit
 from zoo.data.sources import open_source
 from zoo.errors import ZooError
 from zoo.registry import entries

@@ -9,7 +9,7 @@ from keras import layers
 from PIL import Image
 
 import zoo
-from tests.conftest import draw_digit
+from tests.drawings import draw_digit
 from tests.test_cli import zoo as command
 from tests.test_laws import BUILDERS, ENTRIES, make
 from tests.test_readme import ROOT

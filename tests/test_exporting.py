@@ -17,7 +17,7 @@ from tensorflow_serving.apis import prediction_log_pb2
 from tensorflow_serving.config import model_server_config_pb2
 
 import zoo
-from tests.conftest import draw_digit
+from tests.drawings import draw_digit
 from zoo import preset
 from zoo.cli import main
 from zoo.errors import ZooError

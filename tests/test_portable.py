@@ -18,7 +18,7 @@ from onnx import load as load_onnx
 from PIL import Image
 
 import zoo
-from tests.conftest import draw_digit
+from tests.drawings import draw_digit
 from tests.image_samples import encode, exif, scene, stated
 from tests.raw_inputs import raw_files
 from tests.test_laws import BUILDERS, make

@@ -5,7 +5,7 @@ import pytest
 import tensorflow as tf
 from PIL import Image, ImageOps
 
-from tests.conftest import draw_digit
+from tests.drawings import draw_digit
 from tests.image_samples import GOOD, scene
 from zoo.preprocessing import augmentation, image_files
 from zoo.preprocessing import image as image_ops

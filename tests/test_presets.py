@@ -21,7 +21,7 @@ import pytest
 from hypothesis import strategies
 
 import zoo
-from tests.conftest import draw_digit
+from tests.drawings import draw_digit
 from zoo import cache, preset, record, weights
 from zoo.errors import ZooError
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from click.testing import CliRunner
 
-from tests.conftest import draw_digit
+from tests.drawings import draw_digit
 from zoo import card, preset
 from zoo.cli import main
 from zoo.training import making

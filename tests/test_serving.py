@@ -18,7 +18,7 @@ import pytest
 import tensorflow as tf
 
 import zoo
-from tests.conftest import draw_digit
+from tests.drawings import draw_digit
 from zoo.errors import InputError, ZooError
 from zoo.exporting import server as serving
 from zoo.exporting.serving import Client, ServingError

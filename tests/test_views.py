@@ -8,7 +8,7 @@ import tensorflow as tf
 from PIL import Image
 
 import zoo
-from tests.conftest import draw_digit
+from tests.drawings import draw_digit
 from zoo.data.sources import open_source
 from zoo.errors import ZooError
 from zoo.registry import entries
