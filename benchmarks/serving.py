@@ -116,7 +116,7 @@ def work(side: str, name: str, out: Path, seconds: float) -> None:
 
 def serve(out: Path) -> None:
     """A server until its standard input ends; prints its port."""
-    from zoo.exporting.server import Server
+    from zoo.exporting.dev_server import Server
 
     server = Server(out, 0, 0)
     server.start()
@@ -127,7 +127,7 @@ def serve(out: Path) -> None:
 
 def load(name: str, files: list[bytes], address: str, clients: int, seconds: float) -> dict:
     """So many clients at once, each with its own connection: requests answered a second, their times, and the lost."""
-    from zoo.exporting.serving import Client
+    from zoo.exporting.client import Client
 
     expected = [Client(name, address).predict(file)["labels"] for file in files]
     ends, lost, found = time.perf_counter() + seconds, [], []

@@ -30,7 +30,7 @@ opened = preset.open_preset(sys.argv[1])
 model = zoo.create_model(opened.record["model"]["name"], **opened.record["model"]["overrides"])
 weights = opened.path / "model.weights.h5"
 if opened.record["storage"] == "int8":
-    zoo.weights.read(model, weights)
+    zoo.preset.weights.read(model, weights)
 else:
     model.load_weights(weights)
 height, width, channels = model.input["image"].shape[1:]

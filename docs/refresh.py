@@ -7,7 +7,8 @@ import json
 import re
 from pathlib import Path
 
-from zoo import cache, card, preset
+from zoo import preset
+from zoo.preset import cache, card
 
 README = Path(__file__).parents[1] / "README.md"
 PLACE = re.compile(r"(?<=<!-- presets -->\n).*?(?=<!-- end -->)", re.DOTALL)

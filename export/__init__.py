@@ -9,7 +9,7 @@ import keras
 
 from zoo import preset as presets
 from zoo.errors import ZooError, checked_path, unknown
-from zoo.exporting import companions, saved_model
+from zoo.exporting import saved_model, serving_files
 from zoo.exporting.verifying import verify
 from zoo.exporting.versions import PORTABLE_MANIFEST
 from zoo.layers.folding import fold_batch_normalization
@@ -72,17 +72,17 @@ def export(
     task = task_of(fold_batch_normalization(model), **settings)
     encoded = [task.encode(item) for item in items or [task.blank()]]
     if format != "saved_model":
-        from zoo.exporting import portable
+        from zoo.exporting import edge
 
         facts = {"name": name, "preset": origin, "data": data}
-        return portable.write(task, out / f"{name}.{format}", format, precision, facts, encoded)
+        return edge.write(task, out / f"{name}.{format}", format, precision, facts, encoded)
 
     def fill(version: Path) -> None:
-        companions.write_inside(version, task, name, origin, settings, encoded)
+        serving_files.write_inside(version, task, name, origin, settings, encoded)
 
     version = saved_model.write(task, out / name, fill)
     example = {key: value.numpy() for key, value in task.collate(encoded[:1]).items()}
-    companions.write_beside(out, name, example)
+    serving_files.write_beside(out, name, example)
     return version
 
 

@@ -15,8 +15,8 @@ import numpy as np
 
 from zoo import preset as presets
 from zoo.errors import InputError, ZooError, checked_path
-from zoo.exporting import checker
-from zoo.exporting.companions import MANIFEST
+from zoo.exporting import run_saved_model
+from zoo.exporting.serving_files import MANIFEST
 from zoo.exporting.versions import PORTABLE_MANIFEST, newest_version
 from zoo.inference import Pipeline, pipeline, shown
 from zoo.tasks.task import Task
@@ -158,7 +158,7 @@ def _answers(version: Path, task: Task, encoded: list) -> list[dict]:
     with tempfile.TemporaryDirectory() as folder:
         given, made = Path(folder) / "inputs.npz", Path(folder) / "outputs.npz"
         np.savez(given, **{name: value.numpy() for name, value in inputs.items()})
-        done = _run([checker.__file__, version, given, made])
+        done = _run([run_saved_model.__file__, version, given, made])
         if done.returncode:
             _does_not_run(version, done)
         with np.load(made, allow_pickle=True) as arrays:

@@ -107,7 +107,7 @@ def test_predict_takes_folders_and_files_of_lines(tiny_preset, tmp_path):
 
 def test_evaluate_and_record(tiny_preset, digits_folder, tmp_path):
     copy = tmp_path / "copy"
-    from zoo.saving import save
+    from zoo.preset.saving import save
 
     save(str(tiny_preset), copy)
     status, out, _ = zoo("evaluate", copy, "--dataset", digits_folder, "--json", "--out", tmp_path / "confusion.png")

@@ -12,7 +12,7 @@ import pytest
 import tensorflow as tf
 
 from tests.toy_generator import ToyGenerator, example, stepped
-from zoo.decoding import LOWEST, beam_search, common, greedy, sample
+from zoo.decoding import LOWEST, beam_search, greedy, sample, steps
 from zoo.errors import ZooError
 
 START, END = 1, 0
@@ -323,10 +323,10 @@ def test_the_greatest_of_many_are_those_of_a_sort(size, levels):
     values[0] = np.arange(size) // 2
     for k in (1, 11, size):
         order = np.argsort(-values, axis=-1, kind="stable")[:, :k]
-        found, places = common.greatest(tf.constant(values), k)
+        found, places = steps.greatest(tf.constant(values), k)
         np.testing.assert_array_equal(places, order)
         np.testing.assert_array_equal(found, np.take_along_axis(values, order, axis=-1))
-    assert common.greatest(tf.constant(values), size + 1)[0].shape == values.shape
+    assert steps.greatest(tf.constant(values), size + 1)[0].shape == values.shape
 
 
 def test_lengths_are_kept():

@@ -15,7 +15,7 @@ from tests.test_laws import BUILDERS, ENTRIES, make
 from tests.test_readme import ROOT
 from zoo import plotting, preset
 from zoo.errors import InputError, ZooError
-from zoo.layers import watching
+from zoo.layers import activations
 from zoo.registry import Origin
 
 PHOTOS = ROOT / "tests" / "photos"
@@ -194,7 +194,7 @@ def test_nested_models_are_explained_as_flat_ones(tmp_path):
 def test_watching_changes_neither_the_outputs_nor_the_model():
     model = make("resnet_cifar20")
     inputs = {"image": np.random.default_rng(0).random((2, 12, 12, 3), "float32")}
-    outputs, seen = watching.watch(model, {"image": keras.ops.convert_to_tensor(inputs["image"])})
+    outputs, seen = activations.watch(model, {"image": keras.ops.convert_to_tensor(inputs["image"])})
     np.testing.assert_allclose(outputs["logits"], model(inputs)["logits"], rtol=1e-6)
     by_name = {one.name: one for one in seen}
     assert by_name["group1_block1_add"].stride == (1, 1)

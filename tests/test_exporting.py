@@ -21,7 +21,7 @@ from tests.drawings import draw_digit
 from zoo import preset
 from zoo.cli import main
 from zoo.errors import ZooError
-from zoo.exporting import checker, companions
+from zoo.exporting import run_saved_model, serving_files
 from zoo.preprocessing.text import Pieces, train_pieces
 
 PHOTOS = Path(__file__).parent / "photos"
@@ -63,7 +63,7 @@ def test_the_warm_up_is_requests_that_the_export_answers(exported):
     version = exported / "lenet5.mnist" / "2"
     call = tf.saved_model.load(version).signatures["serving_default"]
     sizes = []
-    for record in tf.data.TFRecordDataset(str(version / companions.WARM_UP)).as_numpy_iterator():
+    for record in tf.data.TFRecordDataset(str(version / serving_files.WARM_UP)).as_numpy_iterator():
         request = prediction_log_pb2.PredictionLog.FromString(record).predict_log.request
         assert (request.model_spec.name, request.model_spec.signature_name) == ("lenet5.mnist", "serving_default")
         answers = call(**{name: tf.constant(tf.make_ndarray(value)) for name, value in request.inputs.items()})
@@ -84,7 +84,7 @@ def test_the_example_request_has_the_sample(exported):
 def test_a_model_without_samples_gets_a_warm_up(tmp_path):
     for name in ("mlp", "conv1d_classifier"):
         version = zoo.export(zoo.create_model(name, classes=3), tmp_path)
-        assert len(list(tf.data.TFRecordDataset(str(version / companions.WARM_UP)))) == 3
+        assert len(list(tf.data.TFRecordDataset(str(version / serving_files.WARM_UP)))) == 3
 
 
 def test_places_that_can_not_be_written(tmp_path):
@@ -144,7 +144,7 @@ def test_mistakes_in_verify(exported, tmp_path):
     with pytest.raises(ZooError, match="nothing to compare: .*missing.png"):
         zoo.verify(exported, "lenet5.mnist", tmp_path / "missing.png")
     shutil.copytree(exported / "mlp.mnist" / "1", tmp_path / "1")
-    (tmp_path / "1" / companions.MANIFEST).unlink()
+    (tmp_path / "1" / serving_files.MANIFEST).unlink()
     with pytest.raises(ZooError, match=r"1 is no export of keras-zoo: it has no assets.extra/zoo.json"):
         zoo.verify(tmp_path, "mlp.mnist")
     shutil.rmtree(tmp_path / "1")
@@ -155,7 +155,7 @@ def test_mistakes_in_verify(exported, tmp_path):
 
 
 def test_the_checker_imports_neither_zoo_nor_keras():
-    tree = ast.parse(Path(checker.__file__).read_text())
+    tree = ast.parse(Path(run_saved_model.__file__).read_text())
     imported = {alias.name for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names}
     imported |= {node.module for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)}
     assert imported == {"importlib.util", "json", "sys", "pathlib", "numpy", "tensorflow"}
@@ -180,7 +180,7 @@ def run_c(program, version: Path, inputs: list[str]) -> dict[str, np.ndarray]:
     [given] = [value.name for value in signature.inputs.values()]
     names = sorted(signature.outputs)
     places = [signature.outputs[name].name for name in names]
-    library = checker.load_operations(version)
+    library = run_saved_model.load_operations(version)
     done = subprocess.run(
         [program, version, given, *places, "--", *inputs], capture_output=True, text=True, check=True,
         env={"TF_CPP_MIN_LOG_LEVEL": "3"} | ({"OP_LIBRARY": str(library[0])} if library else {}),

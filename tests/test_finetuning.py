@@ -11,7 +11,7 @@ import zoo
 from zoo import preset
 from zoo.errors import ZooError
 from zoo.registry import entries
-from zoo.training import features
+from zoo.training import frozen
 from zoo.training.workdir import FEATURES
 
 TINY = entries()["efficientnet_lite0"].tiny
@@ -72,7 +72,7 @@ def test_kept_features_lie_in_the_run_folder(start, digits_folder, tmp_path):
 
 def test_dropout_before_the_head_belongs_to_the_head():
     model = zoo.create_model("efficientnet_lite0", freeze="all but head", **{**TINY, "dropout": 0.9})
-    body, head = features.split(model)
+    body, head = frozen.split(model)
     assert [layer.name for layer in head.layers] == ["features", "dropout", "head"]
     assert head.get_layer("head") is model.get_layer("head")
     assert not any(layer.name == "dropout" for layer in body.layers)
@@ -84,7 +84,7 @@ def test_dropout_before_the_head_belongs_to_the_head():
 
 def test_a_head_of_several_layers():
     model = zoo.create_model("lenet5", freeze="all but head")
-    body, head = features.split(model)
+    body, head = frozen.split(model)
     images = np.random.default_rng(0).random((3, 32, 32, 1), "float32")
     value = head({"features": body({"image": images})})["logits"]
     np.testing.assert_allclose(value, model({"image": images})["logits"], rtol=1e-4)

@@ -14,7 +14,8 @@ import tensorflow as tf
 
 import zoo
 from tests.raw_inputs import SYMBOLS, as_item, as_served, changed, random_inputs, raw_files, training_folder
-from zoo import preset, weights
+from zoo import preset
+from zoo.preset import weights
 from zoo.registry import entries
 from zoo.tasks import task_of
 

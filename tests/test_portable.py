@@ -25,7 +25,7 @@ from tests.test_laws import BUILDERS, make
 from zoo import preset
 from zoo.cli import main
 from zoo.errors import ZooError
-from zoo.exporting import litert, onnx, portable
+from zoo.exporting import edge, litert, onnx
 from zoo.tasks import task_of
 
 # Runs an export where keras-zoo, Keras and TensorFlow can't be imported.
@@ -61,7 +61,7 @@ def by_label(answer: dict) -> dict[str, float]:
 def exported(tmp_path_factory):
     """lenet5.mnist in both formats."""
     out = tmp_path_factory.mktemp("exports")
-    return {format: zoo.export("lenet5.mnist", out, format, top=10) for format in portable.FORMATS}
+    return {format: zoo.export("lenet5.mnist", out, format, top=10) for format in edge.FORMATS}
 
 
 def odd_pictures(folder: Path) -> list[Path]:
@@ -88,7 +88,7 @@ def odd_pictures(folder: Path) -> list[Path]:
     return [folder / name for name in files]
 
 
-@pytest.mark.parametrize("format", portable.FORMATS)
+@pytest.mark.parametrize("format", edge.FORMATS)
 def test_the_runner_answers_as_the_pipeline_without_zoo(exported, format, tmp_path):
     files = odd_pictures(tmp_path)
     status, rows = run_alone(exported[format], *files)
@@ -101,7 +101,7 @@ def test_the_runner_answers_as_the_pipeline_without_zoo(exported, format, tmp_pa
         assert max(abs(ours[label] - theirs[label]) for label in ours) < tolerance, file.name
 
 
-@pytest.mark.parametrize("format", portable.FORMATS)
+@pytest.mark.parametrize("format", edge.FORMATS)
 def test_bad_files_are_told_and_the_others_answered(exported, format, tmp_path):
     good, cut, text = tmp_path / "7.png", tmp_path / "cut.png", tmp_path / "notes.png"
     draw_digit("7").save(good)
@@ -131,7 +131,7 @@ def test_engines_take_the_file_by_its_names(exported):
     np.testing.assert_allclose(runner(pixels=one)["scores"], same, atol=1e-5)
 
 
-@pytest.mark.parametrize("format", portable.FORMATS)
+@pytest.mark.parametrize("format", edge.FORMATS)
 def test_arrays_in_labels_out(format, tmp_path):
     model = make("conv1d_classifier")
     version = zoo.export(model, tmp_path / "out", format, mean=0.5, deviation=2.0)
@@ -145,7 +145,7 @@ def test_arrays_in_labels_out(format, tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("format", portable.FORMATS)
+@pytest.mark.parametrize("format", edge.FORMATS)
 @pytest.mark.parametrize("name", BUILDERS)
 def test_every_model_has_both_forms(name, format, tmp_path):
     model = make(name)
@@ -165,7 +165,7 @@ def test_every_model_has_both_forms(name, format, tmp_path):
     assert ["error" in row for row in rows] == [False, True, False]
 
 
-@pytest.mark.parametrize("format", portable.FORMATS)
+@pytest.mark.parametrize("format", edge.FORMATS)
 @pytest.mark.parametrize("precision", [pytest.param("float16", marks=pytest.mark.slow), "int8"])
 def test_smaller_numbers_are_measured_where_the_data_is(format, precision, digits_folder, tmp_path):
     model = zoo.load("lenet5.mnist", labels=["0", "1", "7"])
@@ -215,9 +215,9 @@ def test_data_that_is_not_there(tmp_path, monkeypatch):
         assert f"no metrics were measured: {why}" in told
 
 
-@pytest.mark.parametrize("format", portable.FORMATS)
+@pytest.mark.parametrize("format", edge.FORMATS)
 def test_what_answers_otherwise_is_not_written(format, tmp_path, monkeypatch):
-    kind = portable.FORMATS[format]
+    kind = edge.FORMATS[format]
     whole = kind.convert
 
     def swapped(model, function, precision, path):
@@ -317,7 +317,7 @@ def test_recurrent_models(tmp_path):
             autograph=False,
         )
         kind.convert(model, function, "float32", tmp_path / kind.FILE)
-        run = (portable.runner.litert_session if kind is litert else portable.runner.onnx_session)(tmp_path / kind.FILE)
+        run = (edge.runner.litert_session if kind is litert else edge.runner.onnx_session)(tmp_path / kind.FILE)
         values = np.random.default_rng(0).normal(size=(2, 6, 3)).astype("float32")
         np.testing.assert_allclose(run({"tensor": values})["scores"], function(values)["scores"], atol=1e-5)
 

@@ -22,8 +22,9 @@ from hypothesis import strategies
 
 import zoo
 from tests.drawings import draw_digit
-from zoo import cache, preset, record, weights
+from zoo import preset
 from zoo.errors import ZooError
+from zoo.preset import cache, preset_json, weights
 
 METRIC = {"name": "accuracy", "value": 0.5, "dataset": "drawn", "split": "test", "examples": 3, "final": True}
 
@@ -82,7 +83,7 @@ def places(tmp_path, monkeypatch):
     monkeypatch.setenv("ZOO_PRESETS", f"{tmp_path / 'one'}{os.pathsep}{tmp_path / 'two'}{os.pathsep}")
     monkeypatch.setenv("ZOO_CACHE", str(tmp_path / "cache"))
     monkeypatch.delenv("ZOO_PRESETS_URL", raising=False)
-    monkeypatch.setattr(preset, "BUNDLED", tmp_path / "bundled")
+    monkeypatch.setattr("zoo.preset.folders.BUNDLED", tmp_path / "bundled")
     return tmp_path
 
 
@@ -562,7 +563,7 @@ def test_numbers_of_numpy_are_recorded(tmp_path):
     made = make(tmp_path / "x", parameters=np.int64(4), metrics=[{**METRIC, "value": np.float32(0.5)}])
     assert made.record["parameters"] == 4
     assert made.record["metrics"] == [METRIC]
-    assert json.loads(record.record_text({"a": np.arange(3)})) == {"a": [0, 1, 2]}
+    assert json.loads(preset_json.record_text({"a": np.arange(3)})) == {"a": [0, 1, 2]}
 
 
 # Downloads and the cache

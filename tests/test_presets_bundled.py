@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 import zoo
-from zoo import cache, card, preset
+from zoo import preset, registry
+from zoo.preset import cache, card
 
 NAMES = sorted(path.name for path in preset.BUNDLED.iterdir() if path.is_dir())
 ROOT = Path(__file__).parents[1]
@@ -36,7 +37,7 @@ def test_files_sizes_and_terms(name):
     preset.open_preset(name).verify()
     assert sum(facts["size"] for facts in record["files"].values()) < 12e6
     assert set(record["terms"]) >= {"weights", "data"}
-    entry = preset.registry.entries()[record["model"]["name"]]
+    entry = registry.entries()[record["model"]["name"]]
     if not set(record["model"]["overrides"]) - {"classes", "dropout"}:
         assert record["parameters"] == entry.parameters
 

@@ -8,9 +8,10 @@ from pathlib import Path
 from click.testing import CliRunner
 
 from tests.drawings import draw_digit
-from zoo import card, preset
+from zoo import preset
 from zoo.cli import main
-from zoo.training import making
+from zoo.preset import card
+from zoo.training import setup
 from zoo.training.recipe import read_recipe
 from zoo.training.tuning import read_space
 
@@ -66,6 +67,6 @@ def test_the_recipe_and_the_space_in_the_docs_are_read(digits_folder, tmp_path, 
     Path("space.toml").write_text(space)
     Path("my_symbols").symlink_to(digits_folder)
     _, read = read_recipe("./recipe.toml")
-    assert set(making.open_sources(read)) == {"train", "validation"}
-    making.make_model(read, making.open_sources(read)["train"], ({}, {}, {}))
+    assert set(setup.open_sources(read)) == {"train", "validation"}
+    setup.make_model(read, setup.open_sources(read)["train"], ({}, {}, {}))
     assert list(read_space("space.toml")) == list(tomllib.loads(space))

@@ -247,7 +247,7 @@ def test_a_mistake_in_a_call_names_what_would_be_right(call, told):
 
 
 def test_a_known_task_without_presets_is_no_mistake(tmp_path, monkeypatch):
-    monkeypatch.setattr("zoo.preset.BUNDLED", tmp_path)
+    monkeypatch.setattr("zoo.preset.folders.BUNDLED", tmp_path)
     monkeypatch.setenv("ZOO_CACHE", str(tmp_path))
     assert zoo.list_models(task="image_classification", pretrained=True) == []
 

@@ -20,8 +20,8 @@ import tensorflow as tf
 import zoo
 from tests.drawings import draw_digit
 from zoo.errors import InputError, ZooError
-from zoo.exporting import server as serving
-from zoo.exporting.serving import Client, ServingError
+from zoo.exporting import dev_server as serving
+from zoo.exporting.client import Client, ServingError
 
 PHOTO = Path(__file__).parent / "photos" / "rocket.jpg"
 

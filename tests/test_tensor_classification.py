@@ -11,7 +11,7 @@ import tensorflow as tf
 from click.testing import CliRunner
 
 import zoo
-from zoo import demonstration
+from zoo import demo
 from zoo.cli import main
 from zoo.data.sources import Source, open_source
 from zoo.data.stream import named_errors
@@ -511,7 +511,7 @@ def test_save_and_load_round_trip(case, tmp_path):
     times = zoo.benchmark(tmp_path / "kept", seconds=0.05)
     assert times["latency_1_ms"] > 0
     assert times["latency_32_ms"] > 0
-    (shown,) = demonstration.demo([tmp_path / "kept"])
+    (shown,) = demo.demo([tmp_path / "kept"])
     values = np.load(sample)
     assert (
         shown["shown"] == f"{' x '.join(map(str, values.shape))} values from {values.min():.4g} to {values.max():.4g}"

@@ -16,7 +16,7 @@ from tests.raw_inputs import training_folder
 from zoo import preset
 from zoo.errors import ZooError
 from zoo.registry import entries, tapped
-from zoo.training import pictures
+from zoo.training import tensorboard_images
 from zoo.training.recipe import as_toml, parse_setting, read_recipe, recipes
 
 TINY = {"model_overrides": entries()["mlp"].tiny, "training": {"epochs": 3, "batch_size": 12}}
@@ -69,7 +69,7 @@ def test_the_rate_counts_examples_once(digits_folder, tmp_path, monkeypatch):
 
 
 def test_tensorboard_gets_the_tasks_pictures(digits_folder, tmp_path, monkeypatch):
-    monkeypatch.setattr(pictures, "SECONDS", 0.0)
+    monkeypatch.setattr(tensorboard_images, "SECONDS", 0.0)
     train(digits_folder, tmp_path / "run", training={"epochs": 2, "batch_size": 12})
     train(digits_folder, tmp_path / "other", training={"epochs": 2, "batch_size": 12}, data={
         "folder": str(digits_folder), "validation": None})  # fmt: skip

@@ -19,8 +19,8 @@ from zoo.cli import main
 from zoo.data import text_pairs
 from zoo.data.sources import open_source
 from zoo.errors import InputError, ZooError
-from zoo.exporting import server
-from zoo.exporting.serving import Client
+from zoo.exporting import dev_server
+from zoo.exporting.client import Client
 from zoo.preprocessing import text
 from zoo.tasks import task_of
 
@@ -424,7 +424,7 @@ def test_a_client_gets_what_a_pipeline_gives(speller, tmp_path):
     pipeline = zoo.pipeline(str(speller), n_best=2)
     items = ["fade", b"bed", "", "na\u00efve", b"\xff"]
     expected = pipeline(items, errors="return")
-    running = server.Server(tmp_path / "exports", 0, 0)
+    running = dev_server.Server(tmp_path / "exports", 0, 0)
     running.start()
     try:
         for address in (f"grpc://localhost:{running.port}", f"http://localhost:{running.rest_port}"):

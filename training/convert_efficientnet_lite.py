@@ -20,8 +20,9 @@ import click
 import keras
 import numpy as np
 
-from zoo import preset, registry, saving
+from zoo import preset, registry
 from zoo.errors import ZooError, checked_path
+from zoo.preset import saving
 
 # sha256 of each wheel, and the top-1 accuracy that its authors publish.
 PUBLISHED = {

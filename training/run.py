@@ -13,21 +13,22 @@ from pathlib import Path
 import keras
 import tensorflow as tf
 
-from zoo import plotting, preset, registry, saving
+from zoo import plotting, preset, registry
 from zoo.data.stream import named_errors
 from zoo.errors import Stopped, ZooError, checked_count, checked_path
+from zoo.preset import saving
 from zoo.tasks import task_of
 from zoo.tasks.dataset import check_labels, stream
-from zoo.training import features, making
+from zoo.training import frozen, setup
+from zoo.training.batchnorm_statistics import renew_statistics
 from zoo.training.checkpoints import Checkpoints
 from zoo.training.cluster import train_on_ray
+from zoo.training.interruption import EachBatch, noted
 from zoo.training.loop import Loop, NotFinite, run
 from zoo.training.optimizers import make_optimizer
-from zoo.training.pictures import Pictures
 from zoo.training.recipe import Recipe, read_recipe
-from zoo.training.signals import EachBatch, noted
-from zoo.training.statistics import renew_statistics
 from zoo.training.strategies import is_chief, open_strategy
+from zoo.training.tensorboard_images import Pictures
 from zoo.training.workdir import BAD_BATCH, Workdir, hardware, versions
 
 
@@ -116,7 +117,7 @@ class _Run:
         self.name, self.recipe, self.workdir, self.strategy = name, recipe, workdir, strategy
         self.report, self.warn, self.told = report, warn, []
         settings = self.settings = recipe.training
-        making.check_place(recipe, workdir.path)
+        setup.check_place(recipe, workdir.path)
         resumes = workdir.resumes(recipe)
         self.checkpoints = Checkpoints(
             workdir.path / "checkpoints", settings.checkpoints_kept, settings.checkpoint_seconds, warn
@@ -127,12 +128,12 @@ class _Run:
             if workdir.was_cut():
                 raise ZooError(f"the checkpoints of the run in {workdir.path} are gone: begin again in another folder")
             return
-        self.sources = making.open_sources(recipe)
+        self.sources = setup.open_sources(recipe)
         adapted = workdir.adapted() if resumes else None
         if adapted is None:
-            adapted = making.adapt(recipe, self.sources["train"])
+            adapted = setup.adapt(recipe, self.sources["train"])
         keras.utils.set_random_seed(recipe.seed)
-        self.model = making.make_model(recipe, self.sources["train"], adapted)  # what is evaluated and kept
+        self.model = setup.make_model(recipe, self.sources["train"], adapted)  # what is evaluated and kept
         task = task_of(self.model)
         check_labels(task, self.sources["train"])
         task.check(self.sources["train"])
@@ -143,7 +144,7 @@ class _Run:
         }  # fmt: skip
         self.planned = settings.epochs * self.batches["train"].steps
         self.last = min(self.planned, steps or self.planned)
-        body, learner = features.split(self.model) if settings.keep_features else (None, self.model)
+        body, learner = frozen.split(self.model) if settings.keep_features else (None, self.model)
         if settings.keep_features and settings.augment and task.settings.get("augment"):
             raise ZooError(f"recipe {name}: kept features are without augmentation: set training.augment = false")
         loss = task.loss(settings.label_smoothing)
@@ -158,7 +159,7 @@ class _Run:
             workdir.begin(recipe, strategy, adapted)
         if body is not None:
             with named_errors():
-                self.batches = features.keep(body, self.batches, workdir, self._features)
+                self.batches = frozen.keep(body, self.batches, workdir, self._features)
         self.pictures = Pictures(task, self.batches["validation"]) if "validation" in self.batches else None
         self.loop = Loop(self._trained(learner, loss), settings, strategy, learner)
         self.history: list[dict] = []  # a row an epoch
@@ -185,7 +186,7 @@ class _Run:
                     if isinstance(layer, keras.layers.BatchNormalization):
                         layer.synchronized = self.strategy.num_replicas_in_sync > 1
                 model.set_weights(self.model.get_weights())
-                trained = features.split(model)[1] if self.settings.keep_features else model
+                trained = frozen.split(model)[1] if self.settings.keep_features else model
                 # The loop scales the loss itself.
                 trained.compile(make_optimizer(self.settings, self.planned, trained), loss, auto_scale_loss=False)
                 trained.optimizer.build(trained.trainable_variables)
@@ -297,7 +298,7 @@ class _Run:
         self.checkpoints.save(self.loop.step, facts, self.loop.state() | best)
 
     def _restore(self, facts: dict, arrays: dict) -> None:
-        making.check_same_data(self.sources["train"], facts, self.workdir.path)
+        setup.check_same_data(self.sources["train"], facts, self.workdir.path)
         self.loop.restore(arrays)
         self.history, self.best, self.seconds = facts["history"], tuple(facts["best"]), facts["seconds"]
         weights = [arrays[f"best/{number}"] for number in range(len(self.model.weights)) if f"best/{number}" in arrays]

@@ -17,7 +17,7 @@ from typing import Any, Literal
 import pydantic
 
 from zoo.errors import Stopped, ZooError, checked_count, checked_path, unknown
-from zoo.training import making
+from zoo.training import setup
 from zoo.training.loop import NotFinite
 from zoo.training.recipe import as_toml, read_recipe
 from zoo.training.run import score_of, train
@@ -113,7 +113,7 @@ def tune(
     for key, values in ends.items():  # are refused before the first trial
         for value in values:
             read_recipe(recipe, {**overrides, **first, key: value})
-    sources = making.open_sources(plain)
+    sources = setup.open_sources(plain)
     if "validation" not in sources:
         raise ZooError(f"recipe {recipe} has no validation data to choose by: give data.validation")
     asked = {

@@ -22,8 +22,8 @@ import numpy as np
 import tensorflow as tf
 
 from zoo.errors import ZooError
-from zoo.training.making import Adapted
 from zoo.training.recipe import Recipe, as_toml
+from zoo.training.setup import Adapted
 
 RECIPE, HISTORY, FACTS, ADAPTED, LOCK = "recipe.toml", "history.csv", "run.json", "adapted.json", ".lock"
 FEATURES, BAD_BATCH = "features.npz", "not_finite.npz"

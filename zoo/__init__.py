@@ -17,16 +17,16 @@ if TYPE_CHECKING:
     from zoo.explaining import explain
     from zoo.exporting import export, verify
     from zoo.inference import evaluate, load, pipeline
-    from zoo.measuring import benchmark
     from zoo.preset import list_models, model_info
+    from zoo.preset.saving import save
     from zoo.registry import create_model, register_model
-    from zoo.saving import save
     from zoo.tasks.dataset import dataset
+    from zoo.timing import benchmark
     from zoo.training.run import train
     from zoo.training.tuning import tune
 
 _MODULES = {
-    "benchmark": "zoo.measuring",
+    "benchmark": "zoo.timing",
     "create_model": "zoo.registry",
     "dataset": "zoo.tasks.dataset",
     "evaluate": "zoo.inference",
@@ -37,7 +37,7 @@ _MODULES = {
     "model_info": "zoo.preset",
     "pipeline": "zoo.inference",
     "register_model": "zoo.registry",
-    "save": "zoo.saving",
+    "save": "zoo.preset.saving",
     "train": "zoo.training.run",
     "tune": "zoo.training.tuning",
     "verify": "zoo.exporting",

@@ -5,7 +5,7 @@ import sys
 
 import click
 
-from zoo.commands import answering, deploying, making, showing
+from zoo.commands import answering, deploying, showing, training
 from zoo.errors import InputError, Stopped, ZooError, unknown
 
 
@@ -71,8 +71,8 @@ for each in (
     showing.info,
     answering.predict,
     answering.evaluate,
-    making.train,
-    making.tune,
+    training.train,
+    training.tune,
     deploying.export,
     deploying.verify,
     deploying.serve,

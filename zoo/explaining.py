@@ -14,7 +14,7 @@ from zoo import attending, plotting
 from zoo import preset as presets
 from zoo.errors import InputError, ZooError, checked_picture, unknown
 from zoo.inference import shown
-from zoo.layers import watching
+from zoo.layers import activations
 from zoo.preprocessing import image_files
 from zoo.tasks.task import CrossEntropy, Task
 
@@ -139,7 +139,7 @@ def _opened(name, inputs, kind: str) -> tuple[str, keras.Model, list]:
     if task != wanted:
         raise ZooError(f"{called} is made for {task}; kind={kind!r} explains models for {wanted}")
     model = name if isinstance(name, keras.Model) else presets.load_model(preset)
-    if kind != "attention" and not watching.is_functional(model):
+    if kind != "attention" and not activations.is_functional(model):
         raise ZooError(f"{called} is no functional Keras model, so the outputs of its layers can't be told")
     if inputs is None or (isinstance(inputs, (list, tuple)) and not inputs):
         samples = preset.record.get("samples", []) if preset else []
@@ -176,10 +176,10 @@ def _displayed(task: Task, picture: tf.Tensor) -> np.ndarray:
     return np.clip((picture.numpy() - low) / (high - low), 0.0, 1.0)
 
 
-def _looked_at(seen: list[watching.Seen], layer: str | None, model: str) -> watching.Seen | None:
+def _looked_at(seen: list[activations.Seen], layer: str | None, model: str) -> activations.Seen | None:
     """The layer of Grad-CAM: the one named, or the last convolution with what follows it in its shape."""
     if layer is None:
-        stages = [stage for stage in watching.stages(seen) if stage[0].has_kernel and stage[0].has_extent]
+        stages = [stage for stage in activations.stages(seen) if stage[0].has_kernel and stage[0].has_extent]
         fitting = [stage for stage in stages if not stage[0].is_local]
         return fitting[-1][-1] if fitting else None
     by_name = {one.name: one for one in seen}
@@ -206,7 +206,7 @@ def _heat(task: Task, picture: tf.Tensor, label: str | None, layer: str | None) 
     image = picture[tf.newaxis]
     with tf.GradientTape() as tape:
         tape.watch(image)
-        outputs, seen = watching.watch(task.model, {"image": image})
+        outputs, seen = activations.watch(task.model, {"image": image})
         row, number = _answer(task, outputs, label)
         score = _score(task, outputs["logits"], number)
     looked_at = _looked_at(seen, layer, task.model.name)
@@ -259,9 +259,11 @@ def _gradient(task: Task, image: tf.Tensor, number: int) -> np.ndarray:
 
 def _layers(task: Task, picture: tf.Tensor) -> dict:
     """What the stages of the model make of one picture, a handful of them from the first to the last."""
-    outputs, seen = watching.watch(task.model, {"image": picture[tf.newaxis]})
+    outputs, seen = activations.watch(task.model, {"image": picture[tf.newaxis]})
     # Without what only flattens or averages.
-    stages = [stage for stage in watching.stages(seen) if stage[0].has_extent or any(one.has_weights for one in stage)]
+    stages = [
+        stage for stage in activations.stages(seen) if stage[0].has_extent or any(one.has_weights for one in stage)
+    ]
     places = np.unique(np.linspace(0, len(stages) - 1, STAGES).round().astype(int))
     shown_ones = [stages[place][-1] for place in places]
     return {**_answer(task, outputs)[0], "layers": {one.name: np.array(one.output[0], "float32") for one in shown_ones}}
@@ -273,7 +275,7 @@ def _first_filters(model: keras.Model) -> tuple[str, np.ndarray]:
     A dense layer's weights on the flattened picture are filters of the picture's size.
     """
     shape = tuple(model.input["image"].shape[1:])
-    for name, layer in watching.leaves(model):
+    for name, layer in activations.leaves(model):
         kernel = getattr(layer, "kernel", None)
         if kernel is not None and len(kernel.shape) == 4 and kernel.shape[2] == shape[2]:
             return name, np.array(kernel, "float32")

@@ -87,6 +87,6 @@ def serve(out, port, rest_port) -> None:
     if not os.path.isfile(os.path.join(out, "models.config")):
         raise ZooError(f"{out} holds no exports: zoo export PRESET {out} makes one")
     terminal.load_tensorflow()
-    from zoo.exporting.server import serve as run
+    from zoo.exporting.dev_server import serve as run
 
     sys.exit(run(out, port, rest_port, tell=click.echo))

@@ -14,7 +14,8 @@ from zoo.errors import ZooError
 @JSON
 def list_command(pattern, task, pretrained, as_json) -> None:
     """List models and presets. FILTER is a part of a name, or a pattern such as 'lenet*'."""
-    from zoo import card, preset
+    from zoo import preset
+    from zoo.preset import card
 
     rows = preset.rows(pattern, task, pretrained)
     if as_json:
@@ -35,7 +36,8 @@ def list_command(pattern, task, pretrained, as_json) -> None:
 @JSON
 def info(name, as_json) -> None:
     """Show what is known of a model or a preset."""
-    from zoo import card, preset
+    from zoo import preset
+    from zoo.preset import card
 
     facts = preset.model_info(name)
     if as_json:
@@ -61,9 +63,9 @@ def demo(as_json) -> None:
 
     names = [path.name for path in sorted(preset.BUNDLED.iterdir()) if (path / "preset.json").is_file()]
     terminal.load_tensorflow()
-    from zoo import demonstration
+    from zoo import demo
 
-    rows = demonstration.demo(names)
+    rows = demo.demo(names)
     if as_json:
         return terminal.print_json(list(rows))
     for row in rows:
@@ -81,10 +83,10 @@ def demo(as_json) -> None:
 def benchmark(preset, seconds, record, as_json) -> None:
     """Time a preset's pipeline on its own samples."""
     find(preset)
-    from zoo import measuring
+    from zoo import timing
 
     with terminal.progress("measuring") as report:
-        result = measuring.benchmark(preset, seconds, record, report)
+        result = timing.benchmark(preset, seconds, record, report)
     if as_json:
         return terminal.print_json(result)
     terminal.print_table(("", ""), [(key.replace("_", " "), str(value)) for key, value in result.items()])
@@ -97,7 +99,7 @@ def benchmark(preset, seconds, record, as_json) -> None:
 @JSON
 def cache(name, clear, as_json) -> None:
     """List the downloaded presets, or --clear one or all of them."""
-    from zoo import cache as cache_module
+    from zoo.preset import cache as cache_module
 
     rows = (
         cache_module.clear(name) if clear else [row for row in cache_module.contents() if name in (None, row["name"])]

@@ -17,7 +17,7 @@ Shapes: B batch, W beam width, N hypotheses returned, V vocabulary, S source pos
 """
 
 from zoo.decoding.beam import beam_search
-from zoo.decoding.common import LOWEST, Decoded
-from zoo.decoding.paths import greedy, sample
+from zoo.decoding.sampling import greedy, sample
+from zoo.decoding.steps import LOWEST, Decoded
 
 __all__ = ["LOWEST", "Decoded", "beam_search", "greedy", "sample"]

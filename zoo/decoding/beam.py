@@ -4,8 +4,22 @@ import functools
 
 import tensorflow as tf
 
-from zoo.decoding import common
-from zoo.decoding.common import LOWEST, Decoded
+from zoo.decoding.steps import (
+    LOWEST,
+    Decoded,
+    as_before,
+    attention_of,
+    begin,
+    check_lengths,
+    checked_logits,
+    filling,
+    greatest,
+    holds_attention,
+    is_early,
+    joined,
+    normalizer,
+    steps_array,
+)
 from zoo.errors import ZooError
 
 
@@ -46,15 +60,15 @@ def beam_search(
     Raises:
         ZooError: an argument is out of its range.
     """
-    common.check_lengths(max_length, min_length)
+    check_lengths(max_length, min_length)
     if width < 1:
         raise ZooError(f"width must be at least 1, not {width}")
     if not 1 <= n_best <= width:
         raise ZooError(f"n_best must lie between 1 and the width {width}, not {n_best}")
     if not (length_penalty >= 0.0 and coverage_penalty >= 0.0):
         raise ZooError(f"penalties must be 0 or more, not {length_penalty} and {coverage_penalty}")
-    memory, state, tokens = common.begin(model, inputs, start)
-    attends = common.holds_attention(state)
+    memory, state, tokens = begin(model, inputs, start)
+    attends = holds_attention(state)
     if coverage_penalty and not attends:
         raise ZooError("coverage_penalty needs a model whose state holds 'attention'; this one's doesn't")
     batch = tf.size(tokens)
@@ -93,7 +107,7 @@ def beam_search(
         before = tokens, state, total, ended, heard, counted
         logits, stepped = next_step(tokens, state)
         made, names = (by_item(one) for one in _likeliest(logits, end, step, min_length, 2 * width))  # (B, W, 2W + 1)
-        rows = by_item(common.attention_of(stepped))  # (B, W, S)
+        rows = by_item(attention_of(stepped))  # (B, W, S)
         heard = heard + rows
         counted = tf.where(step == 0, rows[:, 0] > 0.0, counted)
         candidates = tf.maximum(total[:, :, tf.newaxis] + made, LOWEST)
@@ -122,14 +136,14 @@ def beam_search(
         heard = tf.gather(heard, parent, batch_dims=1)
         index = tf.reshape(tf.range(batch)[:, tf.newaxis] * width + parent, [-1])
         state = tf.nest.map_structure(lambda tensor: tf.gather(tensor, index), stepped)
-        after = common.as_before((tf.reshape(token, [-1]), state, total, ended, heard, counted), before)
+        after = as_before((tf.reshape(token, [-1]), state, total, ended, heard, counted), before)
         return step + 1, *after, tokens_made, parents_made, rows_made
 
-    blank = by_item(tf.zeros_like(common.attention_of(state)))  # (B, W, S)
+    blank = by_item(tf.zeros_like(attention_of(state)))  # (B, W, S)
     total = beams([0.0] + [LOWEST] * (width - 1), tf.float32)  # the beams are equal at first, so only one counts
     ended = (beams([LOWEST] * width, tf.float32), beams([0] * width, tf.int32), beams([0] * width, tf.int32))
     shapes = (tf.int32, (None, width)), (tf.int32, (None, width)), (tf.float32, (None, width, None))
-    arrays = [common.steps_array(max_length, *each) for each in shapes]
+    arrays = [steps_array(max_length, *each) for each in shapes]
     steps, _, _, total, ended, heard, counted, *arrays = tf.while_loop(
         unfinished, body, (tf.constant(0), tokens, state, total, ended, blank, blank[:, 0] > 0.0, *arrays)
     )
@@ -155,17 +169,17 @@ def _trace(arrays, steps, lengths, slots, end, max_length):
 
     def body(step, slots, tokens, rows):
         inside = step < lengths
-        token = tf.where(inside, tf.gather(tokens_made[step], slots, batch_dims=1), common.filling(end))
+        token = tf.where(inside, tf.gather(tokens_made[step], slots, batch_dims=1), filling(end))
         slots = tf.where(inside, tf.gather(parents_made[step], slots, batch_dims=1), slots)
         row = tf.gather(rows_made[step], slots[:, 0], batch_dims=1)  # (B, S)
         row = tf.where((step <= lengths[:, 0])[:, tf.newaxis], row, 0.0)
         return step - 1, slots, tokens.write(step, token), rows.write(step, row)
 
     shapes = (tf.int32, (None, slots.shape[1])), (tf.float32, (None, None))
-    arrays = [common.steps_array(max_length, *each) for each in shapes]
+    arrays = [steps_array(max_length, *each) for each in shapes]
     _, _, tokens, rows = tf.while_loop(lambda step, *_: step >= 0, body, (steps - 1, slots, *arrays))
-    tokens = common.joined(tokens, steps, max_length, common.filling(end), [1, 2, 0])
-    return tokens, common.joined(rows, steps, max_length, 0.0, [1, 0, 2])
+    tokens = joined(tokens, steps, max_length, filling(end), [1, 2, 0])
+    return tokens, joined(rows, steps, max_length, 0.0, [1, 0, 2])
 
 
 def _likeliest(logits, end, step, min_length, count):
@@ -173,8 +187,8 @@ def _likeliest(logits, end, step, min_length, count):
 
     None is below LOWEST; NaN becomes LOWEST, and so does an end that comes too early.
     """
-    logits = common.checked_logits(logits, end)
-    values, tokens = common.greatest(logits, count + 1)  # one may be an early end
-    values -= common.normalizer(logits, tokens[:, 0])[:, tf.newaxis]
-    possible = (values >= LOWEST) & ~common.is_early(tokens, end, step, min_length)
+    logits = checked_logits(logits, end)
+    values, tokens = greatest(logits, count + 1)  # one may be an early end
+    values -= normalizer(logits, tokens[:, 0])[:, tf.newaxis]
+    possible = (values >= LOWEST) & ~is_early(tokens, end, step, min_length)
     return tf.where(possible, values, LOWEST), tokens

@@ -15,10 +15,9 @@ import numpy as np
 import tensorflow as tf
 
 from zoo import preset as presets
-from zoo import weights
 from zoo.errors import ZooError, checked_path
 from zoo.inference import Pipeline, pipeline
-from zoo.preset import Preset
+from zoo.preset import Preset, weights
 from zoo.registry import Origin, create_model
 
 

@@ -2,8 +2,22 @@
 
 import tensorflow as tf
 
-from zoo.decoding import common
-from zoo.decoding.common import LOWEST, Decoded
+from zoo.decoding.steps import (
+    LOWEST,
+    Decoded,
+    as_before,
+    attention_of,
+    begin,
+    check_lengths,
+    checked_logits,
+    filling,
+    greatest,
+    holds_attention,
+    is_early,
+    joined,
+    normalizer,
+    steps_array,
+)
 from zoo.errors import ZooError
 
 
@@ -21,8 +35,8 @@ def greedy(model, inputs, start, end: int | None, max_length: int, min_length: i
     Raises:
         ZooError: an argument is out of its range.
     """
-    common.check_lengths(max_length, min_length)
-    memory, state, tokens = common.begin(model, inputs, start)
+    check_lengths(max_length, min_length)
+    memory, state, tokens = begin(model, inputs, start)
 
     def choose(logits, step):
         return tf.argmax(logits, axis=-1, output_type=tf.int32)
@@ -53,7 +67,7 @@ def sample(
     Raises:
         ZooError: an argument is out of its range.
     """
-    common.check_lengths(max_length, min_length)
+    check_lengths(max_length, min_length)
     if not temperature > 0.0:
         raise ZooError(f"temperature must be above 0, not {temperature}; greedy() takes the likeliest token")
     if top_k is not None and top_k < 1:
@@ -61,7 +75,7 @@ def sample(
     seed = tf.convert_to_tensor(seed)
     if not seed.dtype.is_integer or seed.shape.rank not in (1, 2) or seed.shape[-1] != 2:
         raise ZooError(f"seed must be integers of shape (2,) or (B, 2), not {seed.dtype.name} of shape {seed.shape}")
-    memory, state, tokens = common.begin(model, inputs, start)
+    memory, state, tokens = begin(model, inputs, start)
     if seed.shape.rank == 1:
         places = tf.range(tf.size(tokens))
         fold = tf.random.experimental.stateless_fold_in
@@ -71,7 +85,7 @@ def sample(
     )  # (B, U); all at once and by item, so that a draw depends on its seed and step alone
 
     def choose(logits, step):
-        values, names = (logits, None) if top_k is None else common.greatest(logits, top_k)  # (B, k)
+        values, names = (logits, None) if top_k is None else greatest(logits, top_k)  # (B, k)
         values = (values - tf.reduce_max(values, axis=-1, keepdims=True)) / temperature
         heaps = tf.cumsum(tf.nn.softmax(values), axis=-1)
         # Inverting the distribution function; its last value stands for 1, which rounding may miss.
@@ -90,22 +104,22 @@ def _follow(model, memory, state, tokens, end, max_length, min_length, choose) -
 
     def body(step, tokens, state, done, lengths, scores, tokens_made, rows_made):
         logits, stepped = model.step(tokens, state, memory)
-        values = common.checked_logits(logits, end)
-        norm = common.normalizer(values, tf.argmax(values, axis=-1, output_type=tf.int32))
+        values = checked_logits(logits, end)
+        norm = normalizer(values, tf.argmax(values, axis=-1, output_type=tf.int32))
         if min_length:
-            values = tf.where(common.is_early(tf.range(tf.shape(values)[-1]), end, step, min_length), LOWEST, values)
-        tokens = tf.where(done, common.filling(end), choose(values, step))
+            values = tf.where(is_early(tf.range(tf.shape(values)[-1]), end, step, min_length), LOWEST, values)
+        tokens = tf.where(done, filling(end), choose(values, step))
         made = tf.gather(values, tokens, batch_dims=1) - norm
         scores += tf.where(done, 0.0, tf.where(made >= LOWEST, made, LOWEST))
-        rows = tf.where(done[:, tf.newaxis], 0.0, common.attention_of(stepped))
+        rows = tf.where(done[:, tf.newaxis], 0.0, attention_of(stepped))
         tokens_made, rows_made = tokens_made.write(step, tokens), rows_made.write(step, rows)
         done = done if end is None else done | (tokens == end)
         lengths += tf.cast(~done, tf.int32)
-        return step + 1, tokens, common.as_before(stepped, state), done, lengths, scores, tokens_made, rows_made
+        return step + 1, tokens, as_before(stepped, state), done, lengths, scores, tokens_made, rows_made
 
     nothing = tf.zeros_like(tokens)  # (B,)
-    arrays = common.steps_array(max_length, tf.int32, (None,)), common.steps_array(max_length, tf.float32, (None, None))
+    arrays = steps_array(max_length, tf.int32, (None,)), steps_array(max_length, tf.float32, (None, None))
     begin = tf.constant(0), tokens, state, nothing > 0, nothing, tf.cast(nothing, tf.float32), *arrays
     steps, _, _, _, lengths, scores, tokens, rows = tf.while_loop(unfinished, body, begin)
-    attention = common.joined(rows, steps, max_length, 0.0, [1, 0, 2]) if common.holds_attention(state) else None
-    return Decoded(common.joined(tokens, steps, max_length, common.filling(end), [1, 0]), lengths, scores, attention)
+    attention = joined(rows, steps, max_length, 0.0, [1, 0, 2]) if holds_attention(state) else None
+    return Decoded(joined(tokens, steps, max_length, filling(end), [1, 0]), lengths, scores, attention)

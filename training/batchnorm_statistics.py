@@ -5,7 +5,7 @@ import numpy as np
 import tensorflow as tf
 
 from zoo.data.stream import Stream
-from zoo.layers.watching import leaves
+from zoo.layers.activations import leaves
 
 BATCHES = 100  # that are looked at
 

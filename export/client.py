@@ -20,7 +20,7 @@ from tensorflow_serving.apis import (
 )
 
 from zoo.errors import InputError, ZooError
-from zoo.exporting.companions import as_json, predict_request
+from zoo.exporting.serving_files import as_json, predict_request
 from zoo.inference import shown
 from zoo.tasks import tensor_inputs
 from zoo.tasks.image_inputs import encoded_image

@@ -4,8 +4,8 @@ import json
 import re
 from pathlib import Path
 
-from zoo import cache
 from zoo.errors import ZooError
+from zoo.preset import cache
 
 FORMAT = 1
 # What preset.json holds, by kind; a float may be an integer.

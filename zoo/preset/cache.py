@@ -10,7 +10,7 @@ from pathlib import Path, PurePosixPath
 
 from zoo.errors import ZooError
 
-INDEX = Path(__file__).parent / "presets" / "index.json"  # name -> sha256 of its preset.json
+INDEX = Path(__file__).parents[1] / "presets" / "index.json"  # name -> sha256 of its preset.json
 
 
 def folder() -> Path:

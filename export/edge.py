@@ -10,7 +10,7 @@ import tensorflow as tf
 from zoo.data.sources import open_source
 from zoo.errors import ZooError
 from zoo.exporting import litert, onnx, runner, verifying
-from zoo.exporting.companions import versions_of
+from zoo.exporting.serving_files import versions_of
 from zoo.exporting.versions import PORTABLE_MANIFEST, write_version
 from zoo.inference import Pipeline
 from zoo.tasks.dataset import check_labels, stream

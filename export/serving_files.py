@@ -138,7 +138,7 @@ curl -d @request.json http://localhost:8501/v1/models/{name}:predict
 gRPC, from Python, with a file, an array or a sentence, whatever the model takes:
 
 ```python
-from zoo.exporting.serving import Client
+from zoo.exporting.client import Client
 
 print(Client("{name}", "grpc://localhost:8500").predict(INPUT))
 ```

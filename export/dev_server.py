@@ -31,8 +31,8 @@ from tensorflow_serving.apis import (
 )
 
 from zoo.errors import ZooError, checked_path
-from zoo.exporting import checker
-from zoo.exporting.companions import as_json, models_config
+from zoo.exporting import run_saved_model
+from zoo.exporting.serving_files import as_json, models_config
 from zoo.exporting.versions import newest_version
 
 LOOK = 1.0  # seconds between two looks for new versions
@@ -53,7 +53,7 @@ class Model:
 
     def __init__(self, folder: Path):
         self.version = int(folder.name)
-        checker.load_operations(folder)
+        run_saved_model.load_operations(folder)
         self.loaded = tf.saved_model.load(str(folder))
         graph = saved_model_pb2.SavedModel.FromString((folder / "saved_model.pb").read_bytes()).meta_graphs[0]
         self.signatures = graph.signature_def

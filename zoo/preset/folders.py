@@ -1,0 +1,73 @@
+"""Where presets are: by name in the folders that are searched, by path, or downloaded into the cache."""
+
+import os
+import re
+from pathlib import Path
+
+from zoo import registry
+from zoo.errors import ZooError, checked_path, unknown
+from zoo.preset import cache
+from zoo.preset.preset import Preset, read_preset
+
+BUNDLED = Path(__file__).parents[1] / "presets"
+_NAME = re.compile(r"[A-Za-z0-9_]+(\.[A-Za-z0-9_-]+)+")
+
+
+def is_path(name: str | os.PathLike) -> bool:
+    """Whether a preset or recipe is given as a path: it has a separator or ends in .toml."""
+    name = os.fspath(name)
+    return os.sep in name or "/" in name or name.endswith(".toml")
+
+
+def open_preset(name: str | os.PathLike) -> Preset:
+    """Finds a preset by name, or by path if `name` has a separator, and reads its preset.json.
+
+    A name is looked up in the folders of ZOO_PRESETS, in the package, in the user's cache; then, where
+    ZOO_PRESETS_URL is set, it is downloaded into the cache.
+
+    Raises:
+        ZooError: there is none, or its preset.json can't be used.
+    """
+    if not isinstance(name, (str, os.PathLike)):
+        raise ZooError(f"{name!r} is no preset: give a name or a path")
+    if isinstance(name, os.PathLike) or is_path(name):
+        path = checked_path(name, "preset")
+        if not (path / "preset.json").is_file():
+            reason = "it has no preset.json" if path.is_dir() else "there is no such folder"
+            raise ZooError(f"{path} is no preset: {reason}")
+        return read_preset(path)
+    if not _NAME.fullmatch(name):
+        raise _no_preset(name)
+    for folder in folders():
+        if (folder / name / "preset.json").is_file():
+            return read_preset(folder / name)
+    if cache.available(name):
+        return read_preset(cache.download(name))
+    raise _no_preset(name)
+
+
+def _no_preset(name: str) -> ZooError:
+    if name in registry.entries():
+        tags = [preset for preset in names() if preset.startswith(f"{name}.")]
+        has = f"load {' or '.join(tags)}" if tags else "it has no trained weights yet; see zoo train --help"
+        return ZooError(f"{name!r} is a model, not a preset: {has}")
+    if Path(name).is_dir() and name.strip("."):
+        return ZooError(f"unknown preset {name!r}; for the folder give .{os.sep}{name}")
+    return unknown("preset", name, names())
+
+
+def folders() -> list[Path]:
+    """Where presets are looked up by name, first to last."""
+    own = [Path(part) for part in os.environ.get("ZOO_PRESETS", "").split(os.pathsep) if part]
+    return [*own, BUNDLED, cache.folder()]
+
+
+def names() -> dict[str, Path]:
+    """Every preset that a name finds here, and its folder."""
+    found: dict[str, Path] = {}
+    for folder in folders():
+        if folder.is_dir():
+            for path in sorted(folder.iterdir()):
+                if _NAME.fullmatch(path.name) and (path / "preset.json").is_file():
+                    found.setdefault(path.name, path)
+    return found

@@ -1,0 +1,66 @@
+"""A preset: the folder of a trained model, its preset.json, and its files, checked by their hashes."""
+
+import dataclasses
+import hashlib
+from pathlib import Path
+
+from zoo.errors import ZooError
+from zoo.preset.preset_json import read_record
+
+WEIGHTS = "model.weights.h5"
+
+
+@dataclasses.dataclass(frozen=True)
+class Preset:
+    """A preset's folder and the content of its preset.json."""
+
+    path: Path
+    record: dict
+
+    @property
+    def name(self) -> str:
+        return self.record["name"]
+
+    def file(self, name: str) -> Path:
+        """The path of one of the preset's files, its sha256 checked.
+
+        Raises:
+            ZooError: not one of its files, missing, truncated or changed, or outside the folder.
+        """
+        if name not in self.record["files"]:
+            raise ZooError(f"preset {self.path} lists no file {name}")
+        path = self.path / name
+        if not path.resolve().is_relative_to(self.path.resolve()):
+            raise ZooError(f"preset {self.path} lists {name}, which lies outside its folder")
+        expected = self.record["files"][name]
+        if not path.is_file():
+            raise ZooError(f"{path} is missing: the preset is incomplete; fetch or make it again")
+        if path.stat().st_size != expected["size"]:
+            sizes = f"{path.stat().st_size} bytes, not {expected['size']}"
+            raise ZooError(f"{path} is damaged: {sizes}; fetch or make it again")
+        if sha256(path) != expected["sha256"]:
+            raise ZooError(f"{path} is damaged: its sha256 is not the one in preset.json; fetch or make it again")
+        return path
+
+    def verify(self) -> None:
+        """Checks every file of the preset."""
+        for name in self.record["files"]:
+            self.file(name)
+
+    def assets(self) -> dict[str, bytes]:
+        names = [name for name in self.record["files"] if name.startswith("assets/")]
+        return {name.removeprefix("assets/"): self.file(name).read_bytes() for name in names}
+
+
+def sha256(path: Path) -> str:
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def read_preset(path: Path) -> Preset:
+    """The preset in a folder.
+
+    Raises:
+        ZooError: its preset.json can't be used.
+    """
+    return Preset(path, read_record(path / "preset.json"))
