@@ -2,14 +2,14 @@
 
     pip install -e ".[benchmark]" && python benchmarks/images.py [--rounds 3] [--seconds 10] [--only ROW]
 
-Every side runs in a process of its own, so that its peak memory is its own and no thread pools meet; the sides of a
-row take turns, round after round. PyTorch is run in its own layout and channels-last, ONNX Runtime on the network as
-PyTorch exports it. A figure is images a second, the median of the rounds with their range, each the median of its
-calls; a ratio is ours over the peer's. The rows:
+Every side runs in a process of its own, with its own memory and thread pools; the sides of a row take turns, round
+after round. PyTorch runs in its default layout and channels-last, ONNX Runtime on the network that PyTorch exports. A
+figure is images per second, the median of the rounds with their range, each the median of its calls; a ratio is ours
+over the peer's. The rows:
 
     train-lenet5      LeNet-5 (lenet5_modern), batch 64, Adam
     train-resnet20    ResNet-20, batch 128, momentum: zoo's loop, Keras's fit, a PyTorch loop, all from memory
-    train-resnet20-bfloat16    the same in mixed bfloat16 on all sides; of use where the processor multiplies it (AMX)
+    train-resnet20-bfloat16    the same in mixed bfloat16 on all sides; useful on processors with AMX
     lite0-1, lite0-32 EfficientNet-Lite0 at batch 1 and 32: zoo's folded model, Keras's own layers
     folder            256 JPEG files of 500x375 -> top five labels: zoo's pipeline, and PIL with torch's DataLoader
 
@@ -46,8 +46,8 @@ BATCHES = 20  # in one call of a training row
 
 
 def rate(call: Callable[[], int], seconds: float) -> float:
-    """Images a second of a call that returns how many it did: the median of its calls, as a
-    machine that stands still for a moment spoils a mean. The first three seconds are not counted."""
+    """Images per second of a call that returns their number: the median of its calls, because a machine that
+    stands still for a moment spoils a mean. The first three seconds are not counted."""
     started = time.perf_counter()
     call()
     while time.perf_counter() - started < 3:
@@ -124,10 +124,10 @@ def train_torch(side: str, row: str, seconds: float) -> float:
         for rows in torch.randperm(len(images)).split(size):
             optimizer.zero_grad()
             with torch.autocast("cpu", torch.bfloat16, enabled=row.endswith("bfloat16")):
-                found = loss(model(images[rows]), classes[rows])
-            found.backward()
+                value = loss(model(images[rows]), classes[rows])
+            value.backward()
             optimizer.step()
-            float(found)
+            float(value)
         return len(images)
 
     return rate(epoch, seconds)
@@ -177,7 +177,7 @@ def folder_zoo(files: list[str], seconds: float) -> float:
     import zoo
 
     pipeline = zoo.pipeline("efficientnet_lite0.imagenet")
-    return rate(lambda: sum(1 for _ in pipeline.stream(files)), seconds)
+    return rate(lambda: sum(1 for _ in pipeline.answers(files)), seconds)
 
 
 def folder_torch(side: str, files: list[str], seconds: float) -> float:
@@ -234,7 +234,7 @@ def photos(folder: str, count: int = 256) -> list[str]:
 
 
 def work(row: str, side: str, seconds: float, folder: str) -> None:
-    """One side of one row, in this process; prints its rate and its peak memory."""
+    """Runs a side of a row in this process; prints its rate and its peak memory."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")  # as zoo does, where it is imported first
     if side.startswith("torch") or side == "onnx":
@@ -267,7 +267,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         photos(folder)
         for row in arguments.only or ROWS:
-            told: dict[str, list[dict]] = {side: [] for side in ROWS[row]}
+            results: dict[str, list[dict]] = {side: [] for side in ROWS[row]}
             for turn in range(arguments.rounds):
                 for side in ROWS[row][:: 1 if turn % 2 else -1]:
                     python = sys.executable if side in ("zoo", "keras") else arguments.torch_python
@@ -275,9 +275,9 @@ def main() -> None:
                     done = subprocess.run(command, capture_output=True, text=True)
                     if done.returncode:
                         sys.exit(f"{row}, {side}: {done.stderr[-2000:]}")
-                    told[side].append(json.loads(done.stdout.splitlines()[-1]))
-            ours = np.median([each["rate"] for each in told["zoo"]])
-            for side, figures in told.items():
+                    results[side].append(json.loads(done.stdout.splitlines()[-1]))
+            ours = np.median([each["rate"] for each in results["zoo"]])
+            for side, figures in results.items():
                 rates = [each["rate"] for each in figures]
                 peak = max(each["peak_mb"] for each in figures)
                 middle = np.median(rates)

@@ -1,11 +1,11 @@
-"""Whether training waits for its data: what the input pipeline delivers over what the training loop takes.
+"""Whether training waits for its data: the rate of the input pipeline over that of the training loop.
 
     python benchmarks/input_pipeline.py [--recipe lenet5.mnist] [--data-dir DIR] [--limit 20000] [--rounds 5]
 
 The recipe's own stream (TFDS, decoding, framing, shuffling, augmentation, batches) runs alone for its first epoch,
-which decodes, and for later ones, which read what was kept in memory; the training loop runs with the same few
-batches again and again. Later epochs and the loop alternate. Where the ratio is above 1, the data is faster than the
-step; both share the cores, so training itself is faster the higher the ratio is.
+which decodes, and for later ones, which read from memory. The training loop runs with the same few batches again and
+again. Later epochs and the loop alternate. If the ratio is above 1, the data are faster than the step; both use the
+same cores, so a higher ratio makes training faster.
 """
 
 import argparse
@@ -29,10 +29,10 @@ from zoo.training.recipe import read_recipe
 
 
 class Cached:
-    """A stream that has its batches ready."""
+    """A stream that repeats a few batches."""
 
     def __init__(self, batches: list, steps: int):
-        self.batches, self.steps = batches, steps
+        self.batches, self.steps, self.batch_size = batches, steps, None
 
     def epoch(self, number, skip=0, wanted=None):
         return itertools.islice(itertools.cycle(self.batches), self.steps)
@@ -48,7 +48,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--recipe", default="lenet5.mnist")
     parser.add_argument("--data-dir")
-    parser.add_argument("--limit", type=int, default=20_000, help="examples an epoch")
+    parser.add_argument("--limit", type=int, default=20_000, help="examples per epoch")
     parser.add_argument("--rounds", type=int, default=5)
     arguments = parser.parse_args()
 
@@ -58,7 +58,9 @@ def main() -> None:
     model = zoo.create_model(recipe.model, **recipe.model_overrides)
     model.origin.settings |= recipe.task
     task = task_of(model)
-    source = open_source(recipe.data.name, recipe.data.train, task.fields, arguments.data_dir, arguments.limit)
+    source = open_source(
+        recipe.data.name, recipe.data.train, task.fields, task.layout, arguments.data_dir, arguments.limit
+    )
     batches = stream(task, source, recipe.training.batch_size, recipe.seed, augment=True, shuffle=True)
     model.compile(make_optimizer(recipe.training, 100 * batches.steps, model), task.loss())
     model.optimizer.build(model.trainable_variables)

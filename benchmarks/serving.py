@@ -1,20 +1,20 @@
-"""What an export takes for an answer: SavedModel, ONNX Runtime, LiteRT, model.predict, PyTorch; a server under load.
+"""The latency of exports: SavedModel, ONNX Runtime, LiteRT, model.predict, PyTorch; and a server under load.
 
     pip install -e ".[benchmark,onnx,litert]" && python benchmarks/serving.py [PRESET]... [--seconds 5] [--rounds 3]
 
-Without PRESET every bundled one is measured. Every side runs in a process of its own, and the sides take turns, round
-after round; times are the medians of the rounds. The sides:
+Without PRESET every bundled image classifier is measured. Every side runs in a process of its own. The sides
+take turns, round after round; times are the medians of the rounds. The sides:
 
     signature   the SavedModel's serving_default: encoded files in, labels out
-    tensors     its second signature: the model alone, on arrays; what the first adds is reading, safety and labels
+    tensors     its second signature: the model alone, on arrays, without reading, checks and labels
     onnx        the ONNX file by ONNX Runtime, on arrays
     litert      the LiteRT file, on arrays, one after another
     predict     Keras's model.predict, on arrays
-    torch       the same network in PyTorch, eager, on arrays; of LeNet-5 and EfficientNet-Lite0
+    torch       the same network in PyTorch, eager, on arrays; for LeNet-5 and EfficientNet-Lite0
 
-Then the development server answers 1, 8 and 64 clients by gRPC, each of which sends its next request, one encoded file,
-when it has the answer to the last; every answer is compared. With --torch-python PATH, PyTorch runs in another
-environment.
+Then the development server answers 1, 8 and 64 clients by gRPC. Each client sends an encoded file per request, and its
+next request when it has the answer to the last; every answer is compared. With --torch-python PATH, PyTorch runs in
+another environment.
 """
 
 import argparse
@@ -37,15 +37,15 @@ CLIENTS = (1, 8, 64)
 
 
 def times(call: Callable[[], object], seconds: float) -> dict[str, float]:
-    """Milliseconds of a call, the median and the 99th of a hundred."""
+    """Milliseconds of a call, the median and the 99th percentile."""
     for _ in range(3):
         call()
-    found, end = [], time.perf_counter() + seconds
-    while time.perf_counter() < end or len(found) < 10:
+    milliseconds, end = [], time.perf_counter() + seconds
+    while time.perf_counter() < end or len(milliseconds) < 10:
         started = time.perf_counter()
         call()
-        found.append(1e3 * (time.perf_counter() - started))
-    return {"p50": float(np.median(found)), "p99": float(np.quantile(found, 0.99))}
+        milliseconds.append(1e3 * (time.perf_counter() - started))
+    return {"p50": float(np.median(milliseconds)), "p99": float(np.quantile(milliseconds, 0.99))}
 
 
 def samples(name: str) -> list[bytes]:
@@ -56,7 +56,7 @@ def samples(name: str) -> list[bytes]:
 
 
 def caller(side: str, name: str, out: Path) -> Callable[[int], Callable[[], object]]:
-    """Loads a side; of a batch's size it makes the call that is timed."""
+    """Loads a side; returns a function from a batch size to the call that is timed."""
     if side == "torch":
         import torch
         import torch_networks
@@ -79,8 +79,8 @@ def caller(side: str, name: str, out: Path) -> Callable[[int], Callable[[], obje
 
         version = out / f"{name}.{side}" / "1"
         model = runpy.run_path(str(version / "run.py"))["Model"](version)
-        given = model.manifest["input"]
-        return lambda size: lambda: model.run({given["name"]: np.zeros((size, *given["shape"]), given["dtype"])})
+        wanted = model.manifest["input"]
+        return lambda size: lambda: model.run({wanted["name"]: np.zeros((size, *wanted["shape"]), wanted["dtype"])})
     if side == "predict":
         import zoo
 
@@ -105,13 +105,13 @@ def caller(side: str, name: str, out: Path) -> Callable[[int], Callable[[], obje
 
 
 def work(side: str, name: str, out: Path, seconds: float) -> None:
-    """One side of one preset, in this process; prints its figures."""
+    """Runs a side of a preset in this process; prints its figures."""
     before = time.perf_counter()
     make = caller(side, name, out)
     make(1)()
-    told = {"load": time.perf_counter() - before, **{str(size): times(make(size), seconds) for size in (1, 32)}}
-    peak = re.search(r"VmHWM:\s+(\d+)", Path("/proc/self/status").read_text())[1]  # getrusage tells the parent's too
-    print(json.dumps({**told, "peak_mb": int(peak) / 1024}))
+    row = {"load": time.perf_counter() - before, **{str(size): times(make(size), seconds) for size in (1, 32)}}
+    peak = re.search(r"VmHWM:\s+(\d+)", Path("/proc/self/status").read_text())[1]  # getrusage includes the parent's
+    print(json.dumps({**row, "peak_mb": int(peak) / 1024}))
 
 
 def serve(out: Path) -> None:
@@ -126,11 +126,11 @@ def serve(out: Path) -> None:
 
 
 def load(name: str, files: list[bytes], address: str, clients: int, seconds: float) -> dict:
-    """So many clients at once, each with its own connection: requests answered a second, their times, and the lost."""
-    from zoo.exporting.client import Client
+    """The rate, latencies and lost requests of a number of clients at once, each with its own connection."""
+    from zoo.exporting import Client
 
     expected = [Client(name, address).predict(file)["labels"] for file in files]
-    ends, lost, found = time.perf_counter() + seconds, [], []
+    ends, lost, latencies = time.perf_counter() + seconds, [], []
 
     def ask(first: int) -> None:
         client, number = Client(name, address), first
@@ -138,12 +138,12 @@ def load(name: str, files: list[bytes], address: str, clients: int, seconds: flo
             started, number = time.perf_counter(), number + 1
             try:
                 right = client.predict(files[number % len(files)])["labels"] == expected[number % len(files)]
-            except Exception as error:  # whatever is not an answer is a loss
+            except Exception as error:  # everything but an answer is a loss
                 lost.append(str(error))
                 continue
-            found.append(1e3 * (time.perf_counter() - started))
+            latencies.append(1e3 * (time.perf_counter() - started))
             if not right:
-                lost.append("another's answer")
+                lost.append("the answer to another request")
 
     threads = [threading.Thread(target=ask, args=(number,)) for number in range(clients)]
     started = time.perf_counter()
@@ -151,8 +151,14 @@ def load(name: str, files: list[bytes], address: str, clients: int, seconds: flo
         thread.start()
     for thread in threads:
         thread.join()
-    rate = len(found) / (time.perf_counter() - started)
-    return {"rate": rate, "p50": np.median(found), "p99": np.quantile(found, 0.99), "asked": len(found), "lost": lost}
+    rate = len(latencies) / (time.perf_counter() - started)
+    return {
+        "rate": rate,
+        "p50": np.median(latencies),
+        "p99": np.quantile(latencies, 0.99),
+        "asked": len(latencies),
+        "lost": lost,
+    }
 
 
 def run(arguments: list, python: str = sys.executable) -> dict:
@@ -170,13 +176,13 @@ def measure(name: str, out: Path, rounds: int, seconds: float, torch_python: str
     files = samples(name)
     (out / "samples").write_text(json.dumps([file.hex() for file in files]))
     sides = [side for side in SIDES if side != "torch" or name.partition(".")[0] in TORCH]
-    told: dict[str, list[dict]] = {side: [] for side in sides}
+    results: dict[str, list[dict]] = {side: [] for side in sides}
     for turn in range(rounds):
         for side in sides[:: 1 if turn % 2 else -1]:
             python = torch_python if side == "torch" else sys.executable
-            told[side].append(run(["--seconds", seconds, "--work", side, name, out], python))
+            results[side].append(run(["--seconds", seconds, "--work", side, name, out], python))
     middle = {}
-    for side, figures in told.items():
+    for side, figures in results.items():
         batches = []
         for size in ("1", "32"):
             p50, p99 = (np.median([each[size][key] for each in figures]) for key in ("p50", "p99"))
@@ -188,21 +194,21 @@ def measure(name: str, out: Path, rounds: int, seconds: float, torch_python: str
         ours = middle["signature", size]
         over = ", ".join(f"{side} {ours / middle[side, size]:.2f}" for side in sides[1:])
         cost = (ours - middle["tensors", size]) / int(size)
-        print(f"{name}, batch {size}: the signature over {over}; it adds {cost:.2f} ms an item", flush=True)
+        print(f"{name}, batch {size}: the signature over {over}; it adds {cost:.2f} ms per item", flush=True)
     with subprocess.Popen(
         [sys.executable, __file__, "--work", "serve", name, str(out)], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
         text=True,
     ) as server:  # fmt: skip
         address = f"grpc://localhost:{int(server.stdout.readline())}"
         for clients in CLIENTS:
-            found = load(name, files, address, clients, 2 * seconds)
-            speed = f"{found['rate']:,.0f} requests/s, {found['p50']:.1f} ms, p99 {found['p99']:.1f}"
+            figures = load(name, files, address, clients, 2 * seconds)
+            speed = f"{figures['rate']:,.0f} requests/s, {figures['p50']:.1f} ms, p99 {figures['p99']:.1f}"
             print(
-                f"{name}, {clients} clients: {speed}; {found['asked']:,} answered, {len(found['lost'])} lost",
+                f"{name}, {clients} clients: {speed}; {figures['asked']:,} answered, {len(figures['lost'])} lost",
                 flush=True,
             )
-            if found["lost"]:
-                sys.exit(found["lost"][0])
+            if figures["lost"]:
+                sys.exit(figures["lost"][0])
         server.stdin.close()
 
 

@@ -99,7 +99,7 @@ class AttentionSeq2seq(nn.Module):
         context = torch.bmm(weights[:, None], annotations)[:, 0]
         return self.cell(torch.cat([embedded, context], dim=-1), state), context
 
-    def told(self, state, embedded, context):
+    def logits(self, state, embedded, context):
         return self.head(self.readout(torch.cat([state, embedded, context], dim=-1)).unflatten(-1, (2, -1)).amax(-2))
 
     def forward(self, source, length, target):
@@ -109,7 +109,7 @@ class AttentionSeq2seq(nn.Module):
             states.append(state)
             state, context = self.step(embedded[:, place], state, annotations, keys, mask)
             contexts.append(context)
-        return self.told(torch.stack(states, 1), embedded, torch.stack(contexts, 1))
+        return self.logits(torch.stack(states, 1), embedded, torch.stack(contexts, 1))
 
 
 class LstmSeq2seq(nn.Module):
@@ -129,21 +129,21 @@ class LstmSeq2seq(nn.Module):
 
 
 def beam_search(model: AttentionSeq2seq, source, length, width: int, steps: int, start: int = 1, end: int = 2):
-    """All beams of a batch at once; the end is not let in, so that every search takes all steps. (B, steps) tokens."""
+    """Tokens (B, steps) of a beam search without end symbol, so that every search takes all steps."""
     annotations, keys, mask, state = (part.repeat_interleave(width, 0) for part in model.encode(source, length))
     batch = len(source)
     total = torch.full((batch, width), -1e9)
     total[:, 0] = 0.0
-    tokens, told = torch.full((batch * width,), start), torch.zeros((batch * width, 0), dtype=torch.long)
+    tokens, best = torch.full((batch * width,), start), torch.zeros((batch * width, 0), dtype=torch.long)
     first = torch.arange(batch)[:, None] * width
     for _ in range(steps):
         embedded = model.target(tokens)
         after, context = model.step(embedded, state, annotations, keys, mask)
-        chances = torch.log_softmax(model.told(state, embedded, context), dim=-1)
+        chances = torch.log_softmax(model.logits(state, embedded, context), dim=-1)
         chances[:, end] = -1e9
         scores = (total[:, :, None] + chances.view(batch, width, -1)).flatten(1)
         total, places = scores.topk(width)
         rows = (first + places // chances.shape[-1]).flatten()
         tokens = (places % chances.shape[-1]).flatten()
-        state, told = after[rows], torch.cat([told[rows], tokens[:, None]], dim=1)
-    return told.view(batch, width, -1)[:, 0]
+        state, best = after[rows], torch.cat([best[rows], tokens[:, None]], dim=1)
+    return best.view(batch, width, -1)[:, 0]

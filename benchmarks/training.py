@@ -1,15 +1,15 @@
-"""What the training engine costs: over a bare train step, for checkpoints, determinism, more data, more replicas.
+"""The cost of the training engine: over a bare train step, for checkpoints, determinism, more data, more replicas.
 
     python benchmarks/training.py [--rounds 3] [--seconds 10] [--only ROW]
 
-Every side runs in a process of its own; the sides of a row take turns, round after round. A figure is examples a
-second, the median of the rounds with their range; a ratio is the first side's over another's. The rows:
+Every side runs in a process of its own; the sides of a row take turns, round after round. A figure is examples
+per second, the median of the rounds with their range; a ratio is the first side over another side. The rows:
 
     loop-lenet5, loop-resnet20, loop-lstm   the loop, and a bare compiled Keras train step on the same batches
     determinism    ResNet-20 with TensorFlow's deterministic operations, as `zoo train` has them, and without
     data           LeNet-5 from a folder of JPEG files that is not kept in memory, and one with ten times as many
     replicas       ResNet-20 on one device, on two that share this machine's cores, and by two workers on this machine
-    checkpoints    share of a run's time that its checkpoints take, at the shortest interval, of cifar_convnet
+    checkpoints    fraction of a run's time that checkpoints take, at the shortest interval, of cifar_convnet
 """
 
 import argparse
@@ -44,7 +44,7 @@ def network(name: str):
 
     import zoo
     from zoo.tasks import task_of
-    from zoo.tasks.task import CrossEntropy
+    from zoo.tasks.losses import CrossEntropy
     from zoo.training.recipe import Optimizer
 
     random = np.random.default_rng(0)
@@ -67,13 +67,13 @@ def network(name: str):
 
 
 class Ready:
-    """A stream that has its batches ready: one, again and again."""
+    """A stream that repeats a single batch."""
 
     def __init__(self, x: dict, y: np.ndarray, count: int):
         import tensorflow as tf
 
         data = tf.data.Dataset.from_tensors((x, y, np.ones(y.shape, "float32"))).repeat(count)
-        # As a stream's, the batch's size is not part of its type.
+        # Like in a real stream, the batch size is not part of the type.
         self.batches = data.unbatch().batch(len(y)).cache().prefetch(2)
         self.steps, self.batch_size, self.examples = count, len(y), count * len(y)
 
@@ -82,9 +82,9 @@ class Ready:
 
 
 def rate(call: Callable[[], int], seconds: float) -> float:
-    """Examples a second of a call that returns how many it did: the median of the calls, the first two not counted.
+    """Examples per second of a call that returns their number: the median of the calls without the first two.
 
-    A shared machine stands still for seconds at times, which a mean would count.
+    A shared machine stands still for seconds at times, which would spoil a mean.
     """
     for _ in range(2):
         call()
@@ -96,7 +96,7 @@ def rate(call: Callable[[], int], seconds: float) -> float:
 
 
 def loop_rate(name: str, seconds: float, strategy: str = "one") -> float:
-    """The training loop's, on batches in memory."""
+    """The rate of the training loop on batches in memory."""
     import keras
 
     from zoo.training.loop import Loop
@@ -130,7 +130,7 @@ def loop_rate(name: str, seconds: float, strategy: str = "one") -> float:
 
 
 def bare_rate(name: str, seconds: float) -> float:
-    """A compiled step as one writes it with Keras and a GradientTape, on the same tf.data batches."""
+    """The rate of a plain compiled step with Keras and a GradientTape, on the same tf.data batches."""
     import keras
     import tensorflow as tf
 
@@ -161,7 +161,7 @@ def bare_rate(name: str, seconds: float) -> float:
 
 
 def folder_rate(files: int) -> float:
-    """LeNet-5 by the default recipe from a folder of JPEG files of 100x100, which are read and decoded anew."""
+    """LeNet-5 by the default recipe from a folder of JPEG files of 100x100, read in each epoch."""
     from PIL import Image
 
     import zoo
@@ -181,8 +181,8 @@ def folder_rate(files: int) -> float:
         return [value for value in rates if value][-1]
 
 
-def checkpoint_share() -> float:
-    """Of a run that saves as often as it may; its data are noise."""
+def checkpoint_fraction() -> float:
+    """The fraction for a run on noise that saves as often as possible."""
     from PIL import Image
 
     import zoo
@@ -209,11 +209,11 @@ def checkpoint_share() -> float:
 
 
 def workers_rate(seconds: float) -> float:
-    """Two workers' on this machine: the slower one's."""
+    """The rate of the slower of two workers on this machine."""
     sockets = [socket.create_server(("localhost", 0)) for _ in range(2)]
-    hosts = [f"localhost:{one.getsockname()[1]}" for one in sockets]
-    for one in sockets:
-        one.close()
+    hosts = [f"localhost:{listener.getsockname()[1]}" for listener in sockets]
+    for listener in sockets:
+        listener.close()
     running = []
     for index in range(2):
         place = json.dumps({"cluster": {"worker": hosts}, "task": {"type": "worker", "index": index}})
@@ -224,7 +224,7 @@ def workers_rate(seconds: float) -> float:
 
 
 def work(row: str, side: str, seconds: float) -> None:
-    """One side of one row, in this process; prints its rate and its peak memory."""
+    """Runs a side of a row in this process; prints its rate and its peak memory."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")  # as zoo does, where it is imported first
     import tensorflow as tf
@@ -234,7 +234,7 @@ def work(row: str, side: str, seconds: float) -> None:
     elif row == "data":
         figure = folder_rate({"single": 2000, "tenfold": 20_000}[side])
     elif row == "checkpoints":
-        figure = checkpoint_share()
+        figure = checkpoint_fraction()
     else:
         if side == "mirrored":
             [device] = tf.config.list_physical_devices("CPU")
@@ -261,19 +261,19 @@ def main() -> None:
     if arguments.work:
         return work(*arguments.work, arguments.seconds)
     for row in arguments.only or ROWS:
-        told: dict[str, list[dict]] = {side: [] for side in ROWS[row]}
+        results: dict[str, list[dict]] = {side: [] for side in ROWS[row]}
         for turn in range(1 if row == "checkpoints" else arguments.rounds):
             for side in ROWS[row][:: 1 if turn % 2 else -1]:
                 command = [sys.executable, __file__, "--seconds", str(arguments.seconds), "--work", row, side]
                 done = subprocess.run(command, capture_output=True, text=True)
                 if done.returncode:
                     sys.exit(f"{row}, {side}: {done.stderr[-2000:]}")
-                told[side].append(json.loads(done.stdout.splitlines()[-1]))
+                results[side].append(json.loads(done.stdout.splitlines()[-1]))
         if row == "checkpoints":
-            print(f"checkpoints: {told['run'][0]['rate']:.2%} of the time")
+            print(f"checkpoints: {results['run'][0]['rate']:.2%} of the time")
             continue
-        first = np.median([each["rate"] for each in told[ROWS[row][0]]])
-        for side, figures in told.items():
+        first = np.median([each["rate"] for each in results[ROWS[row][0]]])
+        for side, figures in results.items():
             rates = [each["rate"] for each in figures]
             peak = max(each["peak_mb"] for each in figures)
             middle = np.median(rates)

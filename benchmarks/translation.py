@@ -3,12 +3,12 @@
     pip install -e ".[benchmark]" && python benchmarks/translation.py [--rounds 3] [--seconds 8] [--only ROW]
 
 Every side runs in a process of its own; the sides of a row take turns, round after round. A figure is the median of the
-rounds, with their range; a ratio is ours over the peer's. Networks: attention by GRUs of 320 (encoder 256, embeddings
-256, attention 256), or two LSTMs of 384 a side; vocabulary 6,000; sentences of 8 to 20 tokens, translations of 20. The
+rounds, with their range; a ratio is zoo over the peer. Networks: attention by GRUs of 320 (encoder 256, embeddings 256,
+attention 256), or two LSTMs of 384 per side; vocabulary 6,000; sentences of 8 to 20 tokens, translations of 20. The
 rows:
 
-    train-attention, train-lstm   target tokens a second, batch 64, forward, backward and Adam; ours in bfloat16, too
-    greedy-1, greedy-64, beam-1, beam-64   sentences a second by batch; the beam is 5 wide, answers have 20 tokens
+    train-attention, train-lstm   target tokens per second, batch 64, forward, backward and Adam; zoo also in bfloat16
+    greedy-1, greedy-64, beam-1, beam-64   sentences per second by batch size; beam width 5, answers of 20 tokens
     memory   peak memory of `zoo predict --file` on 500 lines, and on ten times as many
 
 With --torch-python PATH, PyTorch runs in another environment.
@@ -68,7 +68,7 @@ def train_ours(name: str, precision: str, seconds: float) -> float:
     import keras
     import tensorflow as tf
 
-    from zoo.tasks.task import CrossEntropy
+    from zoo.tasks.losses import CrossEntropy
     from zoo.training.loop import Loop
     from zoo.training.recipe import Training
 
@@ -79,15 +79,15 @@ def train_ours(name: str, precision: str, seconds: float) -> float:
     loop = Loop(model, Training(epochs=1, batch_size=64), tf.distribute.get_strategy())
     x, y = batch(64), np.random.default_rng(1).integers(4, VOCABULARY, (64, STEPS))
     data = tf.data.Dataset.from_tensors((x, y, np.ones(y.shape, "float32")))
-    step, given = loop._traced(data, None), next(iter(data))
-    return rate(lambda: step(given, tf.constant(0.0)).numpy(), y.size, seconds)
+    step, inputs = loop._traced(data, None), next(iter(data))
+    return rate(lambda: step(inputs, tf.constant(0.0)).numpy(), y.size, seconds)
 
 
 def train_torch(name: str, seconds: float) -> float:
     import torch
     import torch_networks
 
-    given = {key: torch.from_numpy(value.astype("int64")) for key, value in batch(64).items()}
+    inputs = {key: torch.from_numpy(value.astype("int64")) for key, value in batch(64).items()}
     y = torch.from_numpy(np.random.default_rng(1).integers(4, VOCABULARY, (64, STEPS)))
     kinds = {"attention": (torch_networks.AttentionSeq2seq, ATTENTION), "lstm": (torch_networks.LstmSeq2seq, LSTM)}
     kind, sizes = kinds[name]
@@ -96,7 +96,7 @@ def train_torch(name: str, seconds: float) -> float:
 
     def step():
         optimizer.zero_grad()
-        logits = model(given["source"], given["source_length"], given["target"])
+        logits = model(inputs["source"], inputs["source_length"], inputs["target"])
         loss = torch.nn.functional.cross_entropy(logits.flatten(0, 1), y.flatten())
         loss.backward()
         optimizer.step()
@@ -110,11 +110,11 @@ def decode_ours(width: int, size: int, seconds: float) -> float:
 
     from zoo import decoding
 
-    model, given = ours("attention"), batch(size)
-    given = {key: tf.constant(given[key]) for key in ("source", "source_length")}
+    model, inputs = ours("attention"), batch(size)
+    inputs = {key: tf.constant(inputs[key]) for key in ("source", "source_length")}
     decode = functools.partial(decoding.beam_search, width=width) if width > 1 else decoding.greedy
     search = tf.function(lambda inputs: decode(model, inputs, 1, 2, STEPS, min_length=STEPS).tokens)
-    return rate(lambda: search(given).numpy(), size, seconds)
+    return rate(lambda: search(inputs).numpy(), size, seconds)
 
 
 def decode_torch(width: int, size: int, seconds: float) -> float:
@@ -122,11 +122,11 @@ def decode_torch(width: int, size: int, seconds: float) -> float:
     import torch_networks
 
     model = torch_networks.AttentionSeq2seq(VOCABULARY, *ATTENTION.values()).eval()
-    given = [torch.from_numpy(batch(size)[key].astype("int64")) for key in ("source", "source_length")]
+    inputs = [torch.from_numpy(batch(size)[key].astype("int64")) for key in ("source", "source_length")]
 
     def call():
         with torch.inference_mode():
-            return torch_networks.beam_search(model, *given, width, STEPS).numpy()
+            return torch_networks.beam_search(model, *inputs, width, STEPS).numpy()
 
     return rate(call, size, seconds)
 
@@ -176,10 +176,10 @@ def measure(row: str, rounds: int, seconds: float, torch_python: str) -> dict[st
             figures[side].append(json.loads(done.stdout.splitlines()[-1]))
     middle = {side: float(np.median(values)) for side, values in figures.items()}
     unit = {"train": "target tokens/s", "memory": "MB"}.get(row.partition("-")[0], "sentences/s")
-    told = [f"{side} {middle[side]:,.0f} ({min(values):,.0f}-{max(values):,.0f})" for side, values in figures.items()]
+    texts = [f"{side} {middle[side]:,.0f} ({min(values):,.0f}-{max(values):,.0f})" for side, values in figures.items()]
     last = list(middle)[-1]
     ratios = [f"{side} over {last} {middle[side] / middle[last]:.2f}" for side in list(middle)[:-1]]
-    print(f"{row}: {', '.join(told)} {unit}; {', '.join(ratios)}", flush=True)
+    print(f"{row}: {', '.join(texts)} {unit}; {', '.join(ratios)}", flush=True)
     return middle
 
 
@@ -196,12 +196,12 @@ def main() -> None:
     if arguments.work:
         print(json.dumps(work(*arguments.work, arguments.seconds)))
         return
-    found = {
+    rates = {
         row: measure(row, arguments.rounds, arguments.seconds, arguments.torch_python) for row in arguments.only or ROWS
     }
     for size in (1, 64):
-        if {f"greedy-{size}", f"beam-{size}"} <= set(found):
-            times = found[f"greedy-{size}"]["zoo"] / found[f"beam-{size}"]["zoo"]
+        if {f"greedy-{size}", f"beam-{size}"} <= set(rates):
+            times = rates[f"greedy-{size}"]["zoo"] / rates[f"beam-{size}"]["zoo"]
             print(f"batch {size}: the beam of 5 takes {times:.2f} times as long as greedy")
 
 

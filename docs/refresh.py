@@ -1,4 +1,4 @@
-"""Writes what is generated: the presets' cards, the index of hashes and the README's table.
+"""Writes the generated files: the cards of the presets, the index of their hashes, and the table in README.md.
 
 python docs/refresh.py
 """
@@ -15,12 +15,12 @@ PLACE = re.compile(r"(?<=<!-- presets -->\n).*?(?=<!-- end -->)", re.DOTALL)
 
 
 def main() -> None:
-    found = [preset.open_preset(path) for path in sorted(preset.BUNDLED.iterdir()) if path.is_dir()]
-    for each in found:
+    presets = [preset.open_preset(path) for path in sorted(preset.BUNDLED.iterdir()) if path.is_dir()]
+    for each in presets:
         (each.path / "README.md").write_text(card.card(each.record), encoding="utf-8")
-    index = {each.name: preset.sha256(each.path / "preset.json") for each in found}
+    index = {each.name: preset.sha256(each.path / "preset.json") for each in presets}
     cache.INDEX.write_text(json.dumps(index, indent=1) + "\n", encoding="utf-8")
-    table = card.table([each.record for each in found])
+    table = card.table([each.record for each in presets])
     README.write_text(PLACE.sub(lambda _: table, README.read_text(encoding="utf-8")), encoding="utf-8")
 
 

@@ -1,4 +1,4 @@
-"""A development server that speaks TensorFlow Serving's protocols, and the choice between it and the real one."""
+"""A development server with TensorFlow Serving's protocols, and `serve`, which prefers TensorFlow Serving itself."""
 
 import base64
 import contextlib
@@ -11,7 +11,7 @@ import subprocess
 import tempfile
 import threading
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent import futures
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -32,16 +32,17 @@ from tensorflow_serving.apis import (
 
 from zoo.errors import ZooError, checked_path
 from zoo.exporting import run_saved_model
-from zoo.exporting.serving_files import as_json, models_config
+from zoo.exporting.rest import as_json
+from zoo.exporting.serving_files import models_config
 from zoo.exporting.versions import newest_version
 
-LOOK = 1.0  # seconds between two looks for new versions
+LOOK = 1.0  # seconds between two searches for new versions
 REST = re.compile(r"/v1/models/([^/:]+)(?:/versions/(\d+))?(/metadata|:predict)?")
-LARGEST = 64 << 20  # bytes of a request
+LARGEST = 64 << 20  # most bytes of a request
 
 
 class Refused(Exception):
-    """What a request gets in the place of an answer."""
+    """An error that is the response to a request."""
 
     def __init__(self, code: grpc.StatusCode, text: str):
         super().__init__(text)
@@ -49,7 +50,7 @@ class Refused(Exception):
 
 
 class Model:
-    """One version, loaded."""
+    """A loaded version of a model."""
 
     def __init__(self, folder: Path):
         self.version = int(folder.name)
@@ -59,14 +60,17 @@ class Model:
         self.signatures = graph.signature_def
 
     def predict(self, signature: str, inputs: dict[str, Any]) -> dict[str, tf.Tensor]:
-        """The outputs for values that TensorFlow can make tensors of."""
+        """A signature's outputs for inputs that TensorFlow can convert to tensors."""
         name = signature or "serving_default"
         if name not in self.loaded.signatures:
-            raise Refused(grpc.StatusCode.INVALID_ARGUMENT, f"there is no signature {name!r}")
+            raise Refused(
+                grpc.StatusCode.INVALID_ARGUMENT,
+                f"unknown signature {name!r}; known: {', '.join(sorted(self.loaded.signatures))}",
+            )
         wanted = self.signatures[name].inputs
         if inputs.keys() != wanted.keys():
             raise Refused(
-                grpc.StatusCode.INVALID_ARGUMENT, f"the inputs of {name} are {sorted(wanted)}, not {sorted(inputs)}"
+                grpc.StatusCode.INVALID_ARGUMENT, f"the inputs of {name} must be {sorted(wanted)}, got {sorted(inputs)}"
             )
         try:
             tensors = {key: tf.constant(value, wanted[key].dtype) for key, value in inputs.items()}
@@ -76,38 +80,38 @@ class Model:
 
 
 class Models:
-    """The newest version of every model in a folder; looks for newer ones while it is open."""
+    """The newest version of every model in a folder; a thread loads newer versions until `is_closed` is set."""
 
     def __init__(self, out: Path):
         self.out, self.models, self.is_closed = out, {}, threading.Event()
         self.damaged: set[Path] = set()
         self.look()
         if not self.models:
-            raise ZooError(f"{out} holds no exports that can be read: zoo export PRESET {out} makes one")
+            raise ZooError(f"{out} has no exports that can be read: make one with `zoo export PRESET {out}`")
         threading.Thread(target=self._watch, daemon=True).start()
 
     def look(self) -> None:
-        """Loads what is new; a version that can't be loaded is told of once and left out."""
+        """Loads new versions; a version that can't be loaded is warned about once and ignored."""
         for folder in self.out.iterdir():
             newest, here = newest_version(folder), self.models.get(folder.name)
             if newest is None or newest in self.damaged or here is not None and here.version >= int(newest.name):
                 continue
             try:
                 self.models[folder.name] = Model(newest)
-            except Exception as error:  # TensorFlow's, protobuf's, the system's
+            except Exception as error:  # of TensorFlow, protobuf or the operating system
                 self.damaged.add(newest)
                 warnings.warn(f"{newest} can't be loaded: {str(error).strip().splitlines()[0]}", stacklevel=2)
 
     def _watch(self) -> None:
         while not self.is_closed.wait(LOOK):
-            with contextlib.suppress(OSError):  # the folder may be away for a moment
+            with contextlib.suppress(OSError):  # the folder may be missing for a moment
                 self.look()
 
     def find(self, name: str, version: int | None = None) -> Model:
         model = self.models.get(name)
         if model is None or version not in (None, model.version):
-            called = f"{name} in version {version}" if version else name
-            raise Refused(grpc.StatusCode.NOT_FOUND, f"there is no model {called}; {', '.join(sorted(self.models))}")
+            wanted = f"{name} in version {version}" if version else name
+            raise Refused(grpc.StatusCode.NOT_FOUND, f"unknown model {wanted}; known: {', '.join(sorted(self.models))}")
         return model
 
 
@@ -144,10 +148,10 @@ class _Grpc(prediction_service_pb2_grpc.PredictionServiceServicer, model_service
 
     def GetModelStatus(self, request, context):
         with _refusals(context):
-            one = get_model_status_pb2.ModelVersionStatus(
+            status = get_model_status_pb2.ModelVersionStatus(
                 version=self._model(request).version, state=get_model_status_pb2.ModelVersionStatus.State.AVAILABLE
             )
-            return get_model_status_pb2.GetModelStatusResponse(model_version_status=[one])
+            return get_model_status_pb2.GetModelStatusResponse(model_version_status=[status])
 
 
 @contextlib.contextmanager
@@ -159,10 +163,10 @@ def _refusals(context) -> Iterator[None]:
 
 
 def _signature_map(model: Model) -> get_model_metadata_pb2.SignatureDefMap:
-    made = get_model_metadata_pb2.SignatureDefMap()
+    signatures = get_model_metadata_pb2.SignatureDefMap()
     for name, value in model.signatures.items():
-        made.signature_def[name].CopyFrom(value)
-    return made
+        signatures.signature_def[name].CopyFrom(value)
+    return signatures
 
 
 class _Rest(BaseHTTPRequestHandler):
@@ -170,23 +174,23 @@ class _Rest(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
 
     def log_message(self, *_):
-        """Nothing: a line a request is too much."""
+        """Prints nothing: one line per request would be too much."""
 
     def do_GET(self):
-        self._answer(self._told)
+        self._answer(self._state)
 
     def do_POST(self):
-        self._answer(self._predicted)
+        self._answer(self._prediction)
 
-    def _answer(self, make) -> None:
+    def _answer(self, respond: Callable[[], dict]) -> None:
         try:
-            code, told = 200, make()
+            code, response = 200, respond()
         except Refused as refused:
             code = 404 if refused.code == grpc.StatusCode.NOT_FOUND else 400
-            told = {"error": str(refused)}
-        except Exception as error:  # whatever a body holds, the server goes on
-            code, told = 400, {"error": f"{type(error).__name__}: {error}"}
-        body = json.dumps(told).encode()
+            response = {"error": str(refused)}
+        except Exception as error:  # no request may end the server
+            code, response = 400, {"error": f"{type(error).__name__}: {error}"}
+        body = json.dumps(response).encode()
         self.send_response(code)
         self.send_header("Content-Type", "application/json")
         self.send_header("Content-Length", str(len(body)))
@@ -194,76 +198,79 @@ class _Rest(BaseHTTPRequestHandler):
         self.wfile.write(body)
 
     def _model(self, *actions: str | None) -> tuple[str, Model]:
-        found = REST.fullmatch(self.path)
-        if not found or found[3] not in actions:
-            raise Refused(grpc.StatusCode.NOT_FOUND, f"there is nothing at {self.path}")
-        return found[3], self.models.find(found[1], int(found[2]) if found[2] else None)
+        match = REST.fullmatch(self.path)
+        if not match or match[3] not in actions:
+            raise Refused(grpc.StatusCode.NOT_FOUND, f"unknown path {self.path}")
+        return match[3], self.models.find(match[1], int(match[2]) if match[2] else None)
 
-    def _told(self) -> dict:
+    def _state(self) -> dict:
+        """The response to a GET: the model's metadata or status."""
         action, model = self._model(None, "/metadata")
         if action:
             signatures = json_format.MessageToDict(_signature_map(model), preserving_proto_field_name=True)
             return {"model_spec": {"version": str(model.version)}, "metadata": {"signature_def": signatures}}
-        fine = {"error_code": "OK", "error_message": ""}
-        return {"model_version_status": [{"version": str(model.version), "state": "AVAILABLE", "status": fine}]}
+        status = {"error_code": "OK", "error_message": ""}
+        return {"model_version_status": [{"version": str(model.version), "state": "AVAILABLE", "status": status}]}
 
-    def _predicted(self) -> dict:
+    def _prediction(self) -> dict:
+        """The response to a POST: a signature's outputs, for inputs by row ("instances") or by name ("inputs")."""
         length = int(self.headers.get("Content-Length") or 0)
         if length > LARGEST:
             self.close_connection = True
-            raise Refused(grpc.StatusCode.INVALID_ARGUMENT, f"a request of {length} bytes; {LARGEST} are the most")
+            raise Refused(grpc.StatusCode.INVALID_ARGUMENT, f"a request must have <= {LARGEST} bytes, got {length}")
         text = self.rfile.read(length)
         _, model = self._model(":predict")
         try:
             body = json.loads(text)
             signature, rows = body.get("signature_name", "serving_default"), body.get("instances")
             if rows is not None and not isinstance(rows, list):
-                raise ValueError("instances are a list")
-            given = decoded(body["inputs"] if rows is None else rows)
+                raise ValueError("instances must be a list")
+            inputs = decoded(body["inputs"] if rows is None else rows)
         except (ValueError, KeyError, AttributeError, TypeError):
             raise Refused(grpc.StatusCode.INVALID_ARGUMENT, 'give JSON with "instances" or "inputs"') from None
         wanted = list(model.signatures[signature].inputs) if signature in model.signatures else []
         if rows is not None and rows and isinstance(rows[0], dict) and rows[0].keys() != {"b64"}:
             try:
-                given = {name: [row[name] for row in given] for name in rows[0]}
+                inputs = {name: [row[name] for row in inputs] for name in rows[0]}
             except (KeyError, TypeError):
-                raise Refused(grpc.StatusCode.INVALID_ARGUMENT, "the instances are not alike") from None
-        elif not isinstance(given, dict):
-            given = {wanted[0]: given} if len(wanted) == 1 else {}
-        answers = model.predict(signature, given)
+                raise Refused(grpc.StatusCode.INVALID_ARGUMENT, "the instances must have the same keys") from None
+        elif not isinstance(inputs, dict):
+            inputs = {wanted[0]: inputs} if len(wanted) == 1 else {}
+        answers = model.predict(signature, inputs)
         plain = {name: _plain(value.numpy()) for name, value in answers.items()}
         if rows is None:
             return {"outputs": plain if len(plain) > 1 else next(iter(plain.values()))}
         count = len(next(iter(plain.values())))
-        together = [{name: value[row] for name, value in plain.items()} for row in range(count)]
-        return {"predictions": together if len(plain) > 1 else [next(iter(row.values())) for row in together]}
+        answered = [{name: value[row] for name, value in plain.items()} for row in range(count)]
+        return {"predictions": answered if len(plain) > 1 else [next(iter(row.values())) for row in answered]}
 
 
 def decoded(value: Any) -> Any:
-    """JSON as TensorFlow Serving takes it: {"b64"} becomes bytes, a string its UTF-8."""
+    """Decodes JSON like TensorFlow Serving: {"b64"} becomes bytes, and a string becomes its UTF-8 bytes."""
     if isinstance(value, dict):
         if value.keys() == {"b64"}:
             return base64.b64decode(value["b64"], validate=True)
-        return {key: decoded(one) for key, one in value.items()}
+        return {key: decoded(inner) for key, inner in value.items()}
     if isinstance(value, str):
         return value.encode()
-    return [decoded(one) for one in value] if isinstance(value, list) else value
+    return [decoded(inner) for inner in value] if isinstance(value, list) else value
 
 
 def _plain(value: np.ndarray) -> list:
     if value.dtype == object:
-        texts = [one.decode("utf-8", "replace") for one in value.ravel()]
+        texts = [text.decode("utf-8", "replace") for text in value.ravel()]
         return np.array(texts, object).reshape(value.shape).tolist()
     return as_json(value)
 
 
 class Server:
-    """The development server: every request by itself, with no batching between them.
+    """The development server; it does not join requests into batches.
 
     Args:
         out: the folder of all exports.
-        port, rest_port: of gRPC and REST; 0 takes any that is free.
-        host: whose connections it takes; by default this machine's own.
+        port: the port of gRPC; 0 takes any free port.
+        rest_port: the port of REST; 0 takes any free port.
+        host: the address to listen at; by default only this machine can connect.
     """
 
     def __init__(self, out: str | os.PathLike, port: int = 8500, rest_port: int = 8501, host: str = "localhost"):
@@ -275,7 +282,7 @@ class Server:
         try:
             self._rest = ThreadingHTTPServer((host, rest_port), _Rest)
         except OSError as error:
-            raise ZooError(f"port {rest_port} can't be had: {error.strerror}; choose another") from None
+            raise ZooError(f"can't use port {rest_port}: {error.strerror}; choose another") from None
         try:
             self.port = self._grpc.add_insecure_port(f"{host}:{port}")
             self.models = Models(out)
@@ -283,7 +290,7 @@ class Server:
             self._rest.server_close()
             self._grpc.stop(None)
             if isinstance(error, RuntimeError):
-                raise ZooError(f"port {port} can't be had: it is in use; choose another") from None
+                raise ZooError(f"can't use port {port}: it is in use; choose another") from None
             raise
         self._rest.RequestHandlerClass = type("Handler", (_Rest,), {"models": self.models})
         self.rest_port = self._rest.server_address[1]
@@ -293,12 +300,12 @@ class Server:
         self._thread = threading.Thread(target=self._rest.serve_forever, daemon=True)
 
     def start(self) -> None:
-        """Answers from now on, in threads of its own."""
+        """Starts to answer, in threads of its own."""
         self._grpc.start()
         self._thread.start()
 
     def stop(self) -> None:
-        """Ends after the requests under way, a second at most."""
+        """Stops after the running requests, within a second."""
         self.models.is_closed.set()
         if self._thread.is_alive():
             self._rest.shutdown()
@@ -307,7 +314,7 @@ class Server:
 
 
 def serving_command(out: Path, port: int, rest_port: int, scratch: Path) -> list[str] | None:
-    """How TensorFlow Serving itself is started here: its program, or its container; None where there is neither."""
+    """The command that starts TensorFlow Serving, its program or its container; None if neither is installed."""
     program = os.environ.get("ZOO_MODEL_SERVER") or shutil.which("tensorflow_model_server")
     batching = ["--enable_batching", f"--batching_parameters_file={out}/batching.config"]
     if program:
@@ -325,10 +332,14 @@ def serving_command(out: Path, port: int, rest_port: int, scratch: Path) -> list
 
 
 def serve(out: str | os.PathLike, port: int = 8500, rest_port: int = 8501, tell=print) -> int:
-    """Serves all exports of a folder until it is ended, by TensorFlow Serving where there is one; its exit status."""
+    """Serves all exports of a folder until it is interrupted, by TensorFlow Serving if it is installed.
+
+    Returns:
+        The exit status.
+    """
     out = Path(os.path.abspath(checked_path(out, "out")))
     if not (out / "models.config").is_file():
-        raise ZooError(f"{out} holds no exports: zoo export PRESET {out} makes one")
+        raise ZooError(f"{out} has no exports: make one with `zoo export PRESET {out}`")
     with tempfile.TemporaryDirectory() as scratch:
         command = serving_command(out, port, rest_port, Path(scratch))
         if command:
@@ -342,7 +353,9 @@ def serve(out: str | os.PathLike, port: int = 8500, rest_port: int = 8501, tell=
                 signal.signal(signal.SIGTERM, before)
         server = Server(out, port, rest_port)
         server.start()
-        tell("there is no tensorflow_model_server and no docker here: this is a development server, for trying out")
+        tell(
+            "neither tensorflow_model_server nor docker is installed: this is a development server, not for production"
+        )
         tell(f"gRPC at grpc://localhost:{server.port}, REST at http://localhost:{server.rest_port}; Ctrl-C ends it")
         with contextlib.suppress(KeyboardInterrupt):
             threading.Event().wait()

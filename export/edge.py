@@ -1,4 +1,4 @@
-"""Exports for ONNX Runtime and LiteRT: the model alone, and a Python runner that brings the preprocessing."""
+"""Exports for ONNX Runtime and LiteRT: a file with the model only, and a Python runner for the preprocessing."""
 
 import json
 import shutil
@@ -13,103 +13,118 @@ from zoo.exporting import litert, onnx, runner, verifying
 from zoo.exporting.serving_files import versions_of
 from zoo.exporting.versions import PORTABLE_MANIFEST, write_version
 from zoo.inference import Pipeline
-from zoo.tasks.dataset import check_labels, stream
+from zoo.tasks.dataset import stream
 from zoo.tasks.task import Task
 
 FORMATS = {"onnx": onnx, "litert": litert}
-# How far scores may lie from those of the same network on the same pixels, and what it adds that an image is rounded
-# to 8 bits before: its effect on a network that is unsure can be seen.
+# TOLERANCES: the greatest difference between scores for the same input. ROUNDING is added if images are rounded to 8
+# bits first, because rounding changes the scores of images that the network is unsure of.
 TOLERANCES = {"float32": 1e-4, "float16": 0.02, "int8": 0.1}
 ROUNDING = 0.1
+BATCH = 64  # batch size for measuring metrics
 
 
-def write(task: Task, folder: Path, format: str, precision: str, facts: dict, items: list) -> Path:
-    """Writes the task's portable function as the next version below `folder`, with a manifest and a runner.
+def write(task: Task, folder: Path, format: str, precision: str, facts: dict, encoded: list[dict]) -> Path:
+    """Writes the task's portable function as the next version in `folder`, with a manifest and a runner.
 
     Args:
-        task: of the model to run.
+        task: the task, bound to the model.
         folder: OUT/NAME.FORMAT.
         format: "onnx" or "litert".
         precision: "float32", "float16" or "int8".
-        facts: what the manifest says of the origin: name, preset, and `data`, the test data where the card names any.
-        items: encoded inputs on which the file must answer as the pipeline does.
+        facts: entries of the manifest: `name`, `preset` and `data` (the preset's data set, or None).
+        encoded: encoded items for which the file must give the pipeline's answers.
 
     Raises:
-        ZooError: the model has no such form, a package is missing, or the answers differ.
+        ZooError: the model can't be exported in this format, a package is missing, or the answers differ.
     """
     kind = FORMATS[format]
-    function, spec, inputs = task.portable(kind.ROUNDED)
+    function, specs, inputs = task.portable(kind.ROUNDED)
+    raw = task.raw_inputs()
+    if len(raw) != 1 or len(specs) != 1 or raw[0].kind not in runner.PREPARATIONS:
+        kinds = " or ".join(runner.PREPARATIONS)
+        raise ZooError(f"{task.name} can be exported as saved_model only: a runner prepares one input, {kinds}")
     kind.check(task.model)
-    function = tf.function(function, input_signature=list(spec.values()), autograph=False)
-    (name, given), *_ = spec.items()
+    function = tf.function(function, input_signature=list(specs.values()), autograph=False)
     manifest = {
         **facts,
         "format": format,
         "precision": precision,
         "file": kind.FILE,
-        "task": task.name,
-        "settings": {key: value for key, value in task.settings.items() if key != "augment"},
-        "labels": task.names(),
-        "input": {"name": name, "shape": list(given.shape[1:]), "dtype": given.dtype.name},
-        "tolerance": TOLERANCES[precision] + (ROUNDING if given.dtype == tf.uint8 else 0.0),
-        "versions": versions_of(),
+        **_manifest(task, specs, precision),
     }
 
     def fill(version: Path) -> None:
         kind.convert(task.model, function, precision, version / kind.FILE)
         shutil.copyfile(runner.__file__, version / "run.py")
         (version / PORTABLE_MANIFEST).write_text(json.dumps(manifest, ensure_ascii=False, indent=1), "utf-8")
-        run = runner.Model(version).run
-        _check(task, inputs, function, run, manifest, items)
+        model = runner.Model(version)
+        _check(function, model, encoded)
+        items = [next(iter(item.values())) for item in encoded]
         for row in verifying.compare(version, Pipeline(task.model, task), items):
             if not row["equal"]:
-                raise ZooError(f"the {format} file of {manifest['name']} answers otherwise: {row}")
+                raise ZooError(
+                    f"the answers of the {format} file of {manifest['name']} differ from the pipeline's: {row}"
+                )
         if precision != "float32":
-            manifest["metrics"] = _measure(task, inputs, run, manifest["data"])
+            manifest["metrics"] = _measure(task, inputs, model.run, manifest["data"])
             (version / PORTABLE_MANIFEST).write_text(json.dumps(manifest, ensure_ascii=False, indent=1), "utf-8")
         (version / "README.md").write_text(_readme(manifest), "utf-8")
 
     return write_version(folder, fill)
 
 
-def _check(task: Task, inputs, function, run, manifest: dict, items: list) -> None:
-    """Refuses a file whose scores are not those of the function it was made from."""
-    prepared = [task.prepare(task.read({task.fields[0]: item})) for item in items]
-    batch = inputs(tf.nest.map_structure(lambda *parts: tf.stack(parts), *prepared))
-    ours = function(**batch)
-    theirs = run({name: value.numpy() for name, value in batch.items()})
+def _manifest(task: Task, specs: dict[str, tf.TensorSpec], precision: str) -> dict:
+    """The entries of the manifest that depend on the task and on the specs of its portable function."""
+    [(name, spec)] = specs.items()
+    [raw] = task.raw_inputs()
+    return {
+        "task": task.name,
+        "settings": task.settings.model_dump(exclude={"augment"}),
+        **task.portable_manifest(),
+        "input": {"name": name, "kind": raw.kind, "shape": list(spec.shape[1:]), "dtype": spec.dtype.name},
+        "tolerance": TOLERANCES[precision] + (ROUNDING if spec.dtype == tf.uint8 else 0.0),
+        "versions": versions_of(),
+    }
+
+
+def _check(function, model: runner.Model, encoded: list[dict]) -> None:
+    """Raises ZooError if the outputs of the file and of the function differ on the runner's inputs."""
+    with verifying.runner_files(encoded) as files:
+        try:
+            items = [model.inputs(file) for file in files]
+        except Exception as error:  # Pillow's decoders raise many types
+            raise ZooError(f"the runner of {model.manifest['name']} can't read a sample: {error}") from error
+    batch = {name: np.concatenate([item[name] for item in items]) for name in items[0]}
+    ours, theirs = function(**{name: tf.constant(value) for name, value in batch.items()}), model.run(batch)
     difference = max(np.abs(theirs[name] - value.numpy()).max() for name, value in ours.items())
+    manifest = model.manifest
     if not difference <= TOLERANCES[manifest["precision"]]:
         raise ZooError(
-            f"the {manifest['format']} file of {manifest['name']} answers otherwise: scores differ by "
-            f"{difference:.2g}, and in {manifest['precision']} they may by {TOLERANCES[manifest['precision']]}"
+            f"the scores of the {manifest['format']} file of {manifest['name']} differ by {difference:.2g}: in "
+            f"{manifest['precision']} the difference must be <= {TOLERANCES[manifest['precision']]}"
         )
 
 
 def _measure(task: Task, inputs, run, data: dict | None) -> dict:
-    """The task's metrics of the model ("before") and of the file ("after") on the test data; or why there are none."""
-    if not data:
-        return {"not measured": "the card names no test data"}
+    """Metrics of the model ("before") and of the file ("after") on the test data, or why they were not measured."""
+    if not data or not data["test"]:
+        return {"not measured": "the card does not name test data"}
     try:
-        source = open_source(data["name"], data["test"], task.fields, download=False)
-        check_labels(task, source)
+        source = open_source(data["name"], data["test"], task.fields, task.layout, download=False)
+        task.check_source(source)
     except ZooError as error:
         return {"not measured": str(error)}
-    batches = stream(
-        task, source, 64, augment=False, shuffle=False, finish=lambda prepared: (task.views(prepared), inputs(prepared))
-    )
-    forward = tf.function(lambda given: task.outputs(given)["logits"], reduce_retracing=True)
-    before, after = task.metrics(), task.metrics()
-    for (views, batch), y in batches.epoch(0):
+    before, after = task.measure(source, BATCH, None).metrics, task.metrics()
+    for batch, y in stream(task, source, BATCH, augment=False, shuffle=False, finish=inputs).epoch(0):
         scores = run({name: value.numpy() for name, value in batch.items()})["scores"]
-        for ours, theirs in zip(before, after, strict=True):
-            ours.update_state(y, forward(views))
-            theirs.update_state(y, scores)
+        for metric in after:
+            metric.update_state(y, scores)
     return {
         "dataset": source.name,
         "split": data["test"],
         "examples": source.examples,
-        "before": {metric.name: float(metric.result()) for metric in before},
+        "before": before,
         "after": {metric.name: float(metric.result()) for metric in after},
     }
 
@@ -127,9 +142,8 @@ def _readme(manifest: dict) -> str:
 
 README = """# {name}, as {format}, {precision}
 
-`{file}` takes `{input[name]}` {shape} {input[dtype]} with a batch axis in front, and gives `scores` (B, classes) in the
-order of `labels` in manifest.json. What makes `{input[name]}` of raw input is in `run.py`, which needs nothing of
-keras-zoo:
+`{file}` takes `{input[name]}` {shape} {input[dtype]}, with a batch axis in front, and returns `scores` (B, classes) in
+the order of `labels` in manifest.json. `run.py` makes `{input[name]}` from raw input and does not need keras-zoo:
 
 ```
 pip install numpy pillow {package}
@@ -138,5 +152,5 @@ python run.py INPUT...
 
 or in Python, in this folder: `from run import Model; print(Model(".")(INPUT))`.
 
-Scores lie within {tolerance} of the original model's.
+Scores differ from the original model's by at most {tolerance}.
 {rows}"""

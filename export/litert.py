@@ -8,18 +8,19 @@ import keras
 import tensorflow as tf
 
 from zoo.errors import ZooError
+from zoo.layers.keras_private import flatten_layers
 
 FILE = "model.tflite"
-ROUNDED = True  # pixels in 8 bits, as cameras and screens have them
+ROUNDED = True  # pixels in 8 bits, like those of cameras and screens
 
 
 def check(model: keras.Model) -> None:
-    """Raises ZooError without LiteRT, and for a recurrent layer that keeps its loop, or whose length is open."""
+    """Raises ZooError if LiteRT is not installed, or for a recurrent layer with a loop or of unknown length."""
     try:
-        import ai_edge_litert  # noqa: F401 - what is written is run
+        import ai_edge_litert  # noqa: F401 - the written file is run
     except ImportError:
         raise ZooError("--format litert needs ai_edge_litert: pip install 'keras-zoo[litert]'") from None
-    for layer in model._flatten_layers(include_self=False):
+    for layer in flatten_layers(model, include_self=False):
         if isinstance(layer, keras.layers.RNN) and not (layer.unroll and layer.input.shape[1]):
             raise ZooError(
                 f"litert has no loops over steps: layer {layer.name!r} of {model.name} must have a fixed length and "
@@ -31,15 +32,15 @@ def convert(model: keras.Model, function: tf.types.experimental.GenericFunction,
     """Writes a function of named batches as a LiteRT file, for one item at a time.
 
     Args:
-        model: that of the function.
-        function: a tf.function with one input signature, giving a dict.
-        precision: "float32"; "float16": weights; "int8": weights, and on a CPU the products with them (dynamic range
-            quantisation).
-        path: of the file.
+        model: the model that the function runs.
+        function: a tf.function with an input signature that returns a dict.
+        precision: "float32"; "float16", of the weights; "int8", of the weights and, on a CPU, of the products with
+            them (dynamic range quantisation).
+        path: the file to write.
     """
     specs = [tf.TensorSpec((1, *spec.shape[1:]), spec.dtype, spec.name) for spec in function.input_signature]
     module = tf.Module()
-    module.weights = [variable.value for variable in model.variables]  # what is saved must know them
+    module.weights = [variable.value for variable in model.variables]  # a SavedModel must track them
     module.run = tf.function(function.python_function, input_signature=specs, autograph=False)
     with tempfile.TemporaryDirectory() as folder:
         tf.saved_model.save(module, folder, {"serving_default": module.run})
@@ -54,7 +55,7 @@ def _converted(converter: tf.lite.TFLiteConverter, precision: str) -> bytes:
         converter.target_spec.supported_types = [tf.float16]
     try:
         return converter.convert()
-    except Exception as error:  # an operation without a counterpart, which the converter names among much else
-        found = re.search(r'"?tf\.(\w+)"?|fused\["(\w+):', str(error))
-        missing = f"there is no {found[1] or found[2]} in LiteRT" if found else " ".join(str(error).split())[:200]
+    except Exception as error:  # an operation without a counterpart, whose name is somewhere in a long message
+        match = re.search(r'"?tf\.(\w+)"?|fused\["(\w+):', str(error))
+        missing = f"LiteRT has no {match[1] or match[2]}" if match else " ".join(str(error).split())[:200]
         raise ZooError(f"this model can't be exported as litert: {missing}") from None

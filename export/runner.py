@@ -1,8 +1,8 @@
-"""Answers with a model that keras-zoo exported for ONNX Runtime or LiteRT; needs nothing of keras-zoo.
+"""Answers with a model that keras-zoo exported for ONNX Runtime or LiteRT; does not need keras-zoo.
 
     python run.py INPUT... [--json]
 
-An INPUT is an image file, or a .npy file where the model takes tensors. `pip install numpy pillow`, and onnxruntime or
+INPUT is an image file, or a .npy file if the model takes tensors. `pip install numpy pillow`, and onnxruntime or
 ai-edge-litert. From Python: `Model(folder)(input)`.
 """
 
@@ -14,31 +14,35 @@ from pathlib import Path
 import numpy as np
 
 MAX_PIXELS = 50_000_000
-WORKING_SIDE = 160  # larger pictures are reduced to this before a drawing is looked for
+WORKING_SIDE = 160  # a larger picture is reduced to this size before its drawing is located
 
 
 class Model:
-    """An exported model: one input in, labels and their scores out.
+    """An exported model: from an input to labels and their scores.
 
     Args:
-        folder: that of manifest.json and the model.
-        top: how many labels an answer gives; None: as it was exported.
+        folder: the folder of manifest.json and the model.
+        top: number of labels in an answer; by default as exported.
     """
 
     def __init__(self, folder, top=None):
         self.manifest = json.loads((Path(folder) / "manifest.json").read_text("utf-8"))
         self.settings, self.labels = self.manifest["settings"], self.manifest["labels"]
         self.top = top or self.settings["top"]
-        self.prepare = {"image_classification": image, "tensor_classification": tensor}[self.manifest["task"]]
+        self.prepare = PREPARATIONS[self.manifest["input"]["kind"]]
         path = Path(folder) / self.manifest["file"]
         self.run = onnx_session(path) if path.suffix == ".onnx" else litert_session(path)
 
     def __call__(self, item) -> dict:
-        """A path, or an array (an image's (H, W, 3) uint8), to {"labels", "scores"}; ValueError for what is none."""
-        name = self.manifest["input"]["name"]
-        scores = self.run({name: self.prepare(item, self.settings, self.manifest["input"])[np.newaxis]})["scores"][0]
+        """A path, or an array (an image's (H, W, 3) uint8), to {"labels", "scores"}; a bad item raises an error."""
+        scores = self.run(self.inputs(item))["scores"][0]
         best = np.argsort(-scores, kind="stable")[: self.top]
         return {"labels": [self.labels[place] for place in best], "scores": [float(scores[place]) for place in best]}
+
+    def inputs(self, item) -> dict:
+        """A path or an array -> the inputs of the model file, a batch of one item."""
+        wanted = self.manifest["input"]
+        return {wanted["name"]: self.prepare(item, self.settings, wanted)[np.newaxis]}
 
 
 def onnx_session(path):
@@ -73,11 +77,11 @@ def tensor(item, settings, wanted):
     array = np.load(item, allow_pickle=False) if isinstance(item, (str, Path)) else np.asarray(item)
     if array.dtype.kind not in "biuf" or list(array.shape) != wanted["shape"]:
         raise ValueError(
-            f"an array of {array.dtype} {array.shape}: the model takes numbers of {tuple(wanted['shape'])}"
+            f"expected an array of numbers of shape {tuple(wanted['shape'])}, got {array.dtype} of shape {array.shape}"
         )
     array = array.astype("float32")
     if not np.isfinite(array).all():
-        raise ValueError("there are values that are NaN or infinite as float32")
+        raise ValueError("values must be finite as float32, got NaN or infinity")
     return array
 
 
@@ -94,9 +98,9 @@ def image(item, settings, wanted):
         if longer > WORKING_SIDE:
             size = [max(round(side * WORKING_SIDE / longer), 1) for side in picture.shape[:2]]
             picture = resized(picture, size)
-        picture = centred(ink(picture, settings["polarity"]), (height, width), settings["share"])
+        picture = centred(ink(picture, settings["polarity"]), (height, width), settings["fraction"])
     else:
-        unit = min(picture.shape[0] / height, picture.shape[1] / width) * settings["share"]
+        unit = min(picture.shape[0] / height, picture.shape[1] / width) * settings["fraction"]
         crop = [min(max(round(unit * side), 1), of) for side, of in zip((height, width), picture.shape, strict=False)]
         top, left = ((of - side) // 2 for of, side in zip(picture.shape, crop, strict=False))
         picture = resized(picture[top : top + crop[0], left : left + crop[1]], (height, width))
@@ -106,13 +110,16 @@ def image(item, settings, wanted):
     return np.round(pixels).astype("uint8") if wanted["dtype"] == "uint8" else pixels.astype("float32")
 
 
+PREPARATIONS = {"image": image, "tensor": tensor}  # by the kind of the raw input
+
+
 def decoded(path) -> np.ndarray:
-    """Pixels (H, W, 3) uint8, upright; what is transparent on white, or on black where what is drawn is light."""
+    """Pixels (H, W, 3) uint8, upright; transparent pixels become white, or black if the drawing is light."""
     from PIL import Image, ImageOps
 
     Image.init()
-    Image.MAX_IMAGE_PIXELS = None  # the limit here is another, and is told
-    formats = [name for name in Image.OPEN if name != "EPS"]  # which is a program, that Ghostscript would run
+    Image.MAX_IMAGE_PIXELS = None  # the limit below has a message of its own
+    formats = [name for name in Image.OPEN if name != "EPS"]  # an EPS file is a program that Ghostscript would run
     with Image.open(path, formats=formats) as file:
         if file.width * file.height > MAX_PIXELS:
             raise ValueError(f"{file.width} x {file.height} pixels are more than the limit of {MAX_PIXELS:,}")
@@ -142,7 +149,7 @@ def cubic(x):
 
 
 def resampled(picture, size, scales, moves, kernel):
-    """Scales and moves a picture (H, W, C), anti-aliased, zeros around: TensorFlow's ScaleAndTranslate."""
+    """Scales and moves a picture (H, W, C), with anti-aliasing and zeros around it: TensorFlow's ScaleAndTranslate."""
     matrices = []
     for length, wanted, scale, move in zip(picture.shape, size, scales, moves, strict=False):
         places = (np.arange(wanted) + 0.5 - move) / scale  # (wanted,), of the new pixels in the old picture
@@ -154,7 +161,7 @@ def resampled(picture, size, scales, moves, kernel):
 
 
 def ink(picture, polarity):
-    """Strength of a drawing over its ground, the median of the border: (H, W, 1) -> (H, W, 1) in [0, 1]."""
+    """Contrast of a drawing with its ground, the median of the border: (H, W, 1) -> (H, W, 1) in [0, 1]."""
     border = np.concatenate([picture[0, :, 0], picture[-1, :, 0], picture[:, 0, 0], picture[:, -1, 0]])
     ground = np.sort(border)[len(border) // 2]
     lighter, darker = picture.max() - ground, ground - picture.min() if polarity else 0.0
@@ -162,14 +169,14 @@ def ink(picture, polarity):
     return np.clip((strength / max(lighter, darker, 0.04) - 0.2) / 0.8, 0, 1)
 
 
-def centred(picture, size, share):
-    """A drawing scaled to its share of the frame, its centre of mass in the middle: (H, W, 1) -> (*size, 1)."""
+def centred(picture, size, fraction):
+    """A drawing scaled to a fraction of the frame and centred by its centre of mass: (H, W, 1) -> (*size, 1)."""
     weights = picture[..., 0]
     longer = 0
     for axis in (1, 0):
         places = np.flatnonzero(weights.max(axis=axis) > 0.2)
         longer = max(longer, places[-1] - places[0] + 1 if len(places) else weights.shape[1 - axis])
-    scale, mass = min(min(size) * share / longer, 8.0), weights.sum()
+    scale, mass = min(min(size) * fraction / longer, 8.0), weights.sum()
     middle = [length / 2 for length in weights.shape]
     if mass > 0:
         middle = [(weights.sum(axis=1 - n) @ (np.arange(weights.shape[n]) + 0.5)) / mass for n in (0, 1)]
@@ -179,15 +186,17 @@ def centred(picture, size, share):
 
 def main() -> int:
     parser = argparse.ArgumentParser(description="Answers with the exported model in this folder.")
-    parser.add_argument("inputs", nargs="+", metavar="INPUT", help="an image file, or .npy where it takes tensors")
-    parser.add_argument("--top", type=int, help="how many labels an answer gives")
-    parser.add_argument("--json", action="store_true", help="one JSON array")
+    parser.add_argument(
+        "inputs", nargs="+", metavar="INPUT", help="an image file, or a .npy file if the model takes tensors"
+    )
+    parser.add_argument("--top", type=int, help="number of labels in an answer")
+    parser.add_argument("--json", action="store_true", help="print a JSON array")
     arguments = parser.parse_args()
     model, rows = Model(Path(__file__).parent, arguments.top), []
     for item in arguments.inputs:
         try:
             rows.append({"input": item, **model(item)})
-        except Exception as error:  # Pillow's many decoders raise whatever they meet in a damaged file
+        except Exception as error:  # Pillow's decoders raise many types for damaged files
             rows.append({"input": item, "error": " ".join(str(error).split())})
         if not arguments.json:
             row = rows[-1]

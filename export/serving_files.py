@@ -1,7 +1,5 @@
-"""What lies beside a SavedModel for TensorFlow Serving: warm-up requests, configurations, example requests."""
+"""Files for TensorFlow Serving beside a SavedModel: manifest, warm-up, configurations, example request, README."""
 
-import base64
-import contextlib
 import importlib.metadata
 import json
 import os
@@ -10,40 +8,56 @@ from pathlib import Path
 import keras
 import numpy as np
 import tensorflow as tf
-from tensorflow_serving.apis import predict_pb2, prediction_log_pb2
+from tensorflow_serving.apis import prediction_log_pb2
 
 from zoo.errors import ZooError
+from zoo.exporting.grpc_connection import predict_request
+from zoo.exporting.rest import as_json
 from zoo.exporting.versions import newest_version
+from zoo.files import whole_file
 from zoo.tasks.task import Task
 
 MANIFEST = "assets.extra/zoo.json"
 WARM_UP = "assets.extra/tf_serving_warmup_requests"
-BATCHES = (1, 8, 32)  # of the warm-up: the sizes that the server's batcher makes, as below
-MOUNT = "/models"  # where the container sees the folder of all exports
+BATCHES = (1, 8, 32)  # batch sizes of the warm-up: those of the server's batching, see BATCHING
+MOUNT = "/models"  # path of the folder of all exports in the container
 
 
-def write_inside(version: Path, task: Task, name: str, preset: str | None, settings: dict, items: list) -> None:
-    """The manifest, and warm-up requests of the items, into a version's folder."""
-    manifest = {
+def manifest_of(task: Task, name: str, preset: str | None, settings: dict) -> dict:
+    """The manifest of a SavedModel, which is in its folder and is returned by its signature "manifest".
+
+    Returns:
+        {"name", "preset", "task", "settings", "inputs", "answer", "op_libraries", "versions"}: "settings" are those
+        that the export fixes, "inputs" the raw inputs, [{"name", "kind", "shape"}], and "answer" is the layout of
+        answers (see zoo.tasks.answers).
+    """
+    return {
         "name": name,
         "preset": preset,
         "task": task.name,
         "settings": settings,
+        "inputs": [{"name": raw.name, "kind": raw.kind, "shape": list(raw.shape)} for raw in task.raw_inputs()],
+        "answer": task.answer_layout,
         "op_libraries": task.op_libraries(),
         "versions": versions_of(),
     }
+
+
+def write_inside(version: Path, task: Task, manifest: dict, encoded: list[dict]) -> None:
+    """Writes the manifest, and warm-up requests with encoded items, into a version's folder."""
     (version / MANIFEST).parent.mkdir(exist_ok=True)
     (version / MANIFEST).write_text(json.dumps(manifest, indent=1), encoding="utf-8")
     with tf.io.TFRecordWriter(str(version / WARM_UP)) as records:
         for size in BATCHES:
-            batch = task.collate([items[number % len(items)] for number in range(size)])
-            request = predict_request(name, "serving_default", {key: value.numpy() for key, value in batch.items()})
+            batch = task.collate([encoded[number % len(encoded)] for number in range(size)])
+            inputs = {key: value.numpy() for key, value in batch.items()}
+            request = predict_request(manifest["name"], "serving_default", inputs)
             log = prediction_log_pb2.PredictionLog(predict_log=prediction_log_pb2.PredictLog(request=request))
             records.write(log.SerializeToString())
 
 
 def versions_of() -> dict[str, str]:
-    """Those of the packages that an export comes from."""
+    """The versions of the packages that write an export."""
     return {
         "keras-zoo": importlib.metadata.version("keras-zoo"),
         "keras": keras.__version__,
@@ -51,28 +65,8 @@ def versions_of() -> dict[str, str]:
     }
 
 
-def predict_request(
-    name: str, signature: str, inputs: dict[str, np.ndarray], version: int | None = None
-) -> predict_pb2.PredictRequest:
-    """A request as TensorFlow Serving takes it by gRPC."""
-    request = predict_pb2.PredictRequest()
-    request.model_spec.name, request.model_spec.signature_name = name, signature
-    if version is not None:
-        request.model_spec.version.value = version
-    for key, value in inputs.items():
-        request.inputs[key].CopyFrom(tf.make_tensor_proto(value))
-    return request
-
-
-def as_json(value: np.ndarray) -> list:
-    """An array as TensorFlow Serving's REST takes it: bytes become {"b64"}."""
-    if value.dtype == object:
-        return [{"b64": base64.b64encode(one).decode()} for one in value.ravel().tolist()]
-    return value.tolist()
-
-
 def write_beside(out: Path, name: str, inputs: dict[str, np.ndarray]) -> None:
-    """Configurations for all models in `out`, and for this one an example request and how to send it."""
+    """Writes the configurations for all models in `out`, and for this model an example request and a README."""
     _write(out / "models.config", models_config(out, MOUNT))
     _write(out / "batching.config", BATCHING)
     body = {"signature_name": "serving_default", "inputs": {key: as_json(value) for key, value in inputs.items()}}
@@ -81,7 +75,7 @@ def write_beside(out: Path, name: str, inputs: dict[str, np.ndarray]) -> None:
 
 
 def models_config(out: Path, mount: str) -> str:
-    """TensorFlow Serving's list of all models in `out`, which it sees as `mount`."""
+    """TensorFlow Serving's list of all models in `out`, whose path on the server is `mount`."""
     names = sorted(path.name for path in out.iterdir() if newest_version(path))
     models = "".join(
         f'  config {{\n    name: "{name}"\n    base_path: "{mount}/{name}"\n    model_platform: "tensorflow"\n  }}\n'
@@ -91,18 +85,14 @@ def models_config(out: Path, mount: str) -> str:
 
 
 def _write(path: Path, text: str) -> None:
-    hidden = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        hidden.write_text(text, encoding="utf-8")
-        hidden.replace(path)
+        with whole_file(path) as hidden:
+            hidden.write_text(text, encoding="utf-8")
     except OSError as error:
         raise ZooError(f"can't write {path}: {error.strerror or error}") from None
-    finally:
-        with contextlib.suppress(OSError):
-            hidden.unlink(missing_ok=True)
 
 
-# Requests up to a thousand items are run in parts of at most 32.
+# Requests of up to 1,024 items run in parts of at most 32.
 BATCHING = """max_batch_size { value: 1024 }
 enable_large_batch_splitting { value: true }
 max_execution_batch_size { value: 32 }
@@ -116,29 +106,30 @@ allowed_batch_sizes: 32
 
 README = """# {name}
 
-A model for TensorFlow Serving, exported by keras-zoo: raw input in, answers out. A batch may have one item or more, up
-to 1,024 with the configuration below; `error` beside the answers is empty where an item is good, and a bad one does not
-touch its neighbours.
+A model for TensorFlow Serving, exported by keras-zoo, from raw input to answers. With the configuration below a batch
+may have 1 to 1,024 items. The output `error` is empty for each good item; a bad item does not affect the other items of
+the batch.
 
-Serve all models of the folder:
+Serve all models of the folder with Docker:
 
 ```
 docker run --rm -p 8500:8500 -p 8501:8501 -v "{folder}:{mount}" tensorflow/serving \\
   --model_config_file={mount}/models.config --enable_batching --batching_parameters_file={mount}/batching.config
 ```
 
-or, without Docker, `zoo serve "{folder}"`.
+Without Docker: `zoo serve "{folder}"`.
 
-REST, with the request in this folder:
+Ask by REST, with the request in this folder:
 
 ```
 curl -d @request.json http://localhost:8501/v1/models/{name}:predict
 ```
 
-gRPC, from Python, with a file, an array or a sentence, whatever the model takes:
+Ask by gRPC from Python. INPUT is an input that the model takes: a file, an array or a text, or a dict of them for a
+model with several inputs:
 
 ```python
-from zoo.exporting.client import Client
+from zoo.exporting import Client
 
 print(Client("{name}", "grpc://localhost:8500").predict(INPUT))
 ```

@@ -1,5 +1,6 @@
-"""`zoo.verify`: whether an export answers as the pipeline does."""
+"""`zoo.verify`: compares the answers of an export with the pipeline's."""
 
+import contextlib
 import glob
 import json
 import math
@@ -18,32 +19,33 @@ from zoo.errors import InputError, ZooError, checked_path
 from zoo.exporting import run_saved_model
 from zoo.exporting.serving_files import MANIFEST
 from zoo.exporting.versions import PORTABLE_MANIFEST, newest_version
-from zoo.inference import Pipeline, pipeline, shown
+from zoo.inference import Pipeline, pipeline
+from zoo.tasks.raw import shown
 from zoo.tasks.task import Task
 
-TOLERANCE = 1e-5  # of scores; strings must be equal
+TOLERANCE = 1e-5  # greatest difference of scores; strings must be equal
 
 
 def verify(out: str | os.PathLike, preset: str | os.PathLike, inputs: Any = None) -> dict:
     """Compares an export's answers with the pipeline's, item by item.
 
-    The export runs in a process of its own: a SavedModel in one that imports TensorFlow and nothing of keras-zoo or
-    Keras, as one batch, bad items among them; one for ONNX Runtime or LiteRT by its runner, which imports neither. The
-    pipeline answers one by one.
+    The export runs in a process of its own. A SavedModel runs in a process that imports TensorFlow but neither
+    keras-zoo nor Keras; all items, bad ones too, are a single batch. An export for ONNX Runtime or LiteRT runs by its
+    runner. The pipeline answers one item at a time.
 
     Args:
-        out: the folder of an export's version, of the model above it (the newest version counts), or that of all
-            exports, where the model bears the preset's name.
-        preset: its name or path.
-        inputs: what to run, one input or a list; None: the preset's samples.
+        out: the folder of an export's version; or of a model, whose newest version is used; or of all exports, which
+            must contain a model with the preset's name.
+        preset: a preset's name or path.
+        inputs: an input or a list of inputs; None takes the preset's samples.
 
     Returns:
         {"export", "preset", "items": [{"input", "equal", "difference", ...}], "equal"}: "difference" is the greatest
-        between two scores, and None where strings or kinds differ; such an item has "pipeline" and "export", too. What
-        can't be read has "refused" in the place of a difference, and "equal" None.
+        difference of two numbers, and None if strings or types differ. An item whose answers differ also has
+        "pipeline" and "export". An item that can't be read has "refused" instead of "difference", and "equal" is None.
 
     Raises:
-        ZooError: no such export or preset, nothing to compare, or the export does not run.
+        ZooError: an unknown export or preset, no input that can be compared, or an export that does not run.
     """
     opened = presets.open_preset(preset)
     version = find_version(checked_path(out, "out"), opened.name)
@@ -51,7 +53,7 @@ def verify(out: str | os.PathLike, preset: str | os.PathLike, inputs: Any = None
     try:
         settings = json.loads(manifest.read_text("utf-8"))["settings"]
     except (AttributeError, OSError, ValueError, KeyError, TypeError):
-        raise ZooError(f"{version} is no export of keras-zoo: it has no {MANIFEST}") from None
+        raise ZooError(f"{version} is not an export of keras-zoo: it has no {MANIFEST}") from None
     answer = pipeline(opened.path, **settings)
     if inputs is None or isinstance(inputs, (list, tuple)) and not inputs:
         items = [answer.task.sample(opened.file(row["input"])) for row in opened.record.get("samples", [])]
@@ -61,7 +63,7 @@ def verify(out: str | os.PathLike, preset: str | os.PathLike, inputs: Any = None
         raise ZooError(f"{opened.name} has no samples: give inputs to compare")
     rows = compare(version, answer, items)
     if all("refused" in row for row in rows):
-        raise ZooError(f"there is nothing to compare: {rows[0]['input']}: {rows[0]['refused']}")
+        raise ZooError(f"no input can be compared: {rows[0]['input']}: {rows[0]['refused']}")
     return {
         "export": str(version),
         "preset": opened.name,
@@ -71,7 +73,7 @@ def verify(out: str | os.PathLike, preset: str | os.PathLike, inputs: Any = None
 
 
 def compare(version: Path, answer: Pipeline, items: list) -> list[dict]:
-    """The rows of `verify`, "items"."""
+    """The rows "items" of `verify`."""
     rows, encoded = [], []
     for item in items:
         row = {"input": shown(item)}
@@ -79,7 +81,7 @@ def compare(version: Path, answer: Pipeline, items: list) -> list[dict]:
             encoded.append(answer.task.encode(item))
             row["place"] = len(encoded) - 1
         except InputError as error:
-            row |= {"equal": None, "refused": str(error)}  # no input of a server's; Python's side refuses it before
+            row |= {"equal": None, "refused": str(error)}  # a client refuses such an item before it asks a server
         rows.append(row)
     if not encoded:
         return rows
@@ -94,10 +96,11 @@ def compare(version: Path, answer: Pipeline, items: list) -> list[dict]:
         theirs = answers[row.pop("place")]
         ours = answer(item, errors="return")
         ours.pop("input")
-        if is_portable and "error" in ours and "error" in theirs:  # the runner's words are its own
+        if is_portable and "error" in ours and "error" in theirs:  # the runner has messages of its own
             difference = 0.0
         elif is_portable:
-            difference = _difference(_by_label(ours, theirs), _by_label(theirs, ours))
+            comparable = answer.task.comparable
+            difference = _difference(comparable(ours, theirs), comparable(theirs, ours))
         else:
             difference = _difference(ours, theirs)
         row["equal"], row["difference"] = difference is not None and difference <= tolerance, difference
@@ -121,30 +124,26 @@ def find_version(out: Path, name: str) -> Path:
     if len(others) == 1:
         return newest_version(others[0], PORTABLE_MANIFEST)
     if others:
-        raise ZooError(f"{out} has several exports of {name}: name one, as in {others[0]}")
-    raise ZooError(f"there is no export in {out}, nor in {out / name}")
+        raise ZooError(f"{out} has several exports of {name}: give the folder of one, such as {others[0]}")
+    raise ZooError(f"no export in {out} or {out / name}: make one with `zoo export {name} {out}`")
 
 
-def _by_label(answer: dict, other: dict) -> dict:
-    """{label: score}, for labels of about equal scores may change places, and the last ones of two lists differ.
-
-    A label that only the other answer lists has at most this one's lowest score, and gets that.
-    """
-    if "labels" not in answer or "labels" not in other:
-        return answer
-    lowest = min(answer["scores"])
-    scores = dict(zip(answer["labels"], answer["scores"], strict=True))
-    return {label: scores.get(label, lowest) for label in sorted({*answer["labels"], *other["labels"]})}
-
-
-def _portable_answers(version: Path, encoded: list) -> list[dict]:
-    """The runner's, from a fresh process."""
+@contextlib.contextmanager
+def runner_files(encoded: list[dict]) -> Iterator[list[Path]]:
+    """Writes encoded items, each with a single raw input, into temporary files for a runner."""
     with tempfile.TemporaryDirectory() as folder:
         files = []
         for number, item in enumerate(encoded):
-            files.append(os.path.join(folder, f"{number}.bin"))
+            [value] = item.values()
+            files.append(Path(folder) / f"{number}.bin")
             with open(files[-1], "wb") as file:
-                file.write(item) if isinstance(item, bytes) else np.save(file, item)
+                file.write(value) if isinstance(value, bytes) else np.save(file, value)
+        yield files
+
+
+def _portable_answers(version: Path, encoded: list[dict]) -> list[dict]:
+    """The answers of the runner, in a new process."""
+    with runner_files(encoded) as files:
         done = _run([version / "run.py", "--json", *files])
         if not done.stdout.startswith("["):
             _does_not_run(version, done)
@@ -152,19 +151,19 @@ def _portable_answers(version: Path, encoded: list) -> list[dict]:
     return [{key: value for key, value in row.items() if key != "input"} for row in rows]
 
 
-def _answers(version: Path, task: Task, encoded: list) -> list[dict]:
-    """A SavedModel's, from a fresh process."""
+def _answers(version: Path, task: Task, encoded: list[dict]) -> list[dict]:
+    """The answers of a SavedModel, in a new process."""
     inputs = task.collate(encoded)
     with tempfile.TemporaryDirectory() as folder:
-        given, made = Path(folder) / "inputs.npz", Path(folder) / "outputs.npz"
-        np.savez(given, **{name: value.numpy() for name, value in inputs.items()})
-        done = _run([run_saved_model.__file__, version, given, made])
+        inputs_file, outputs_file = Path(folder) / "inputs.npz", Path(folder) / "outputs.npz"
+        np.savez(inputs_file, **{name: value.numpy() for name, value in inputs.items()})
+        done = _run([run_saved_model.__file__, version, inputs_file, outputs_file])
         if done.returncode:
             _does_not_run(version, done)
-        with np.load(made, allow_pickle=True) as arrays:
+        with np.load(outputs_file, allow_pickle=True) as arrays:
             answers = {name: arrays[name] for name in arrays.files}
     rows = [{name: value[row] for name, value in answers.items()} for row in range(len(encoded))]
-    return [{"error": row["error"].decode()} if row["error"] else task.told(row) for row in rows]
+    return [{"error": row["error"].decode()} if row["error"] else task.to_python(row) for row in rows]
 
 
 def _run(arguments: list) -> subprocess.CompletedProcess:
@@ -174,30 +173,31 @@ def _run(arguments: list) -> subprocess.CompletedProcess:
 
 
 def _does_not_run(version: Path, done: subprocess.CompletedProcess) -> NoReturn:
-    said = done.stderr.strip().splitlines() or [f"its process ended with status {done.returncode}"]
-    raise ZooError(f"the export {version} does not run: {said[-1]}")
+    lines = done.stderr.strip().splitlines() or [f"its process ended with status {done.returncode}"]
+    raise ZooError(f"the export {version} does not run: {lines[-1]}")
 
 
 def _difference(ours: Any, theirs: Any) -> float | None:
-    """The greatest between two answers' numbers; None where anything else differs."""
+    """The greatest difference of the numbers of two answers; None if anything else differs."""
     worst = 0.0
-    for one, other in _pairs(ours, theirs):
-        if isinstance(one, float) and isinstance(other, float):
-            distance = 0.0 if one == other or math.isnan(one) and math.isnan(other) else abs(one - other)
+    for left, right in _pairs(ours, theirs):
+        if isinstance(left, float) and isinstance(right, float):
+            distance = 0.0 if left == right or math.isnan(left) and math.isnan(right) else abs(left - right)
             if math.isnan(distance):
                 return None
             worst = max(worst, distance)
-        elif type(one) is not type(other) or one != other:
+        elif type(left) is not type(right) or left != right:
             return None
     return worst
 
 
-def _pairs(one: Any, other: Any) -> Iterator[tuple[Any, Any]]:
-    if isinstance(one, dict) and isinstance(other, dict) and one.keys() == other.keys():
-        for key in one:
-            yield from _pairs(one[key], other[key])
-    elif isinstance(one, list) and isinstance(other, list) and len(one) == len(other):
-        for inner, another in zip(one, other, strict=True):
-            yield from _pairs(inner, another)
+def _pairs(left: Any, right: Any) -> Iterator[tuple[Any, Any]]:
+    """The values that stand in the same place of two nested structures."""
+    if isinstance(left, dict) and isinstance(right, dict) and left.keys() == right.keys():
+        for key in left:
+            yield from _pairs(left[key], right[key])
+    elif isinstance(left, list) and isinstance(right, list) and len(left) == len(right):
+        for pair in zip(left, right, strict=True):
+            yield from _pairs(*pair)
     else:
-        yield one, other
+        yield left, right

@@ -1,6 +1,7 @@
 """Small fixtures of the project's own: drawn digits, a folder of them, presets without training."""
 
 import os
+import random
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.pop("ZOO_PRESETS", None)
@@ -9,7 +10,10 @@ os.environ.pop("ZOO_PRESETS_URL", None)
 import pytest
 
 import zoo  # before TensorFlow, which it sets up
-from tests.drawings import draw_digit
+from tests.helpers.drawings import draw_digit, draw_folder
+from tests.helpers.memory import release_memory
+from tests.helpers.sharing import made_once
+from tests.helpers.texts import SENTENCES
 
 
 def pytest_runtest_setup():
@@ -19,16 +23,20 @@ def pytest_runtest_setup():
     keras.utils.set_random_seed(0)
 
 
+@pytest.fixture(scope="module", autouse=True)
+def _memory_is_given_back():
+    """Without this a worker keeps the graphs and models of every module before, and grows to several GB."""
+    yield
+    import keras
+
+    keras.utils.clear_session()
+    release_memory()
+
+
 @pytest.fixture(scope="session")
 def digits_folder(tmp_path_factory):
-    """A folder with one subfolder a class: 0, 1 and 7, twenty drawings each."""
-    folder = tmp_path_factory.mktemp("digits")
-    for digit in "017":
-        (folder / digit).mkdir()
-        for number in range(20):
-            picture = draw_digit(digit, 24 + number % 5, number % 3, 255 - 5 * number)
-            picture.save(folder / digit / f"{number:02}.png")
-    return folder
+    """A folder with one subfolder per class: 0, 1 and 7, twenty drawings each."""
+    return draw_folder(tmp_path_factory.mktemp("digits"))
 
 
 @pytest.fixture
@@ -49,3 +57,31 @@ def tiny_preset(tmp_path_factory):
     model = zoo.create_model("mlp", classes=3, **entries()["mlp"].tiny)
     zoo.save(model, folder / "mlp.tiny", labels=["zero", "one", "seven"], samples=[sample])
     return folder / "mlp.tiny"
+
+
+@pytest.fixture(scope="session")
+def pieces():
+    """A vocabulary of about 330 pieces."""
+    from zoo.preprocessing import text
+
+    return text.Pieces(text.train_pieces(SENTENCES, 330))
+
+
+@pytest.fixture(scope="session")
+def speller(tmp_path_factory):
+    """A preset that has learned to say the letters of a word in capitals, and words.tsv that it learned from."""
+
+    def learn(folder):
+        draw = random.Random(0)
+        words = sorted({"".join(draw.choices("abcdef", k=draw.randint(1, 6))) for _ in range(900)})
+        (folder / "words.tsv").write_text("".join(f"{word}\t{' '.join(word.upper())}\n" for word in words))
+        zoo.train(
+            "attention_seq2seq",
+            folder / "speller",
+            data={"folder": str(folder / "words.tsv")},
+            model_overrides={"embedding": 16, "units": 32, "attention_units": 16, "maxout": 16},
+            task={"tokens": "spelling", "longest": 12},
+            training={"epochs": 25, "batch_size": 32, "optimizer": {"learning_rate": 0.01}, "weight_averaging": None},
+        )
+
+    return made_once(tmp_path_factory, "speller", learn) / "speller"

@@ -10,34 +10,46 @@ from zoo.errors import ZooError
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda preset, model: zoo.load(None), "None is no preset"),
-        (lambda preset, model: zoo.load("a\0/b"), "is no path"),
-        (lambda preset, model: zoo.load(preset, classes="3"), "classes='3' is no whole number"),
-        (lambda preset, model: zoo.load(preset, labels=[1, 2, 3]), "no list of strings"),
-        (lambda preset, model: zoo.pipeline(3), "3 is no preset"),
-        (lambda preset, model: zoo.pipeline(preset, batch_size=2.5), "batch_size=2.5 is no whole number"),
-        (lambda preset, model: zoo.pipeline(preset, low=np.nan), "low=nan is no number"),
+        (lambda preset, model: zoo.load(None), "a preset must be a name or a path, got None"),
+        (lambda preset, model: zoo.load("a\0/b"), "preset must be a path"),
+        (lambda preset, model: zoo.load(preset, classes="3"), "classes must be an integer >= 1, got '3'"),
+        (lambda preset, model: zoo.load(preset, labels=[1, 2, 3]), "list of strings"),
+        (lambda preset, model: zoo.pipeline(3), "a preset must be a name or a path, got 3"),
+        (lambda preset, model: zoo.pipeline(preset, batch_size=2.5), "batch_size must be an integer >= 1, got 2.5"),
+        (lambda preset, model: zoo.pipeline(preset, low=np.nan), "low must be a finite number, got nan"),
         (lambda preset, model: zoo.create_model(["mlp"]), "unknown model"),
-        (lambda preset, model: zoo.model_info([]), "is no preset"),
-        (lambda preset, model: zoo.dataset("mnist", model="lenet5.mnist"), "'lenet5.mnist' is no Keras model"),
-        (lambda preset, model: zoo.dataset(3, model=model), "3 is no data set"),
-        (lambda preset, model: zoo.dataset("mnist", model=model, batch_size=0), "batch_size=0 is no whole number"),
-        (lambda preset, model: zoo.evaluate(preset, "mnist", batch_size=0), "batch_size=0 is no whole number"),
-        (lambda preset, model: zoo.evaluate(preset, "mnist", limit="a"), "limit='a' is no whole number"),
+        (lambda preset, model: zoo.model_info([]), "a preset must be a name or a path"),
+        (lambda preset, model: zoo.dataset("mnist", model="lenet5.mnist"), "'lenet5.mnist' is not a Keras model"),
+        (lambda preset, model: zoo.dataset(3, model=model), "3 is not a data set"),
+        (
+            lambda preset, model: zoo.dataset("mnist", model=model, batch_size=0),
+            "batch_size must be an integer >= 1, got 0",
+        ),
+        (
+            lambda preset, model: zoo.evaluate(preset, "mnist", batch_size=0),
+            "batch_size must be an integer >= 1, got 0",
+        ),
+        (lambda preset, model: zoo.evaluate(preset, "mnist", limit="a"), "limit must be an integer >= 1, got 'a'"),
         (lambda preset, model: zoo.evaluate(preset, "mnist", picture="nowhere/x.png"), "can't draw into nowhere/x.png"),
         (lambda preset, model: zoo.evaluate(preset, "mnist", picture="x.zzz"), "can't draw into x.zzz"),
-        (lambda preset, model: zoo.save(model, ""), "path='' is no path"),
-        (lambda preset, model: zoo.save(model, "x\0y"), "is no path"),
-        (lambda preset, model: zoo.save(model, None), "path=None is no path"),
-        (lambda preset, model: zoo.save(model, "x", labels=["a", "a", "b"]), "names a class twice"),
-        (lambda preset, model: zoo.save(model, "x", labels=5), "no list of strings"),
-        (lambda preset, model: zoo.save(model, "x", samples=[3]), "sample=3 is no path"),
-        (lambda preset, model: zoo.export(preset, ""), "out='' is no path"),
-        (lambda preset, model: zoo.export(model, "x", name="../y"), "name='../y' can't be a served model's"),
-        (lambda preset, model: zoo.train("mlp", ""), "out='' is no path"),
-        (lambda preset, model: zoo.train(None, "x"), "recipe=None is no path"),
-        (lambda preset, model: zoo.train("mlp", "x", steps=1.5), "steps=1.5 is no whole number"),
-        (lambda preset, model: zoo.benchmark(preset, seconds=float("nan")), "seconds=nan is no time"),
+        (lambda preset, model: zoo.save(model, ""), "path must be a path, got ''"),
+        (lambda preset, model: zoo.save(model, "x\0y"), "path must be a path"),
+        (lambda preset, model: zoo.save(model, None), "path must be a path, got None"),
+        (lambda preset, model: zoo.save(model, "x", labels=["a", "a", "b"]), "labels must be unique"),
+        (lambda preset, model: zoo.save(model, "x", labels=5), "labels must be a list of strings"),
+        (lambda preset, model: zoo.save(model, "x", samples=[3]), "sample must be a path, got 3"),
+        (lambda preset, model: zoo.export(preset, ""), "out must be a path, got ''"),
+        (
+            lambda preset, model: zoo.export(model, "x", name="../y"),
+            "name must have only letters, digits, '_', '-' and '.', got '../y'",
+        ),
+        (lambda preset, model: zoo.train("mlp", ""), "out must be a path, got ''"),
+        (lambda preset, model: zoo.train(None, "x"), "recipe must be a path, got None"),
+        (lambda preset, model: zoo.train("mlp", "x", steps=1.5), "steps must be an integer >= 1, got 1.5"),
+        (
+            lambda preset, model: zoo.benchmark(preset, seconds=float("nan")),
+            "seconds must be a number > 0 and <= 3600, got nan",
+        ),
     ],
 )
 def test_a_mistake_is_named_in_one_line(call, message, tiny_preset, tmp_path, monkeypatch):
@@ -52,7 +64,7 @@ def test_a_mistake_is_named_in_one_line(call, message, tiny_preset, tmp_path, mo
 def test_a_folder_without_its_separator_is_pointed_out(tiny_preset, digits_folder, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "mine").symlink_to(digits_folder)
-    with pytest.raises(ZooError, match=r"'mine' is no data set; for the folder give ./mine"):
+    with pytest.raises(ZooError, match=r"'mine' is not a data set; for the folder give ./mine"):
         zoo.evaluate(tiny_preset, "mine")
     with pytest.raises(ZooError, match=r"unknown preset 'mine'; for the folder give ./mine"):
         zoo.load("mine")

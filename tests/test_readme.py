@@ -7,7 +7,7 @@ from pathlib import Path
 
 from click.testing import CliRunner
 
-from tests.drawings import draw_digit
+from tests.helpers.drawings import draw_digit
 from zoo import preset
 from zoo.cli import main
 from zoo.preset import card

@@ -86,7 +86,7 @@ def violations(module: str, source: str, is_package: bool = False) -> list[str]:
         if target.split(".")[0] != "zoo" or room(target) == own:
             continue
         if target == "zoo":
-            wrong.append(f"{where}: a verb, whose row can't be told; import it from its module")
+            wrong.append(f"{where}: a function, whose row is unknown; import it from its module")
         elif own == "models" and (target, name) in (
             ("zoo.registry", "register_model"),
             ("zoo.registry", "create_model"),

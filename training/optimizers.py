@@ -1,4 +1,4 @@
-"""Optimizers and learning-rate schedules, as recipes name them; Keras's own, but for one-cycle and warm-up."""
+"""Optimizers and learning-rate schedules of recipes: Keras's, plus one-cycle and warm-up."""
 
 import math
 
@@ -10,31 +10,31 @@ from zoo.training.recipe import Training
 
 
 class OneCycle(keras.optimizers.schedules.LearningRateSchedule):
-    """Up to the peak rate and down to almost nothing, both along half a cosine.
+    """Rises to the peak rate and falls to almost zero, both along half a cosine.
 
-    Smith & Topin 2017, arXiv 1708.07120, whose straight lines are cosines here, as is usual today.
+    Smith & Topin 2017, arXiv 1708.07120; their straight lines are cosines here, as is usual today.
 
     Args:
-        peak: greatest learning rate.
+        peak: highest learning rate.
         steps: of the whole cycle.
-        share: of the steps that go up.
-        start, end: the first rate is peak / start, the last peak / end.
+        fraction: of the steps in which the rate rises.
+        start, end: the first rate is peak / start, the last is peak / end.
     """
 
-    def __init__(self, peak: float, steps: int, share: float = 0.3, start: float = 25.0, end: float = 1e5):
-        self.peak, self.steps, self.share, self.start, self.end = peak, steps, share, start, end
+    def __init__(self, peak: float, steps: int, fraction: float = 0.3, start: float = 25.0, end: float = 1e5):
+        self.peak, self.steps, self.fraction, self.start, self.end = peak, steps, fraction, start, end
 
     def __call__(self, step):
         done = ops.cast(step, "float32") / max(self.steps - 1, 1)
-        up = ops.minimum(done / self.share, 1.0)
-        down = ops.clip((done - self.share) / (1.0 - self.share), 0.0, 1.0)
+        up = ops.minimum(done / self.fraction, 1.0)
+        down = ops.clip((done - self.fraction) / (1.0 - self.fraction), 0.0, 1.0)
         rise = self.peak / self.start + (self.peak - self.peak / self.start) * 0.5 * (1.0 - ops.cos(math.pi * up))
         fall = self.peak / self.end + (self.peak - self.peak / self.end) * 0.5 * (1.0 + ops.cos(math.pi * down))
-        return ops.where(done < self.share, rise, fall)
+        return ops.where(done < self.fraction, rise, fall)
 
 
 class WarmUp(keras.optimizers.schedules.LearningRateSchedule):
-    """From nothing to `rate` in a straight line over `steps`, then `after`, a schedule or a number, counted from 0."""
+    """Rises linearly from 0 to `rate` over `steps`, then follows `after` (a number or a schedule) from its step 0."""
 
     def __init__(self, rate: float, steps: int, after):
         self.rate, self.steps, self.after = rate, steps, after
@@ -47,31 +47,31 @@ class WarmUp(keras.optimizers.schedules.LearningRateSchedule):
 
 
 def learning_rate(settings: Training, total_steps: int):
-    """The recipe's schedule over `total_steps`: a number, or a Keras schedule.
+    """The recipe's learning rate over `total_steps`: a number or a Keras schedule.
 
     Raises:
-        ZooError: a warm-up as long as the run, or one before a cycle, which has its own.
+        ZooError: a warm-up as long as the run, or a warm-up before one_cycle, which rises by itself.
     """
     peak, chosen = settings.optimizer.learning_rate, settings.schedule
     warmup = chosen.warmup_steps or round(chosen.warmup_share * total_steps)
     schedules = keras.optimizers.schedules
     if warmup >= total_steps:
-        given = "warmup_steps" if chosen.warmup_steps else "warmup_share"
+        key = "warmup_steps" if chosen.warmup_steps else "warmup_share"
         raise ZooError(
-            f"training.schedule.{given}={getattr(chosen, given)}: a warm-up of {warmup} steps is not less than the "
-            f"run's {total_steps}; lower it"
+            f"training.schedule.{key}={getattr(chosen, key)}: a warm-up of {warmup} steps must be shorter than the "
+            f"run of {total_steps} steps"
         )
     left = total_steps - warmup
     if chosen.name == "one_cycle":
         if warmup:
-            raise ZooError("training.schedule: one_cycle rises by itself; leave warmup_steps and warmup_share out")
+            raise ZooError("training.schedule: one_cycle rises by itself; leave out warmup_steps and warmup_share")
         return OneCycle(peak, total_steps)
     if chosen.name == "cosine":
         if warmup:
             return schedules.CosineDecay(0.0, left, warmup_target=peak, warmup_steps=warmup)
         return schedules.CosineDecay(peak, left)
     if chosen.name == "step":
-        places = [round(share * total_steps) - warmup for share in chosen.drops]
+        places = [round(fraction * total_steps) - warmup for fraction in chosen.drops]
         values = [peak * chosen.factor**number for number in range(len(places) + 1)]
         after = schedules.PiecewiseConstantDecay([place - 1 for place in places], values)
     else:
@@ -80,7 +80,7 @@ def learning_rate(settings: Training, total_steps: int):
 
 
 def make_optimizer(settings: Training, total_steps: int, model: keras.Model) -> keras.optimizers.Optimizer:
-    """The recipe's optimizer with its schedule over `total_steps`; biases and norms are left without decay."""
+    """The recipe's optimizer with its schedule over `total_steps`; biases and normalisation weights do not decay."""
     chosen, rate = settings.optimizer, learning_rate(settings, total_steps)
     decay = chosen.weight_decay or None
     if chosen.name == "sgd":

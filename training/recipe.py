@@ -1,4 +1,4 @@
-"""Recipes: TOML files that say how a preset is made. Only differences from the task's defaults are written."""
+"""Recipes: TOML files that say how a preset is trained. They override the defaults of the task."""
 
 import difflib
 import os
@@ -14,16 +14,17 @@ from zoo.errors import ZooError, checked_path, unknown
 
 RECIPES = Path(__file__).parent / "recipes"
 
-NONE = ""  # stands for None, which TOML has not, where a setting can be none
+NONE = ""  # means None, because TOML has no null value
+_RENAMED = {"keep_features": "keep_frozen"}  # keys of [training] in recipes of earlier versions
 
 
 def _no_bool(value: Any) -> Any:
     if isinstance(value, bool):
-        raise ValueError("a number is expected")
+        raise ValueError("must be a number")
     return value
 
 
-Share = Annotated[float, pydantic.Field(gt=0, lt=1)]
+Fraction = Annotated[float, pydantic.Field(gt=0, lt=1)]
 Count = Annotated[int, pydantic.BeforeValidator(_no_bool), pydantic.Field(ge=1, lt=2**31)]
 Whole = Annotated[int, pydantic.BeforeValidator(_no_bool), pydantic.Field(ge=0, lt=2**31)]
 Positive = Annotated[float, pydantic.BeforeValidator(_no_bool), pydantic.Field(gt=0, allow_inf_nan=False)]
@@ -35,15 +36,15 @@ class _Section(pydantic.BaseModel):
 
     @pydantic.model_validator(mode="before")
     @classmethod
-    def _read_none(cls, given: Any) -> Any:
-        if not isinstance(given, dict):
-            return given
+    def _read_none(cls, values: Any) -> Any:
+        if not isinstance(values, dict):
+            return values
         optional = {name for name, field in cls.model_fields.items() if type(None) in get_args(field.annotation)}
-        return {key: None if key in optional and value == NONE else value for key, value in given.items()}
+        return {key: None if key in optional and value == NONE else value for key, value in values.items()}
 
 
 class Data(_Section):
-    """Where the examples come from: a TFDS name, a folder with one subfolder a class, or a file of pairs of texts."""
+    """The data set: the name of a TFDS data set, or a folder or file in a layout of the task."""
 
     name: str | None = None
     folder: str | None = None
@@ -56,30 +57,32 @@ class Data(_Section):
 class Optimizer(_Section):
     name: Literal["sgd", "adam", "adamw"] = "adam"
     learning_rate: Positive = 1e-3
-    momentum: float = pydantic.Field(0.0, ge=0, lt=1)  # of sgd
-    nesterov: bool = False  # of sgd
-    weight_decay: NotNegative = 0.0  # of sgd and adamw, times the rate; biases and norms are left alone
+    momentum: float = pydantic.Field(0.0, ge=0, lt=1)  # for sgd
+    nesterov: bool = False  # for sgd
+    weight_decay: NotNegative = (
+        0.0  # for sgd and adamw; multiplied by the learning rate; not for biases and normalisation weights
+    )
 
     @pydantic.model_validator(mode="after")
-    def _takes_what_is_given(self):
+    def _check_weight_decay(self):
         if self.weight_decay and self.name == "adam":
-            raise ValueError("weight_decay is of sgd and adamw, and the optimizer is adam")
+            raise ValueError("adam has no weight_decay: use adamw or sgd")
         return self
 
 
 class Schedule(_Section):
     name: Literal["constant", "step", "cosine", "one_cycle"] = "constant"
-    warmup_steps: Whole = 0  # in a straight line from nothing
-    warmup_share: float = pydantic.Field(0.0, ge=0, lt=1)  # of the run's steps, where warmup_steps is 0
-    # Of step: the shares of the run after which the rate drops.
-    drops: list[Share] = pydantic.Field([0.5, 0.75], min_length=1)
-    factor: Share = 0.1  # of step: what it drops to
+    warmup_steps: Whole = 0  # the learning rate rises linearly from 0
+    warmup_share: float = pydantic.Field(0.0, ge=0, lt=1)  # fraction of the run's steps, used if warmup_steps is 0
+    # For "step": the fractions of the run's steps after which the rate drops.
+    drops: list[Fraction] = pydantic.Field([0.5, 0.75], min_length=1)
+    factor: Fraction = 0.1  # for "step": the factor by which each drop multiplies the rate
 
     @pydantic.field_validator("drops")
     @classmethod
     def _in_order(cls, drops: list[float]) -> list[float]:
         if drops != sorted(set(drops)):
-            raise ValueError("shares that grow are expected")
+            raise ValueError("must be increasing fractions")
         return drops
 
 
@@ -89,23 +92,29 @@ class Training(_Section):
     optimizer: Optimizer = Optimizer()
     schedule: Schedule = Schedule()
     global_clipnorm: Positive | None = None
-    # Parts that a batch goes through the model in, so that it fits the memory; batch normalisation and dropout see
-    # the parts.
+    # Number of parts that a batch is divided into; they run one after the other to save memory. Batch normalisation and
+    # dropout see one part at a time.
     accumulation: Count = 1
     precision: Literal["float32", "mixed_float16", "mixed_bfloat16"] = "float32"
-    weight_averaging: Share | None = None
+    weight_averaging: Fraction | None = None
     label_smoothing: float = pydantic.Field(0.0, ge=0, lt=1)
     augment: bool = True
-    keep_features: bool = False  # compute what is frozen once; with freeze = "all but head", without augmentation
+    # Run the frozen part of the model once per example, and train the rest on its outputs; inputs are not augmented.
+    keep_frozen: bool = False
     keep: Literal["best", "last"] = "best"
-    early_stopping: Count | None = None  # epochs without a better validation figure
-    checkpoint_seconds: NotNegative = 120.0  # at least so long between two checkpoints
+    early_stopping: Count | None = None  # ends the run after this number of epochs without a better score
+    checkpoint_seconds: NotNegative = 120.0  # minimum time between two checkpoints
     checkpoints_kept: Count = 3
+
+    @pydantic.model_validator(mode="before")
+    @classmethod
+    def _read_renamed(cls, values: Any) -> Any:
+        return _todays_keys(values) if isinstance(values, dict) else values
 
     @pydantic.model_validator(mode="after")
     def _parts_have_rows(self):
         if self.accumulation > self.batch_size:
-            raise ValueError(f"accumulation = {self.accumulation} is more parts than the {self.batch_size} of a batch")
+            raise ValueError(f"accumulation = {self.accumulation} must be at most batch_size = {self.batch_size}")
         return self
 
 
@@ -114,7 +123,7 @@ class Recipe(_Section):
     start_from: str | None = None
     freeze: str | None = None
     seed: Whole = 0
-    terms: str = "not stated"  # of the weights
+    terms: str = "not stated"  # terms of use of the weights
     model_overrides: dict[str, Any] = {}
     data: Data = Data()
     task: dict[str, Any] = {}
@@ -125,33 +134,34 @@ def read_recipe(name: str | os.PathLike, overrides: dict | None = None) -> tuple
     """Reads a recipe and checks it.
 
     Args:
-        name: a recipe of the package ("lenet5.mnist"), the path of a TOML file, or a model's name, which is trained
-            by its task's default recipe.
-        overrides: differences, nested ({"training": {"epochs": 3}}) or dotted ({"training.epochs": 3}). Another
-            data.name or data.folder takes the place of the recipe's data set and of its splits.
+        name: a recipe of the package ("lenet5.mnist"), the path of a TOML file, or the name of a model, which gets the
+            default recipe of its task.
+        overrides: changes to the recipe, nested ({"training": {"epochs": 3}}) or dotted ({"training.epochs": 3}). A
+            data.name or data.folder replaces the whole data section, including the splits.
 
     Returns:
-        The name of the preset it makes, and the recipe with every setting filled in.
+        The name of the preset that the recipe trains, and the recipe with all settings.
 
     Raises:
-        ZooError: no such recipe, or a key or value that is not one of a recipe's.
+        ZooError: there is no such recipe, or it has an unknown key or a wrong value.
     """
     name = os.fspath(checked_path(name, "recipe") if not isinstance(name, str) else name)
     table = registry.entries()
     if preset.is_path(name):
-        content, label = _toml(Path(name)), Path(name).stem
+        content, label = _today(_toml(Path(name))), Path(name).stem
     elif (RECIPES / f"{name}.toml").is_file():
         content, label = _toml(RECIPES / f"{name}.toml"), name
     elif name in table:
         content, label = {"model": name}, f"{name}.mine"
     else:
         raise unknown("recipe or model", name, [*recipes(), *table])
-    changes = [_nested(key, value) for key, value in (overrides or {}).items()]
+    changes = [_today(_nested(key, value)) for key, value in (overrides or {}).items()]
     if any(_names_data(change) for change in changes):
-        content = {**content, "data": {}}  # the recipe's data set goes, and its splits with it
+        content = {**content, "data": {}}  # also removes the splits of the old data set
     for change in changes:
         content = _merged(content, change)
-    defaults = _toml(RECIPES / "defaults" / f"{_task(content, name)}.toml")
+    defaults = RECIPES / "defaults" / f"{_task(content, name)}.toml"
+    defaults = _toml(defaults if defaults.is_file() else defaults.with_name("other_tasks.toml"))
     try:
         recipe = Recipe.model_validate(_merged(defaults, content))
     except pydantic.ValidationError as error:
@@ -162,15 +172,15 @@ def read_recipe(name: str | os.PathLike, overrides: dict | None = None) -> tuple
 
 
 def recipes() -> list[str]:
-    """Names of the package's recipes."""
+    """Names of the recipes in the package."""
     return sorted(path.stem for path in RECIPES.glob("*.toml"))
 
 
 def parse_setting(text: str) -> tuple[str, Any]:
-    """ "training.epochs=3" -> ("training.epochs", 3): the value is read as TOML, and as a string where it is none."""
+    """ "training.epochs=3" -> ("training.epochs", 3); a value that is not valid TOML is read as a string."""
     key, equals, value = text.partition("=")
     if not equals or not all(part.strip() for part in key.split(".")):
-        raise ZooError(f"--set {text!r} is no key=value, as in --set training.epochs=3")
+        raise ZooError(f"--set takes key=value, as in --set training.epochs=3, got {text!r}")
     try:
         return key.strip(), tomllib.loads(f"value = {value}")["value"]
     except tomllib.TOMLDecodeError:
@@ -178,12 +188,12 @@ def parse_setting(text: str) -> tuple[str, Any]:
 
 
 def as_toml(recipe: Recipe) -> str:
-    """A recipe as a TOML text that gives the same recipe."""
-    told = recipe.model_dump(exclude_none=True)
-    # Only these have other defaults, their own or the task's.
+    """The recipe as TOML text; reading it gives the same recipe."""
+    content = recipe.model_dump(exclude_none=True)
+    # A missing key means None, except for these, which have other defaults.
     for section, keys in (("data", ("validation", "test")), ("training", Training.model_fields)):
-        told[section] |= {key: NONE for key in keys if getattr(getattr(recipe, section), key) is None}
-    return tomlkit.dumps(told)
+        content[section] |= {key: NONE for key in keys if getattr(getattr(recipe, section), key) is None}
+    return tomlkit.dumps(content)
 
 
 def _task(content: dict, name: str) -> str:
@@ -191,9 +201,12 @@ def _task(content: dict, name: str) -> str:
     if bool(start) == bool(model):
         raise ZooError(f"recipe {name}: give one of model and start_from")
     if not isinstance(start or model, str):
-        raise ZooError(f"recipe {name}: {start or model!r} is no name; a model's arguments go into model_overrides")
+        raise ZooError(
+            f"recipe {name}: model and start_from must be names, got {start or model!r}; "
+            "put arguments into model_overrides"
+        )
     if start and content.get("model_overrides"):
-        raise ZooError(f"recipe {name}: model_overrides are of a new model, and this one starts from {start}")
+        raise ZooError(f"recipe {name}: model_overrides need a new model, but the recipe starts from {start}")
     if start:
         return preset.open_preset(start).record["task"]["name"]
     if model not in registry.entries():
@@ -209,7 +222,17 @@ def _toml(path: Path) -> dict:
     except IsADirectoryError:
         raise ZooError(f"{path} is a folder: a recipe is a TOML file") from None
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise ZooError(f"{path} is no TOML file: {error}") from None
+        raise ZooError(f"{path} must be a TOML file: {error}") from None
+
+
+def _today(content: dict) -> dict:
+    """The content of a recipe with current keys."""
+    training = content.get("training")
+    return {**content, "training": _todays_keys(training)} if isinstance(training, dict) else content
+
+
+def _todays_keys(training: dict) -> dict:
+    return {_RENAMED.get(key, key): value for key, value in training.items()}
 
 
 def _nested(key: str, value: Any) -> dict:
@@ -232,15 +255,15 @@ def _merged(base: dict, over: dict) -> dict:
 
 
 def _first(error: pydantic.ValidationError) -> str:
-    """The first finding in one line; for an unknown key the nearest known one."""
-    found = error.errors()[0]
-    *parents, key = [str(part) for part in found["loc"]]
+    """The first error in one line; for an unknown key, it names the nearest known key."""
+    first = error.errors()[0]
+    *parents, key = [str(part) for part in first["loc"]]
     where = ".".join([*parents, key])
-    if found["type"] != "extra_forbidden":
-        told = "a table of settings is expected" if found["type"] == "model_type" else found["msg"]
-        told = told.removeprefix("Value error, ")
-        value = "" if isinstance(found["input"], dict) else f" = {found['input']!r}"
-        return f"{where}{value}: {told[0].lower()}{told[1:]}"
+    if first["type"] != "extra_forbidden":
+        reason = "must be a table of settings" if first["type"] == "model_type" else first["msg"]
+        reason = reason.removeprefix("Value error, ")
+        value = "" if isinstance(first["input"], dict) else f" = {first['input']!r}"
+        return f"{where}{value}: {reason[0].lower()}{reason[1:]}"
     section: Any = Recipe
     for parent in parents:
         section = section.model_fields[parent].annotation

@@ -1,7 +1,6 @@
-"""`zoo.train`: a recipe, a folder, a preset."""
+"""`zoo.train`: trains a model from a recipe and writes a preset into the run's folder."""
 
 import contextlib
-import datetime
 import math
 import os
 import signal
@@ -16,20 +15,21 @@ import tensorflow as tf
 from zoo import plotting, preset, registry
 from zoo.data.stream import named_errors
 from zoo.errors import Stopped, ZooError, checked_count, checked_path
-from zoo.preset import saving
+from zoo.layers.activations import leaves
 from zoo.tasks import task_of
-from zoo.tasks.dataset import check_labels, stream
+from zoo.tasks.dataset import stream
 from zoo.training import frozen, setup
 from zoo.training.batchnorm_statistics import renew_statistics
 from zoo.training.checkpoints import Checkpoints
 from zoo.training.cluster import train_on_ray
-from zoo.training.interruption import EachBatch, noted
+from zoo.training.interruption import catch_signals
 from zoo.training.loop import Loop, NotFinite, run
 from zoo.training.optimizers import make_optimizer
 from zoo.training.recipe import Recipe, read_recipe
+from zoo.training.result import write_result
 from zoo.training.strategies import is_chief, open_strategy
 from zoo.training.tensorboard_images import Pictures
-from zoo.training.workdir import BAD_BATCH, Workdir, hardware, versions
+from zoo.training.workdir import BAD_BATCH, Workdir
 
 
 def train(
@@ -45,51 +45,51 @@ def train(
     warn: Callable[[str], None] = warnings.warn,
     **overrides,
 ) -> preset.Preset | None:
-    """Trains by a recipe and writes a preset into the run's folder; called again, it continues.
+    """Trains a model from a recipe and writes a preset into the run's folder. A second call continues the run.
 
-    The folder gets the preset, `recipe.toml` with every setting, `run.json` (code, versions, machine),
-    `adapted.json` where the task learns something from the data first, `history.csv`, `curves.png`, TensorBoard's
-    events and, while the run is under way, checkpoints. The same recipe, seed and machine give the same weights, in
-    one go or however often the run was ended and continued. SIGTERM and SIGINT end it after a checkpoint.
+    docs/RECIPES.md lists the files of the folder. The same recipe, seed and machine give the same weights, also if the
+    run is interrupted and continued. On SIGTERM or SIGINT, the run writes a checkpoint and ends.
 
     Args:
-        recipe: a recipe's name, a TOML file's path, or a model's name (trained by its task's default recipe).
+        recipe: name of a recipe, path of a TOML file, or name of a model, which gets the default recipe of its task.
         out: the run's folder.
-        steps: end after so many steps of the recipe's own schedule, with a preset of what there is then; a later call
-            goes on from there.
-        strategy: "one" device, "mirrored" over all of this machine's, or "multi_worker" over the machines that
-            TF_CONFIG names; the global batch stays as the recipe says.
-        cluster: "ray" starts the workers on a Ray cluster: that of RAY_ADDRESS, or one on this machine. A worker that
-            is lost is started anew.
-        workers: on the cluster, each a process with all that it finds of a machine's cores; 2 where it is left out.
-        gpus_per_worker: on the cluster; none where it is left out.
+        steps: ends the run early, after this many steps from its start; a later call continues it.
+        strategy: "one" device, "mirrored" (all devices of this machine), or "multi_worker" (the machines in TF_CONFIG).
+            The recipe's batch is the global batch.
+        cluster: "ray" starts the workers on the Ray cluster at RAY_ADDRESS, or on a new one on this machine.
+        workers: number of worker processes on the cluster, 2 by default; each uses all cores of its machine.
+        gpus_per_worker: number of GPUs per worker process on the cluster, 0 by default.
         report: called as report(step, total steps, figures) after each step and each epoch.
-        warn: called with one line on what went wrong and was got over.
+        warn: called with a message of one line about a problem that does not end the run.
         **overrides: differences from the recipe, such as training={"epochs": 3}.
 
     Returns:
-        The preset; None on workers other than the first, which write nothing.
+        The preset. Only the first worker writes it; on other workers None.
 
     Raises:
-        ZooError: something in the recipe, its data or the folder can't be used, and nothing has been written; the
-            folder holds a run of another recipe, or one that is under way; loss or gradients are not finite, or a
-            file can't be read on the way, and no preset is written.
-        Stopped: by a signal, after a checkpoint; on a cluster by Ctrl-C alone, and without one.
+        ZooError: the recipe, its data or the folder can't be used, or another run uses the folder (nothing is
+            written); or the loss or a gradient is not finite, or a file can't be read (no preset is written).
+        Stopped: a signal ended the run after a checkpoint; on a cluster, Ctrl-C ended it without one.
     """
     out = checked_path(out, "out")
     if steps is not None:
         checked_count(steps, "steps")
     name, recipe = read_recipe(recipe, overrides)
     report = report or (lambda *_: None)
-    if cluster is None:
-        if workers is not None or gpus_per_worker is not None:
-            raise ZooError('workers and gpus_per_worker are those of a cluster: give cluster="ray"')
-        return train_recipe(name, recipe, out, steps, strategy, report, warn)
-    if cluster != "ray" or strategy not in ("one", "multi_worker"):
-        raise ZooError(f"cluster={cluster!r} with strategy={strategy!r}: give cluster='ray' alone")
-    workers, gpus_per_worker = 2 if workers is None else workers, gpus_per_worker or 0
-    train_on_ray(name, recipe, out, workers, gpus_per_worker, steps, report, warn)
-    return preset.open_preset(out)
+    if cluster is not None:
+        _check_cluster(cluster, strategy)
+        train_on_ray(name, recipe, out, 2 if workers is None else workers, gpus_per_worker or 0, steps, report, warn)
+        return preset.open_preset(out)
+    if workers is not None or gpus_per_worker is not None:
+        raise ZooError('workers and gpus_per_worker need a cluster: add cluster="ray"')
+    return train_recipe(name, recipe, out, steps, strategy, report, warn)
+
+
+def _check_cluster(cluster: str, strategy: str) -> None:
+    if cluster != "ray":
+        raise ZooError(f'cluster must be "ray", got {cluster!r}')
+    if strategy not in ("one", "multi_worker"):
+        raise ZooError(f'cluster="ray" chooses the strategy: leave out strategy={strategy!r}')
 
 
 def train_recipe(
@@ -102,7 +102,7 @@ def train_recipe(
     warn: Callable[[str], None],
     patience: float = 0.0,
 ) -> preset.Preset | None:
-    """`train` in this process, of a recipe that was read; waits `patience` seconds for a folder that is in use."""
+    """`train` in this process, with a parsed recipe; waits up to `patience` seconds for a folder that is in use."""
     distribution = open_strategy(strategy)
     tf.config.experimental.enable_op_determinism()
     workdir = Workdir(out, is_chief(distribution), strategy != "multi_worker")
@@ -111,68 +111,98 @@ def train_recipe(
 
 
 class _Run:
-    """One call of `train`: models and batches, and the course from the first step, or a checkpoint, to the preset."""
+    """One call of `train`: sets up the model and the batches, then trains from the first step or from a checkpoint."""
 
     def __init__(self, name, recipe, workdir, strategy, steps, report, warn):
         self.name, self.recipe, self.workdir, self.strategy = name, recipe, workdir, strategy
-        self.report, self.warn, self.told = report, warn, []
-        settings = self.settings = recipe.training
+        self.settings, self.steps, self.report, self.warn = recipe.training, steps, report, warn
+        self.signals: list[int] = []
         setup.check_place(recipe, workdir.path)
         resumes = workdir.resumes(recipe)
         self.checkpoints = Checkpoints(
-            workdir.path / "checkpoints", settings.checkpoints_kept, settings.checkpoint_seconds, warn
+            workdir.path / "checkpoints", self.settings.checkpoints_kept, self.settings.checkpoint_seconds, warn
         )
-        found = self.checkpoints.newest() if resumes else None
-        self.is_finished = resumes and found is None and (workdir.path / "preset.json").exists()
+        checkpoint = self.checkpoints.newest() if resumes else None
+        self.is_finished = resumes and checkpoint is None and (workdir.path / "preset.json").exists()
         if self.is_finished:
             if workdir.was_cut():
-                raise ZooError(f"the checkpoints of the run in {workdir.path} are gone: begin again in another folder")
+                raise ZooError(f"the run in {workdir.path} has lost its checkpoints: start again in another folder")
             return
         self.sources = setup.open_sources(recipe)
-        adapted = workdir.adapted() if resumes else None
-        if adapted is None:
-            adapted = setup.adapt(recipe, self.sources["train"])
-        keras.utils.set_random_seed(recipe.seed)
-        self.model = setup.make_model(recipe, self.sources["train"], adapted)  # what is evaluated and kept
-        task = task_of(self.model)
-        check_labels(task, self.sources["train"])
-        task.check(self.sources["train"])
-        self.batches = {
-            split: stream(task, source, settings.batch_size, recipe.seed,
-                          augment=settings.augment and split == "train", shuffle=split == "train")
-            for split, source in self.sources.items()
-        }  # fmt: skip
-        self.planned = settings.epochs * self.batches["train"].steps
-        self.last = min(self.planned, steps or self.planned)
-        body, learner = frozen.split(self.model) if settings.keep_features else (None, self.model)
-        if settings.keep_features and settings.augment and task.settings.get("augment"):
-            raise ZooError(f"recipe {name}: kept features are without augmentation: set training.augment = false")
-        loss = task.loss(settings.label_smoothing)
-        learner.compile(make_optimizer(settings, self.planned, learner), loss, weighted_metrics=task.metrics())
-        if settings.early_stopping and "validation" not in self.batches:
-            raise ZooError(f"recipe {name}: training.early_stopping looks at validation data; give data.validation")
-        if not learner.trainable_weights:
-            raise ZooError(f"recipe {name}: freeze = {recipe.freeze!r} leaves nothing to train")
+        adapted = self._make_model(resumes)
+        self._make_batches()
+        body, learner = self._make_learner()
         if resumes:
-            workdir.write_recipe(recipe)  # what may change without an effect on the weights
+            workdir.write_recipe(recipe)  # settings that do not change the weights may differ
         else:
             workdir.begin(recipe, strategy, adapted)
         if body is not None:
-            with named_errors():
-                self.batches = frozen.keep(body, self.batches, workdir, self._features)
-        self.pictures = Pictures(task, self.batches["validation"]) if "validation" in self.batches else None
-        self.loop = Loop(self._trained(learner, loss), settings, strategy, learner)
-        self.history: list[dict] = []  # a row an epoch
-        self.best, self.kept = (-math.inf, -math.inf), None  # the best score, its weights and its row
-        self.seconds = 0.0  # of the calls before this one
-        if found:
-            self._restore(*found)
+            self._freeze(body)
+        self.pictures = Pictures(self.task, self.batches["validation"]) if "validation" in self.batches else None
+        self.loop = Loop(
+            self._trained(learner), self.settings, strategy, learner, self.objective, self.carried,
+            self.settings.batch_size,
+        )  # fmt: skip
+        self.history: list[dict] = []  # one row per epoch
+        self.best, self.kept = (-math.inf, -math.inf), None  # the best score; its weights and row of history
+        self.seconds = 0.0  # time that earlier calls took
+        if checkpoint:
+            self._restore(*checkpoint)
             if self.loop.step > self.last:
-                warn(f"the run in {workdir.path} is at step {self.loop.step} already")
+                warn(f"the run in {workdir.path} is already at step {self.loop.step}")
         self.loop.check_agreement()
 
-    def _trained(self, learner: keras.Model, loss) -> keras.Model:
-        """The model that the steps change: under the strategy's scope and at the recipe's precision."""
+    def _make_model(self, resumes: bool) -> setup.Adapted:
+        """Builds the task and the model that is evaluated and saved; returns what the task learned from the data."""
+        source = self.sources["train"]
+        adapted = self.workdir.adapted() if resumes else None
+        if adapted is None:
+            adapted = setup.adapt(self.recipe, source)
+        keras.utils.set_random_seed(self.recipe.seed)
+        self.model = setup.make_model(self.recipe, source, adapted)
+        self.task = task_of(self.model)
+        self.task.check_source(source)
+        self.task.check_examples(source)
+        return adapted
+
+    def _make_batches(self) -> None:
+        settings, task = self.settings, self.task
+        self.carried = setup.carried_state(task)
+        self.batches = {
+            split: stream(task, source, settings.batch_size, self.recipe.seed, augment=settings.augment
+                          and split == "train", shuffle=split == "train" and not task.carried)
+            for split, source in self.sources.items()
+        }  # fmt: skip
+        self.planned = settings.epochs * self.batches["train"].steps
+        self.last = min(self.planned, self.steps or self.planned)
+
+    def _make_learner(self) -> tuple[keras.Model | None, keras.Model]:
+        """The frozen body (None without keep_frozen) and the compiled model to train; checks that it can be trained."""
+        settings, name = self.settings, self.name
+        body, learner = frozen.split(self.model) if settings.keep_frozen else (None, self.model)
+        if body is not None:
+            frozen.check(self.task, learner, self.batches["train"], settings.augment)
+        self.objective = setup.make_objective(self.task, settings.label_smoothing)
+        learner.compile(make_optimizer(settings, self.planned, learner))
+        if settings.early_stopping and "validation" not in self.batches:
+            raise ZooError(f"recipe {name}: training.early_stopping needs validation data: set data.validation")
+        if not learner.trainable_weights:
+            raise ZooError(f"recipe {name}: freeze = {self.recipe.freeze!r} leaves no weights to train")
+        return body, learner
+
+    def _freeze(self, body: keras.Model) -> None:
+        """Replaces the raw inputs in the batches with the outputs of the frozen body."""
+
+        def done(examples: int, total: int) -> None:
+            self.report(0, self.last, {"frozen": examples})
+
+        with named_errors():
+            self.batches = frozen.FrozenOutputs(body, self.workdir).streams(
+                self.task, self.batches, self.sources, self.settings.augment, done
+            )
+
+    def _trained(self, learner: keras.Model) -> keras.Model:
+        """The model whose weights the steps update, built in the strategy's scope and at the recipe's precision."""
         if self.strategy.num_replicas_in_sync == 1 and self.settings.precision == "float32":
             learner.optimizer.build(learner.trainable_variables)
             return learner
@@ -181,14 +211,14 @@ class _Run:
         try:
             with self.strategy.scope():
                 model = registry.create_model(origin.model, freeze=self.recipe.freeze, **origin.overrides)
-                for layer in model.layers:
-                    # Over replicas the statistics are those of the global batch, as on one device.
+                for _, layer in leaves(model):
+                    # Statistics are those of the global batch, as on one device.
                     if isinstance(layer, keras.layers.BatchNormalization):
                         layer.synchronized = self.strategy.num_replicas_in_sync > 1
                 model.set_weights(self.model.get_weights())
-                trained = frozen.split(model)[1] if self.settings.keep_features else model
+                trained = frozen.split(model)[1] if self.settings.keep_frozen else model
                 # The loop scales the loss itself.
-                trained.compile(make_optimizer(self.settings, self.planned, trained), loss, auto_scale_loss=False)
+                trained.compile(make_optimizer(self.settings, self.planned, trained), auto_scale_loss=False)
                 trained.optimizer.build(trained.trainable_variables)
         finally:
             keras.config.set_dtype_policy(policy)
@@ -196,36 +226,36 @@ class _Run:
 
     def train(self) -> preset.Preset | None:
         if self.is_finished:
-            made = preset.open_preset(self.workdir.path)
-            preset.load_model(made)  # which says so where its weights are damaged
-            self.warn(f"the run in {self.workdir.path} was finished before; there is nothing left to do")
-            return made
+            result = preset.open_preset(self.workdir.path)
+            preset.load_model(result)  # raises an error if the weights are damaged
+            self.warn(f"the run in {self.workdir.path} is finished already: nothing was trained")
+            return result
         self.started = time.perf_counter()
-        with noted(self.told), self._writer() as writer, named_errors():
-            rows = run(
-                self.loop, self.batches["train"], self.batches.get("validation"), len(self.history),
-                self.settings.epochs, self.last, self._step, lambda: bool(self.told), [EachBatch(self._evaluated)],
-            )  # fmt: skip
-            try:
-                while not self._is_stale() and (row := next(rows, None)):
-                    self._epoch(row, writer)
-            except NotFinite as error:
-                if self.workdir.is_chief and error.batch is not None:
-                    with self.workdir.whole(BAD_BATCH) as file:
-                        error.write(file)
-                raise
-        if not self.loop.losses:  # otherwise in the midst of an epoch, and the checkpoint is written
+        with catch_signals(self.signals), self._writer() as writer, named_errors():
+            self._epochs(writer)
+        if not self.loop.losses:  # after a step in the middle of an epoch, _step has written the checkpoint
             self._checkpoint()
         if not self.workdir.is_chief:
             return None
-        made = self._preset()
+        result = self._result()
         if self.loop.step == self.planned or self._is_stale():
             self.workdir.end()
             self.checkpoints.clear()
-        return made
+        return result
 
-    def _features(self, done: int, total: int) -> None:
-        self.report(0, self.last, {"features": done})
+    def _epochs(self, writer) -> None:
+        rows = run(
+            self.loop, self.batches["train"], self.batches.get("validation"), len(self.history),
+            self.settings.epochs, self.last, self._step, lambda: bool(self.signals), self._evaluated,
+        )  # fmt: skip
+        try:
+            while not self._is_stale() and (row := next(rows, None)):
+                self._epoch(row, writer)
+        except NotFinite as error:
+            if self.workdir.is_chief and error.batch is not None:
+                with self.workdir.whole(BAD_BATCH) as file:
+                    error.write(file)
+            raise
 
     def _step(self, step: int, loss: float, stop: bool) -> None:
         self.report(step, self.last, {"loss": loss})
@@ -236,13 +266,13 @@ class _Run:
             self._checkpoint()
 
     def _evaluated(self) -> None:
-        """After each batch of an evaluation; of several workers none may leave the others there."""
-        if self.told and self.workdir.is_alone:
+        """After a batch of an evaluation: ends the run on a signal, unless other workers would go on without it."""
+        if self.signals and self.workdir.is_alone:
             self._stop()
 
     def _stop(self) -> None:
         self._checkpoint()
-        number = self.told[0] if self.told else 0
+        number = self.signals[0] if self.signals else 0
         by = signal.Signals(number).name if number else "another worker's signal"
         where = f"at step {self.loop.step}; the same command continues the run in {self.workdir.path}"
         raise Stopped(f"stopped by {by} {where}", number)
@@ -260,15 +290,15 @@ class _Run:
                 self.pictures.draw(self.loop)
         writer.flush()
         self.report(self.loop.step, self.last, row)
-        score = score_of(row)
+        score = self.task.criterion.score(row)
         if self.settings.keep == "last" or score > self.best or self.kept is None:
             self.best, self.kept = score, (self.loop.weights(), row)
 
     def _is_stale(self) -> bool:
-        """Whether early stopping ends the run: so many epochs without a better one."""
+        """Whether early stopping ends the run: too many epochs without a better score."""
         patience = self.settings.early_stopping
-        scores = [score_of(row) for row in self.history]
-        if not patience or not scores or self.loop.losses:  # or in the midst of an epoch, which is no whole one
+        scores = [self.task.criterion.score(row) for row in self.history]
+        if not patience or not scores or self.loop.losses:  # the row of an unfinished epoch is ignored
             return False
         return len(scores) - 1 - scores.index(max(scores)) >= patience
 
@@ -276,7 +306,7 @@ class _Run:
         return self.seconds + time.perf_counter() - self.started
 
     def _writer(self):
-        """TensorBoard's, to be closed; without effect on workers other than the first."""
+        """The TensorBoard writer as a context manager; only the first worker writes."""
         if not self.workdir.is_chief:
             return contextlib.closing(tf.summary.create_noop_writer())
         return contextlib.closing(tf.summary.create_file_writer(str(self.workdir.path / "tensorboard")))
@@ -304,51 +334,21 @@ class _Run:
         weights = [arrays[f"best/{number}"] for number in range(len(self.model.weights)) if f"best/{number}" in arrays]
         self.kept = (weights, facts["row"]) if weights else None
 
-    def _preset(self) -> preset.Preset:
-        recipe, source, history = self.recipe, self.sources["train"], self.history
+    def _result(self) -> preset.Preset:
         weights, row = self.kept
         learner = self.loop.plain
-        learner.set_weights(weights)  # the head's layers are the model's own
-        renewed = self.settings.weight_averaging and renew_statistics(learner, self.batches["train"], row["epoch"])
+        learner.set_weights(weights)  # its layers are layers of self.model
+        renewed = self.settings.weight_averaging and renew_statistics(
+            learner, self.batches["train"], row["epoch"], self.carried
+        )
         if renewed and "validation" in self.batches:
-            figures = learner.evaluate(self.batches["validation"].epoch(0), verbose=0, return_dict=True)
-            row = row | {f"val_{name}": float(value) for name, value in figures.items()}
+            figures = self.loop.measured(self.batches["validation"].epoch(0))
+            row = row | {f"val_{name}": value for name, value in figures.items()}
         with self.workdir.whole("curves.png") as file:
-            plotting.curves(history, file)
-        provenance = {
-            "recipe": self.name,
-            "seed": recipe.seed,
-            "dataset": source.name,
-            "dataset_version": source.version,
-            "split": source.split,
-            "examples": source.examples,
-            "epochs": f"{history[-1]['epoch']} of {self.settings.epochs}, kept that of epoch {row['epoch']}",
+            plotting.curves(self.history, file)
+        facts = {
+            "epochs": f"{self.history[-1]['epoch']} of {self.settings.epochs}, kept that of epoch {row['epoch']}",
             "steps": self.loop.step,
-            "started_from": recipe.start_from or "nothing",
             "minutes": round(self._elapsed() / 60, 1),
-            "hardware": hardware(),
-            "made": datetime.date.today().isoformat(),
-            "versions": versions(),
         }
-        metrics = []
-        if "validation" in self.sources:
-            validation = self.sources["validation"]
-            where = {"dataset": validation.name, "split": validation.split, "examples": validation.examples}
-            metrics = [
-                {"name": key.removeprefix("val_"), "value": value, **where, "final": False}
-                for key, value in row.items()
-                if key.startswith("val_")
-            ]
-        # A folder by its whole path, so that `evaluate` finds it from anywhere.
-        place = recipe.data.name or os.path.abspath(recipe.data.folder)
-        data = {"name": place, "test": recipe.data.test}
-        terms = {"weights": recipe.terms, **saving.inherited_terms(self.model.origin, source.terms)}
-        return saving.write_preset(
-            self.model, self.workdir.path, self.name,
-            data=data, metrics=metrics, provenance=provenance, terms=terms, storage="float32",
-        )  # fmt: skip
-
-
-def score_of(row: dict) -> tuple[float, float]:
-    """Of a row of history what `keep = "best"` compares: validation accuracy where there is one, then the loss."""
-    return row.get("val_accuracy", row.get("val_token_accuracy", 0.0)), -row.get("val_loss", row["loss"])
+        return write_result(self.model, self.workdir.path, self.name, self.recipe, self.sources, row, facts)

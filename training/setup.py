@@ -1,4 +1,4 @@
-"""What a run is made of: its data, what its task learns from them, and its model."""
+"""The parts of a run: data, what the task learns from the data first, model, and objective."""
 
 import contextlib
 import itertools
@@ -9,86 +9,137 @@ import keras
 from zoo import preset, registry
 from zoo.data.sources import Source, open_source
 from zoo.errors import ZooError
-from zoo.tasks import task_class
+from zoo.tasks import settings_class, task_class, task_of
+from zoo.tasks.task import Task
+from zoo.training.carried import Carried
+from zoo.training.objective import Objective
 from zoo.training.recipe import Data, Recipe
 
-Adapted = tuple[dict, dict[str, bytes], dict]  # what `adapt` returns: settings, assets, model overrides
+Adapted = tuple[dict, dict[str, bytes], dict]  # task settings, assets, arguments of the model
 
 
 def open_sources(recipe: Recipe) -> dict[str, Source]:
-    """The recipe's data by split: "train", and "validation" where it has one.
+    """The recipe's data by split: "train", and "validation" if it has one.
 
     Raises:
-        ZooError: data that can't be had, or splits with examples in common: what is measured on seen data, or chosen
-            by the test split, is no figure.
+        ZooError: data can't be opened, or splits have examples in common (metrics on training data, or on data that
+            chose the model, are not valid).
     """
     data = recipe.data
-    fields = task_class(registry.entries()[_model_name(recipe)].task).fields
+    task = task_class(task_name(recipe))
     name = data.name if data.name is not None else Path(data.folder)
     splits = {"train": data.train, "validation": data.validation}
     sources = {
-        split: open_source(name, asked, fields, data.data_dir) for split, asked in splits.items() if asked is not None
+        split: open_source(name, slices, task.fields, task.layout, data.data_dir)
+        for split, slices in splits.items()
+        if slices is not None
     }
-    every = dict(sources)
+    opened = dict(sources)
     if data.test is not None:
         is_default = data.test == Data.model_fields["test"].default  # which not every data set has
         with contextlib.suppress(ZooError) if is_default else contextlib.nullcontext():
-            every["test"] = open_source(name, data.test, fields, data.data_dir)
-    for one, other in itertools.combinations(every, 2):
-        if every[one].overlaps(every[other]):
+            opened["test"] = open_source(name, data.test, task.fields, task.layout, data.data_dir)
+    for first, second in itertools.combinations(opened, 2):
+        if opened[first].overlaps(opened[second]):
             raise ZooError(
-                f"data.{one} = {every[one].split!r} and data.{other} = {every[other].split!r} have examples in common: "
-                'give slices such as "train[:90%]" and "train[90%:]", or "" for none'
+                f"data.{first} = {opened[first].split!r} and data.{second} = {opened[second].split!r} have examples in "
+                'common: give slices such as "train[:90%]" and "train[90%:]", or "" to leave a split out'
             )
     return sources
 
 
 def check_place(recipe: Recipe, out: Path) -> None:
-    """Raises ZooError where a run's folder lies in that of its data, whose files it would be among."""
+    """Raises ZooError if a run's folder lies inside the folder of its data."""
     folder = recipe.data.folder and Path(recipe.data.folder).resolve()
     if folder and out.resolve().is_relative_to(folder):
-        raise ZooError(f"{out} lies in the data's folder {recipe.data.folder}: choose one outside of it")
+        raise ZooError(f"{out} lies inside the data's folder {recipe.data.folder}: choose a folder outside")
 
 
 def check_same_data(source: Source, facts: dict, path: Path) -> None:
-    """Raises ZooError where the training data are not those with which the run at `path` began, by its facts."""
+    """Raises ZooError if the training data differ from those of the run at `path`, by the facts of its checkpoint."""
     changed = ""
     if facts["examples"] != source.examples:
-        changed = f"has {source.examples} examples now, and had {facts['examples']}"
+        changed = f"has {source.examples} examples, but had {facts['examples']}"
     elif facts["labels"] != source.labels:
-        changed = f"has other classes ({', '.join(sorted({*facts['labels']} ^ {*source.labels})[:4])}) than"
+        differing = sorted({*(facts["labels"] or ())} ^ {*(source.labels or ())})
+        changed = f"has other classes ({', '.join(differing[:4])}) than it had"
     elif facts.get("fingerprint", source.fingerprint) != source.fingerprint:
-        changed = "has other examples or names of files than"
+        changed = "has other examples or file names than it had"
     if changed:
         raise ZooError(
-            f"{source.name} {changed} when the run in {path} began: restore it, or begin again in another folder"
+            f"{source.name} {changed} when the run in {path} started: restore the data, or use another folder"
         )
 
 
 def adapt(recipe: Recipe, source: Source) -> Adapted:
-    """What the task takes from the training data before the first step."""
+    """What the task learns from the training data before the first step, such as a vocabulary."""
     entry = registry.entries()[_model_name(recipe)]
     settings, assets = entry.settings, {}
     if recipe.start_from:
         parent = preset.open_preset(recipe.start_from)
         settings, assets = parent.record["task"]["settings"], parent.assets()
-    return task_class(entry.task).adapt(source, {**settings, **recipe.task}, assets)
+    task = task_class(task_name(recipe))
+    settings = {**task.Settings.today(settings), **task.Settings.today(recipe.task)}
+    return task.adapt(source, settings, assets)
 
 
 def make_model(recipe: Recipe, source: Source, adapted: Adapted) -> keras.Model:
-    """The recipe's model, new or that of the preset it starts from."""
-    settings, assets, overrides = adapted
-    classes = len(source.labels) if source.labels else None
+    """The recipe's model: new, or loaded from the preset that the recipe starts from.
+
+    A new model may contain presets, which bring their weights: model_overrides = {encoder = "lenet5.mnist"}.
+    """
+    settings, assets, arguments = adapted
     if recipe.start_from:
-        model = preset.load_model(preset.open_preset(recipe.start_from), classes, recipe.freeze, recipe.task)
+        parent = preset.open_preset(recipe.start_from)
+        model = preset.load_model(parent, arguments.get("classes"), recipe.freeze, recipe.task)
     else:
-        overrides = {**({"classes": classes} if classes else {}), **overrides, **recipe.model_overrides}
-        model = registry.create_model(recipe.model, freeze=recipe.freeze, **overrides)
-        model.origin.settings |= recipe.task
-    model.origin.settings |= settings
+        model = preset.create_model(recipe.model, freeze=recipe.freeze, **{**arguments, **recipe.model_overrides})
+    today = task_class(model.origin.task).Settings.today
+    model.origin.settings = {**today(model.origin.settings), **today(recipe.task), **settings}
     model.origin.assets |= assets
     model.origin.labels = source.labels
     return model
+
+
+def carried_state(task: Task) -> Carried:
+    """The state that the task's model carries from batch to batch."""
+    carried = Carried(task.carried, task.resets)
+    carried.check(task.model)
+    return carried
+
+
+def make_objective(task: Task, label_smoothing: float) -> Objective:
+    """The losses and metrics of the task's model; carried state has no loss.
+
+    Raises:
+        ZooError: the task's criterion is not one of its metrics.
+    """
+    outputs = tuple(name for name in task.model.output if name not in task.carried)
+    objective = Objective(task.loss(label_smoothing), task.metrics(), outputs)
+    known = [*objective.means, *objective.metrics]
+    if task.criterion.metric not in known:
+        raise ZooError(f"{task.name}: the criterion {task.criterion.metric!r} must be one of {', '.join(known)}")
+    return objective
+
+
+def task_name(recipe: Recipe) -> str:
+    """The task of the recipe's model or preset."""
+    if recipe.start_from:
+        return preset.open_preset(recipe.start_from).record["task"]["name"]
+    return registry.entries()[recipe.model].task
+
+
+def with_todays_names(recipe: Recipe) -> Recipe:
+    """The recipe with current names of task settings; recipes of earlier versions may use old names."""
+    return recipe.model_copy(update={"task": settings_class(task_name(recipe)).today(recipe.task)})
+
+
+def steps_per_epoch(recipe: Recipe, source: Source) -> int:
+    """Number of training batches per epoch; builds the model if the task makes its own examples from the data."""
+    if task_class(task_name(recipe)).examples is not Task.examples:
+        model = make_model(recipe, source, adapt(recipe, source))
+        source = task_of(model).examples(source, recipe.training.batch_size)
+    return -(-source.examples // recipe.training.batch_size)
 
 
 def _model_name(recipe: Recipe) -> str:

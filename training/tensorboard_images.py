@@ -1,4 +1,4 @@
-"""What TensorBoard shows of a run besides its figures: its task's pictures, drawn of the first validation batch."""
+"""Pictures of a run for TensorBoard: its task draws them from the first validation batch."""
 
 import io
 import time
@@ -9,15 +9,15 @@ from zoo.data.stream import Stream
 from zoo.tasks.task import Task
 from zoo.training.loop import Loop
 
-SECONDS = 20.0  # at least so long between two drawings
+SECONDS = 20.0  # minimum time between two drawings
 
 
 class Pictures:
-    """Draws at epochs' ends, not too often.
+    """Draws at the end of an epoch, at most every SECONDS.
 
     Args:
-        task: whose pictures they are.
-        stream: of the data they are drawn of.
+        task: draws the pictures.
+        stream: of the data to draw.
     """
 
     def __init__(self, task: Task, stream: Stream):
@@ -25,12 +25,12 @@ class Pictures:
         self.last = time.monotonic()
 
     def draw(self, loop: Loop) -> None:
-        """Into the summary writer that is the default, if it is time again."""
+        """Draws into the default summary writer, if enough time has passed."""
         if time.monotonic() - self.last < SECONDS:
             return
         inputs, y, *_ = next(iter(self.stream.epoch(0)))
         with loop.kept_weights():
-            pictures = self.task.pictures(inputs, y, loop.plain(inputs, training=False))
+            pictures = self.task.pictures(inputs, y, loop.measured.outputs(inputs))
         for name, draw in pictures.items():
             file = io.BytesIO()
             draw(file)

@@ -1,4 +1,4 @@
-"""`zoo.tune`: KerasTuner chooses a recipe's settings by its validation figures."""
+"""`zoo.tune`: searches the settings of a recipe with KerasTuner, by their validation scores."""
 
 import contextlib
 import csv
@@ -17,19 +17,21 @@ from typing import Any, Literal
 import pydantic
 
 from zoo.errors import Stopped, ZooError, checked_count, checked_path, unknown
+from zoo.files import whole_folder
+from zoo.tasks import task_class
 from zoo.training import setup
 from zoo.training.loop import NotFinite
 from zoo.training.recipe import as_toml, read_recipe
-from zoo.training.run import score_of, train
+from zoo.training.run import train
 from zoo.training.workdir import Workdir
 
 METHODS = ("bayesian", "hyperband", "random")
-ASKED, TABLE, BEST = "tuning.json", "trials.csv", "best.toml"
+SEARCH, TABLE, BEST = "tuning.json", "trials.csv", "best.toml"
 TUNER, TRIALS = "tuner", "trials"
 
 
 class Range(pydantic.BaseModel):
-    """What a setting may be: one of `values`, or a number from `min` to `max`, whole where both are."""
+    """The range of a setting: a list of `values`, or the numbers from `min` to `max`; integers if both are."""
 
     model_config = pydantic.ConfigDict(extra="forbid")
     values: list[bool | int | pydantic.FiniteFloat | str] | None = pydantic.Field(None, min_length=1)
@@ -43,22 +45,22 @@ class Range(pydantic.BaseModel):
         others = {"min", "max", "step", "sampling"} & self.model_fields_set
         if self.values is not None:
             if others:
-                raise ValueError("give values, or min and max, not both")
+                raise ValueError("give either values, or min and max, not both")
             return self
         if self.min is None or self.max is None:
-            raise ValueError("give values, or min and max")
+            raise ValueError("give either values, or min and max")
         if not self.min < self.max:
-            raise ValueError("min is not below max")
+            raise ValueError("min must be below max")
         if self.step is not None and self.sampling == "linear" and self.step > self.max - self.min:
-            raise ValueError("step is more than from min to max")
+            raise ValueError("step must be at most max - min")
         if self.sampling == "log" and self.min <= 0:
-            raise ValueError("log sampling needs a min above 0")
+            raise ValueError("min must be above 0 for log sampling")
         if self.sampling == "log" and self.step is not None and self.step <= 1:
-            raise ValueError("log sampling needs a step above 1, by which it multiplies")
+            raise ValueError("step must be above 1 for log sampling, as it is a factor")
         return self
 
     @property
-    def is_whole(self) -> bool:
+    def is_integer(self) -> bool:
         return all(isinstance(value, int) for value in (self.min, self.max, self.step or 1))
 
 
@@ -73,31 +75,31 @@ def tune(
     warn: Callable[[str], None] = warnings.warn,
     **overrides,
 ) -> dict:
-    """Searches a recipe's settings for the best validation figure; called again, it continues.
+    """Searches a recipe's settings for the best validation score. A second call with the same folder continues.
 
-    Each trial is a run of its own in OUT/trials. "hyperband" (Li et al. 2018, arXiv 1603.06560) gives many trials few
-    epochs of the recipe's course, and the best of them the rest; "bayesian" fits a Gaussian process to the trials so
-    far (Snoek et al. 2012, arXiv 1206.2944), after a third of them at random; both by KerasTuner.
+    Each trial is a run in OUT/trials. "hyperband" (Li et al. 2018, arXiv 1603.06560) gives many trials the first
+    epochs of the recipe's schedule and continues the best of them; "bayesian" fits a Gaussian process to the trials
+    (Snoek et al. 2012, arXiv 1206.2944) after a random third of them; both come from KerasTuner.
 
     Args:
-        recipe: as `zoo.train` takes it.
-        space: a TOML file's path, or a dict: a recipe's setting, such as "training.optimizer.learning_rate", and its
-            range: {"values": [...]}, or {"min", "max"} with "step" or "sampling" = "log"; whole numbers where min and
-            max are whole.
-        out: the folder of the search: `trials.csv`, `best.toml` and the runs.
-        trials: at most so many; hyperband's own number depends on the epochs, and may be less.
+        recipe: as in `zoo.train`.
+        space: path of a TOML file, or a dict: a setting of the recipe, such as "training.optimizer.learning_rate", to
+            its range: {"values": [...]}, or {"min", "max"} with "step" or "sampling" = "log". Values are integers if
+            min and max are.
+        out: folder of the search: `trials.csv`, `best.toml` and the runs.
+        trials: maximum number of trials; hyperband's number also depends on the epochs, and may be lower.
         method: "bayesian", "hyperband" or "random".
         report: called as report(trials done, trials, {"trial", "score", **settings}) after each trial.
-        warn: called with one line on a trial that failed.
+        warn: called with one line about a trial that failed.
         **overrides: differences from the recipe.
 
     Returns:
-        {"recipe": path of best.toml, "trials": how many, "score", "settings"}; the score is the validation accuracy
-        where there is one, and minus the loss otherwise.
+        {"recipe": path of best.toml, "trials": number of trials, "score", "settings"}; the score is the best value of
+        the task's criterion on the validation data, such as its accuracy.
 
     Raises:
-        ZooError: KerasTuner is not installed; a recipe without validation; a space of no settings, or of ones that
-            the recipe refuses; a folder that holds another search; no trial that succeeded.
+        ZooError: KerasTuner is not installed, the recipe has no validation data, the space is empty or has values
+            that the recipe refuses, the folder holds another search, or no trial succeeded.
     """
     checked_count(trials, "trials")
     if method not in METHODS:
@@ -107,55 +109,55 @@ def tune(
     except ImportError:
         raise ZooError('zoo.tune needs KerasTuner: pip install "keras-zoo[tune]"') from None
     out, ranges = checked_path(out, "out"), read_space(space)
-    _, plain = read_recipe(recipe, overrides)
-    ends = {key: given.values or [given.min, given.max] for key, given in ranges.items()}
-    first = {key: values[0] for key, values in ends.items()}
-    for key, values in ends.items():  # are refused before the first trial
-        for value in values:
-            read_recipe(recipe, {**overrides, **first, key: value})
-    sources = setup.open_sources(plain)
-    if "validation" not in sources:
-        raise ZooError(f"recipe {recipe} has no validation data to choose by: give data.validation")
-    asked = {
-        "recipe": plain.model_dump(),
-        "space": {key: given.model_dump(exclude_none=True) for key, given in ranges.items()},
-        "method": method,
-    }
+    search = _Search(recipe, overrides, ranges, out, report, warn)
+    oracle = _oracle(keras_tuner, method, trials, search)
+    with Workdir(out).in_use():
+        _same_search(out, search.description(method))
+        return _run(keras_tuner, search, oracle)
+
+
+def _oracle(keras_tuner, method: str, trials: int, search: "_Search"):
+    """KerasTuner's part that chooses the settings of the next trial."""
+    seed, epochs = search.plain.seed, search.plain.training.epochs
     options = {
-        "objective": keras_tuner.Objective("score", "max"),
-        "hyperparameters": _hyperparameters(keras_tuner, ranges),
+        "objective": keras_tuner.Objective("score", search.criterion.direction),
+        "hyperparameters": _hyperparameters(keras_tuner, search.ranges),
         "tune_new_entries": False,
         "max_consecutive_failed_trials": math.inf,
-        "seed": plain.seed + 1,  # it takes 0 for none
+        "seed": seed + 1,  # KerasTuner reads 0 as no seed
     }
+    oracles = keras_tuner.oracles
     if method == "hyperband":
-        oracle = keras_tuner.oracles.HyperbandOracle(max_epochs=plain.training.epochs, **options)
+        oracle = oracles.HyperbandOracle(max_epochs=epochs, **options)
         oracle.max_trials = trials
-    elif method == "bayesian":
+        return oracle
+    if method == "bayesian":
         first = max(3, trials // 3)
-        oracle = keras_tuner.oracles.BayesianOptimizationOracle(max_trials=trials, num_initial_points=first, **options)
-    else:
-        oracle = keras_tuner.oracles.RandomSearchOracle(max_trials=trials, **options)
-    with Workdir(out).in_use():
-        _same_search(out, asked)
-        search = _Search(recipe, overrides, ranges, out, sources["train"].examples, report, warn)
-        try:
-            tuner = _tuner(keras_tuner)(search, oracle, directory=str(out), project_name=TUNER)
-        except (ValueError, KeyError, TypeError):
-            raise ZooError(f"a file in {out / TUNER} can't be read: remove {out} to begin again") from None
-        tuner.save()  # otherwise a search that is ended in its first trial would begin with another one
-        try:
-            tuner.search(verbose=0)
-        except keras_tuner.errors.FatalError as error:
-            cause = error.__cause__
-            if isinstance(cause, Stopped):
-                told = f"stopped by {signal.Signals(cause.number).name}; the same command continues the search in {out}"
-                raise Stopped(told, cause.number) from None
-            if isinstance(cause, ZooError) and not tuner.oracle.end_order:
-                for name in (ASKED, TUNER, TRIALS):  # a mistake in recipe or space: nothing that stays is of use
-                    _remove(out / name)
-            raise cause from None
-        return search.told(tuner.oracle)
+        return oracles.BayesianOptimizationOracle(max_trials=trials, num_initial_points=first, **options)
+    return oracles.RandomSearchOracle(max_trials=trials, **options)
+
+
+def _run(keras_tuner, search: "_Search", oracle) -> dict:
+    """Runs all trials that are left, and returns the results."""
+    out = search.out
+    try:
+        tuner = _tuner(keras_tuner)(search, oracle, directory=str(out), project_name=TUNER)
+    except (ValueError, KeyError, TypeError):
+        raise ZooError(f"a file in {out / TUNER} can't be read: remove {out} to start again") from None
+    tuner.save()  # a search that ends in its first trial continues with this trial
+    try:
+        tuner.search(verbose=0)
+    except keras_tuner.errors.FatalError as error:
+        cause = error.__cause__
+        if isinstance(cause, Stopped):
+            name = signal.Signals(cause.number).name
+            message = f"stopped by {name}; the same command continues the search in {out}"
+            raise Stopped(message, cause.number) from None
+        if isinstance(cause, ZooError) and not tuner.oracle.end_order:
+            for name in (SEARCH, TUNER, TRIALS):  # recipe or space have a mistake: these files have no use
+                _remove(out / name)
+        raise cause from None
+    return search.results(tuner.oracle)
 
 
 def _remove(path: Path) -> None:
@@ -166,10 +168,10 @@ def _remove(path: Path) -> None:
 
 
 def read_space(space: str | os.PathLike | dict) -> dict[str, Range]:
-    """The ranges by setting, of a TOML file or of a dict; keys may be dotted or nested.
+    """Ranges by setting, from a TOML file or a dict; keys may be dotted or nested.
 
     Raises:
-        ZooError: the file can't be read, it names no setting, or a range is none.
+        ZooError: the file can't be read, it has no setting, or a range is not valid.
     """
     name = "space"
     if not isinstance(space, dict):
@@ -179,99 +181,122 @@ def read_space(space: str | os.PathLike | dict) -> dict[str, Range]:
         except OSError as error:
             raise ZooError(f"space {name}: {error.strerror}") from None
         except ValueError as error:
-            raise ZooError(f"space {name} is no TOML file: {error}") from None
+            raise ZooError(f"space {name} must be a TOML file: {error}") from None
     ranges = {}
-    for key, given in _leaves(space):
+    for key, value in _leaves(space):
         try:
-            ranges[key] = Range.model_validate(given)
+            ranges[key] = Range.model_validate(value)
         except pydantic.ValidationError as error:
             what = error.errors()[0]
             place = " ".join(map(str, what["loc"][:1]))
-            told = f"{place} {what['msg']}".strip().removeprefix("Value error, ")
-            raise ZooError(f"space {name}: {key}: {told}; a range has values, or min, max, step, sampling") from None
+            reason = f"{place} {what['msg']}".strip().removeprefix("Value error, ")
+            raise ZooError(
+                f"space {name}: {key}: {reason}; keys of a range: values, or min, max, step, sampling"
+            ) from None
     if not ranges:
-        raise ZooError(f'space {name} names no setting, as in "training.optimizer.learning_rate" = {{min = 1e-4, ...}}')
+        raise ZooError(
+            f'space {name} has no setting; add e.g. "training.optimizer.learning_rate" = {{min = 1e-4, ...}}'
+        )
     return ranges
 
 
 def _leaves(table: dict, where: str = "") -> list[tuple[str, Any]]:
-    found = []
+    leaves = []
     for key, value in table.items():
         is_range = not isinstance(value, dict) or not any(isinstance(inner, dict) for inner in value.values())
-        found += [(where + key, value)] if is_range else _leaves(value, f"{where}{key}.")
-    return found
+        leaves += [(where + key, value)] if is_range else _leaves(value, f"{where}{key}.")
+    return leaves
 
 
 def _hyperparameters(keras_tuner, ranges: dict[str, Range]):
-    chosen = keras_tuner.HyperParameters()
-    for key, given in ranges.items():
-        if (
-            given.values is not None
-        ):  # by their places: KerasTuner takes values of one type alone, and bools for numbers
-            chosen.Choice(key, list(range(len(given.values))), ordered=False)
+    parameters = keras_tuner.HyperParameters()
+    for key, limits in ranges.items():
+        if limits.values is not None:  # by index: KerasTuner's values have one type, and it takes bools for numbers
+            parameters.Choice(key, list(range(len(limits.values))), ordered=False)
         else:
-            kind = chosen.Int if given.is_whole else chosen.Float
-            kind(key, given.min, given.max, step=given.step, sampling=given.sampling)
-    return chosen
+            kind = parameters.Int if limits.is_integer else parameters.Float
+            kind(key, limits.min, limits.max, step=limits.step, sampling=limits.sampling)
+    return parameters
 
 
-def _same_search(out: Path, asked: dict) -> None:
-    """Notes what is searched; raises ZooError where the folder holds another search, or something else."""
-    text = json.dumps(asked, indent=1)
-    if (out / ASKED).exists():
+def _same_search(out: Path, description: dict) -> None:
+    """Writes the search's description; raises ZooError if the folder holds another search or other files."""
+    text = json.dumps(description, indent=1)
+    if (out / SEARCH).exists():
         try:
-            there = dict(json.loads((out / ASKED).read_text("utf-8")))
+            old = dict(json.loads((out / SEARCH).read_text("utf-8")))
         except (OSError, ValueError, TypeError):
-            raise ZooError(f"{out / ASKED} can't be read: remove the folder to begin again") from None
-        changed = [key for key in asked if there.get(key) != json.loads(text)[key]]
+            raise ZooError(f"{out / SEARCH} can't be read: remove the folder to start again") from None
+        changed = [key for key in description if old.get(key) != json.loads(text)[key]]
         if changed:
             raise ZooError(f"{out} holds a search with another {' and '.join(changed)}: choose another folder")
         return
     if any(entry.name != ".lock" for entry in out.iterdir()):
-        raise ZooError(f"{out} holds something else than a search: choose another folder")
-    Workdir(out).write(ASKED, text)
+        raise ZooError(f"{out} holds files that do not belong to a search: choose another folder")
+    Workdir(out).write(SEARCH, text)
 
 
 class _Search:
-    """The runs of a search, and what it tells."""
+    """The runs of a search, and its results.
 
-    def __init__(self, recipe, overrides, ranges, out, examples, report, warn):
-        self.recipe, self.overrides, self.ranges = recipe, overrides, ranges
-        self.out, self.examples = out, examples
+    Raises:
+        ZooError: the recipe refuses a value of a range, or has no validation data.
+    """
+
+    def __init__(self, recipe, overrides, ranges, out, report, warn):
+        self.recipe, self.overrides, self.ranges, self.out = recipe, overrides, ranges, out
         self.report, self.warn = report or (lambda *_: None), warn
+        _, self.plain = read_recipe(recipe, overrides)
+        self._check_ranges()
+        sources = setup.open_sources(self.plain)
+        if "validation" not in sources:
+            raise ZooError(f"recipe {recipe} has no validation data to score trials on: set data.validation")
+        self.source = sources["train"]
+        self.criterion = task_class(setup.task_name(self.plain)).criterion
+
+    def _check_ranges(self) -> None:
+        """Reads the recipe with each value, or with both ends, of each range."""
+        ends = {key: limits.values or [limits.min, limits.max] for key, limits in self.ranges.items()}
+        first = {key: values[0] for key, values in ends.items()}
+        for key, values in ends.items():
+            for value in values:
+                read_recipe(self.recipe, {**self.overrides, **first, key: value})
+
+    def description(self, method: str) -> dict:
+        """What another search in the same folder must have in common with this one."""
+        space = {key: limits.model_dump(exclude_none=True) for key, limits in self.ranges.items()}
+        return {"recipe": self.plain.model_dump(), "space": space, "method": method}
 
     def settings(self, trial) -> dict:
-        chosen = trial.hyperparameters.values
+        values = trial.hyperparameters.values
         return {
-            key: chosen[key] if given.values is None else given.values[chosen[key]]
-            for key, given in self.ranges.items()
+            key: values[key] if limits.values is None else limits.values[values[key]]
+            for key, limits in self.ranges.items()
         }
 
     def run(self, trial) -> float:
-        """A trial's score; of hyperband a trial that goes on where another one ended."""
+        """The score of a trial's best epoch; a trial of hyperband may continue a copy of another trial's run."""
         values = trial.hyperparameters.values
         folder = self.out / TRIALS / trial.trial_id
         before = values.get("tuner/trial_id")
         if before and not folder.exists():
-            copy = folder.with_name(f".{folder.name}")
-            shutil.rmtree(copy, ignore_errors=True)
-            shutil.copytree(self.out / TRIALS / before, copy)
-            copy.rename(folder)
+            with whole_folder(folder) as hidden:
+                shutil.copytree(self.out / TRIALS / before, hidden, dirs_exist_ok=True)
         changes = {**self.overrides, **self.settings(trial)}
         _, recipe = read_recipe(self.recipe, changes)
         steps = None
         if "tuner/epochs" in values:
-            steps = values["tuner/epochs"] * -(-self.examples // recipe.training.batch_size)
+            steps = values["tuner/epochs"] * setup.steps_per_epoch(recipe, self.source)
         train(self.recipe, folder, steps=steps, warn=lambda _: None, **changes)
         with open(folder / "history.csv", newline="", encoding="utf-8") as file:
             rows = [{key: float(value) for key, value in row.items()} for row in csv.DictReader(file)]
-        accuracy, loss = max(map(score_of, rows))
-        return accuracy if "val_accuracy" in rows[0] else loss
+        return max(rows, key=self.criterion.score)[f"val_{self.criterion.metric}"]
 
-    def told(self, oracle) -> dict:
-        """Writes the table and the best recipe, and returns what `tune` does."""
+    def results(self, oracle) -> dict:
+        """Writes the table and the best recipe, and returns the result of `tune`."""
         ended = [oracle.trials[number] for number in oracle.end_order]
-        done = sorted((trial for trial in ended if trial.status == "COMPLETED"), key=lambda trial: -trial.score)
+        done = [trial for trial in ended if trial.status == "COMPLETED"]
+        done.sort(key=lambda trial: trial.score, reverse=self.criterion.direction == "max")
         text = io.StringIO(newline="")
         rows = csv.writer(text, lineterminator="\n")
         rows.writerow(["trial", "score", "epochs", *self.ranges])
@@ -282,7 +307,7 @@ class _Search:
         workdir = Workdir(self.out)
         workdir.write(TABLE, text.getvalue())
         if not done:
-            raise ZooError(f"no trial in {self.out} succeeded: look at the ranges of the space")
+            raise ZooError(f"no trial in {self.out} succeeded: check the ranges of the space")
         best = self.settings(done[0])
         workdir.write(BEST, as_toml(read_recipe(self.recipe, {**self.overrides, **best})[1]))
         return {"recipe": str(self.out / BEST), "trials": len(ended), "score": done[0].score, "settings": best}
@@ -290,10 +315,10 @@ class _Search:
 
 def _tuner(keras_tuner):
     class Tuner(keras_tuner.engine.base_tuner.BaseTuner):
-        """Runs KerasTuner's trials as runs of ours."""
+        """KerasTuner's loop over trials; each trial is a run of `train`."""
 
         def __init__(self, search: _Search, oracle, **place):
-            with contextlib.redirect_stdout(io.StringIO()):  # it tells what it reloads
+            with contextlib.redirect_stdout(io.StringIO()):  # it prints what it reloads
                 super().__init__(oracle, **place)
             self.searching = search
 
@@ -303,12 +328,12 @@ def _tuner(keras_tuner):
             except Stopped as error:
                 raise keras_tuner.errors.FatalError(str(error)) from error
             except ZooError as error:
-                # A mistake in the recipe shows in the first trial; a later one leaves the others what they are.
+                # A mistake in the recipe shows in the first trial; a later error concerns its own trial only.
                 if not isinstance(error, NotFinite) and not self.oracle.end_order:
                     raise keras_tuner.errors.FatalError(str(error)) from error
                 self.searching.warn(f"trial {trial.trial_id}: {error}")
                 raise keras_tuner.errors.FailedTrialError(str(error)) from None
-            except Exception as error:  # KerasTuner would print it and go on to the next trial
+            except Exception as error:  # KerasTuner would print it and start the next trial
                 raise keras_tuner.errors.FatalError(str(error)) from error
 
         def on_trial_end(self, trial):

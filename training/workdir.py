@@ -1,4 +1,4 @@
-"""A run's folder: in use by one run, its recipe and history, and what it ran on."""
+"""A run's folder: its lock, recipe, history, and the facts about machine and versions."""
 
 import base64
 import contextlib
@@ -22,14 +22,15 @@ import numpy as np
 import tensorflow as tf
 
 from zoo.errors import ZooError
+from zoo.files import whole_file
 from zoo.training.recipe import Recipe, as_toml
-from zoo.training.setup import Adapted
+from zoo.training.setup import Adapted, with_todays_names
 
 RECIPE, HISTORY, FACTS, ADAPTED, LOCK = "recipe.toml", "history.csv", "run.json", "adapted.json", ".lock"
-FEATURES, BAD_BATCH = "features.npz", "not_finite.npz"
-_RESULTS = ("checkpoints", "preset.json", HISTORY)  # where one of them is, a run came further than its beginning
-_MARK = "# The recipe of the run in this folder, with every setting.\n"  # tells it from one that somebody wrote
-# What a run may be continued with that it was not begun with: none of them changes the weights.
+FROZEN, BAD_BATCH = "frozen.json", "not_finite.npz"
+_RESULTS = ("checkpoints", "preset.json", HISTORY)  # if one exists, the run has made progress
+_MARK = "# The recipe of the run in this folder, with every setting.\n"  # not at the top of a user's own recipe
+# A continued run may change these: they do not change the weights.
 _FREE = {"training.checkpoint_seconds", "training.checkpoints_kept", "data.data_dir", "data.test", "terms"}
 
 
@@ -37,9 +38,9 @@ class Workdir:
     """The folder of a run.
 
     Args:
-        path: of the folder; nothing is written before `begin`.
-        is_chief: whether this process writes; the other workers only read.
-        is_alone: whether there are no other workers.
+        path: of the folder; `begin` writes the first files.
+        is_chief: whether this process writes; other workers only read.
+        is_alone: whether this process is the only worker.
     """
 
     def __init__(self, path: Path, is_chief: bool = True, is_alone: bool = True):
@@ -47,14 +48,14 @@ class Workdir:
 
     @contextlib.contextmanager
     def in_use(self, patience: float = 0.0, lock: str = LOCK) -> Iterator[None]:
-        """Holds the folder for this run; a folder that it made and left empty is taken away again.
+        """Locks the folder for this run; at the end a folder that it created is removed if it is empty.
 
         Args:
-            patience: seconds that it waits for another run to leave the folder.
-            lock: the file that is locked.
+            patience: seconds to wait for another run to release the folder.
+            lock: name of the lock file.
 
         Raises:
-            ZooError: another run holds it, or it can't be made.
+            ZooError: another run uses the folder, or it can't be created.
         """
         if not self.is_chief:
             yield
@@ -62,7 +63,7 @@ class Workdir:
         is_new = not self.path.exists()
         try:
             self.path.mkdir(parents=True, exist_ok=True)
-            # The system frees the lock when its process ends, however it ends.
+            # The system releases the lock when the process ends, even if it is killed.
             held = filelock.FileLock(self.path / lock, timeout=patience)
             held.acquire()
         except filelock.Timeout:
@@ -73,17 +74,19 @@ class Workdir:
         try:
             yield
         finally:
-            (self.path / lock).unlink(missing_ok=True)  # first: one who waits would lose the file that it locked
+            (self.path / lock).unlink(
+                missing_ok=True
+            )  # before the release: a waiting run would lose the file it locks next
             held.release()
             if is_new:
                 with contextlib.suppress(OSError):
                     self.path.rmdir()
 
     def holds_run(self) -> bool:
-        """Whether a run was begun here.
+        """Whether the folder holds a run.
 
         Raises:
-            ZooError: the folder holds something that no run made.
+            ZooError: the folder holds files that do not belong to a run.
         """
         recipe = self.path / RECIPE
         if recipe.is_file() and (
@@ -91,18 +94,17 @@ class Workdir:
         ):
             return True
         if self.is_chief and (others := sorted(file.name for file in self.path.glob("[!.]*"))):
-            raise ZooError(f"{self.path} holds {others[0]}, which is no run's: choose a new folder, or an empty one")
+            raise ZooError(f"{self.path} holds {others[0]}, which is not part of a run: choose a new or empty folder")
         return False
 
     def resumes(self, recipe: Recipe) -> bool:
-        """Whether the run here goes on with this recipe.
+        """Whether the folder holds a run of this recipe, which will be continued.
 
-        A run of another recipe that ended in an error before there was a checkpoint or an epoch will give way to a new
-        one.
+        A run of another recipe is replaced if it failed before its first checkpoint and epoch.
 
         Raises:
-            ZooError: the folder holds something that no run made, or a run of another recipe; the message shows the
-                differences.
+            ZooError: the folder holds files that do not belong to a run, or a run of another recipe; the message
+                shows the differences.
         """
         if not self.holds_run():
             return False
@@ -120,20 +122,20 @@ class Workdir:
     def _compare(self, recipe: Recipe) -> None:
         try:
             there = (self.path / RECIPE).read_text("utf-8")
-            begun, asked = (
-                dict(_flat(Recipe.model_validate(tomllib.loads(text)).model_dump()))
+            old, new = (
+                dict(_flat(with_todays_names(Recipe.model_validate(tomllib.loads(text))).model_dump()))
                 for text in (there, as_toml(recipe))
             )
         except (OSError, ValueError):
-            raise ZooError(f"{self.path / RECIPE} can't be read: remove the folder to begin again") from None
-        keys = [key for key in {**begun, **asked} if key not in _FREE and begun.get(key) != asked.get(key)]
+            raise ZooError(f"{self.path / RECIPE} can't be read: remove the folder to start again") from None
+        keys = [key for key in {**old, **new} if key not in _FREE and old.get(key) != new.get(key)]
         if keys:
-            shown = "; ".join(f"{key} was {begun.get(key)!r} and is {asked.get(key)!r}" for key in keys[:4])
+            shown = "; ".join(f"{key} was {old.get(key)!r} and is {new.get(key)!r}" for key in keys[:4])
             more = f" and {len(keys) - 4} more" if len(keys) > 4 else ""
             raise ZooError(f"{self.path} holds a run of another recipe: {shown}{more}; choose another folder")
 
     def begin(self, recipe: Recipe, strategy: tf.distribute.Strategy, adapted: Adapted) -> None:
-        """Writes the recipe with every setting, what the task learned from the data, and what the run runs on."""
+        """Writes the recipe with every setting, what the task learned from the data, and facts about the machine."""
         facts = {
             "command": sys.argv,
             "git": _revision(),
@@ -144,26 +146,28 @@ class Workdir:
             "versions": versions(),
         }
         if self.is_chief:
-            for name in (RECIPE, FACTS, ADAPTED, FEATURES, BAD_BATCH):  # of a run that gives way
+            for name in (RECIPE, FACTS, ADAPTED, FROZEN, BAD_BATCH):  # of the run that is replaced
                 (self.path / name).unlink(missing_ok=True)
+            for file in self.path.glob("frozen_*.npy"):
+                file.unlink()
             shutil.rmtree(self.path / "tensorboard", ignore_errors=True)
-        self.write_recipe(recipe)  # first: it marks the folder as a run's
+        self.write_recipe(recipe)  # first, as it marks the folder as a run
         self.write(FACTS, json.dumps(facts, indent=1))
-        settings, assets, overrides = adapted
+        settings, assets, arguments = adapted
         coded = {name: base64.b64encode(content).decode() for name, content in assets.items()}
         if any(adapted):
-            self.write(ADAPTED, json.dumps({"settings": settings, "assets": coded, "overrides": overrides}))
+            self.write(ADAPTED, json.dumps({"settings": settings, "assets": coded, "arguments": arguments}))
 
     def write_recipe(self, recipe: Recipe) -> None:
         self.write(RECIPE, _MARK + as_toml(recipe))
 
     def end(self) -> None:
-        """Notes that the run came to its end."""
+        """Records the end of the run."""
         ended = datetime.datetime.now().isoformat(timespec="seconds")
         self.write(FACTS, json.dumps({**(self._facts() or {}), "ended": ended}, indent=1))
 
     def was_cut(self) -> bool:
-        """Whether the run here is known not to have come to its end."""
+        """Whether the facts say that the run has not ended."""
         facts = self._facts()
         return facts is not None and "ended" not in facts
 
@@ -175,16 +179,16 @@ class Workdir:
         return facts if isinstance(facts, dict) else None
 
     def adapted(self) -> Adapted | None:
-        """What `begin` was given; None where it is not there, and can be learned again."""
+        """What `begin` stored; None if the file is missing, damaged or of an old version: it is learned again."""
         try:
-            told = json.loads((self.path / ADAPTED).read_text("utf-8"))
-            assets = {name: base64.b64decode(content) for name, content in told["assets"].items()}
-            return told["settings"], assets, told["overrides"]
+            content = json.loads((self.path / ADAPTED).read_text("utf-8"))
+            assets = {name: base64.b64decode(coded) for name, coded in content["assets"].items()}
+            return content["settings"], assets, content["arguments"]
         except (OSError, ValueError, KeyError):
             return None
 
     def write_history(self, history: list[dict]) -> None:
-        """history.csv, a row an epoch."""
+        """Writes history.csv, one row per epoch."""
         text = io.StringIO(newline="")
         rows = csv.DictWriter(text, history[0], lineterminator="\n")
         rows.writeheader()
@@ -192,26 +196,23 @@ class Workdir:
         self.write(HISTORY, text.getvalue())
 
     def write(self, name: str, text: str) -> None:
-        """A text file, whole or as it was."""
+        """Writes a text file; if that fails, the old file stays as it was."""
         if self.is_chief:
             with self.whole(name) as hidden:
                 hidden.write_text(text, encoding="utf-8")
 
     @contextlib.contextmanager
     def whole(self, name: str) -> Iterator[Path]:
-        """A path to write to, which becomes the file `name` when everything is there; ZooError where it can't."""
-        hidden = self.path / f".{name}"
+        """`whole_file` of a file in the folder; raises ZooError if it can't be written."""
         try:
-            yield hidden
-            hidden.replace(self.path / name)
+            with whole_file(self.path / name) as hidden:
+                yield hidden
         except OSError as error:
             raise ZooError(f"can't write {self.path / name}: {error.strerror or error}") from None
-        finally:
-            hidden.unlink(missing_ok=True)
 
 
 def hardware() -> str:
-    """The machine in words, for cards."""
+    """A description of the machine, for cards."""
     devices = [device.device_type for device in tf.config.list_physical_devices() if device.device_type != "CPU"]
     return ", ".join([f"{os.cpu_count()} cores {platform.machine()}", *devices])
 
@@ -221,11 +222,11 @@ def versions() -> dict[str, str]:
 
 
 def _revision() -> str | None:
-    """The git revision of the code, with "+" where it was changed since; None where it lies in no checkout."""
-    told = []
+    """The git revision of the code, with "+" if files were changed; None if the code is not in a git checkout."""
+    outputs = []
     here = Path(__file__)
     for command in (
-        ["ls-files", "--error-unmatch", here.name],  # the checkout may be another project's, with us installed in it
+        ["ls-files", "--error-unmatch", here.name],  # fails if keras-zoo is installed inside another project's checkout
         ["rev-parse", "HEAD"],
         ["status", "--porcelain", "--untracked-files=no"],
     ):
@@ -235,8 +236,8 @@ def _revision() -> str | None:
             return None
         if done.returncode:
             return None
-        told.append(done.stdout.strip())
-    return told[1] + ("+" if told[2] else "")
+        outputs.append(done.stdout.strip())
+    return outputs[1] + ("+" if outputs[2] else "")
 
 
 def _flat(table: dict, where: str = "") -> Iterator[tuple[str, object]]:

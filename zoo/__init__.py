@@ -1,6 +1,6 @@
 """keras-zoo: the systems of the review "Deep learning" (Nature 521, 2015), by name, with trained weights.
 
-Every verb below is imported when it is first used, so that `import zoo` and a listing need no TensorFlow.
+Each function is imported when it is first used, so that `import zoo` and listings need no TensorFlow.
 """
 
 import importlib
@@ -8,18 +8,19 @@ import os
 import platform
 from typing import TYPE_CHECKING
 
-# TensorFlow leaves its oneDNN kernels off on x86 processors without AVX-512 or AVX-VNNI, where they are up to twice as
-# fast. It looks once, when it is imported: import zoo first. A value of the user's own is left as it is.
+# TensorFlow turns its oneDNN kernels off on x86 processors without AVX-512 or AVX-VNNI, where they are up to twice as
+# fast. It reads this variable once, on import, so import zoo first. A value that the user has set is kept.
 if platform.machine() in ("x86_64", "AMD64"):
     os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
 
 if TYPE_CHECKING:
     from zoo.explaining import explain
-    from zoo.exporting import export, verify
+    from zoo.exporting.verifying import verify
+    from zoo.exporting.writing import export
     from zoo.inference import evaluate, load, pipeline
-    from zoo.preset import list_models, model_info
+    from zoo.preset import create_model, list_models, model_info
     from zoo.preset.saving import save
-    from zoo.registry import create_model, register_model
+    from zoo.registry import register_model
     from zoo.tasks.dataset import dataset
     from zoo.timing import benchmark
     from zoo.training.run import train
@@ -27,11 +28,11 @@ if TYPE_CHECKING:
 
 _MODULES = {
     "benchmark": "zoo.timing",
-    "create_model": "zoo.registry",
+    "create_model": "zoo.preset",
     "dataset": "zoo.tasks.dataset",
     "evaluate": "zoo.inference",
     "explain": "zoo.explaining",
-    "export": "zoo.exporting",
+    "export": "zoo.exporting.writing",
     "list_models": "zoo.preset",
     "load": "zoo.inference",
     "model_info": "zoo.preset",
@@ -40,7 +41,7 @@ _MODULES = {
     "save": "zoo.preset.saving",
     "train": "zoo.training.run",
     "tune": "zoo.training.tuning",
-    "verify": "zoo.exporting",
+    "verify": "zoo.exporting.verifying",
 }
 
 __all__ = [
@@ -68,7 +69,7 @@ def __getattr__(name: str):
     elif name == "__version__":
         value = importlib.import_module("importlib.metadata").version("keras-zoo")
     else:
-        raise AttributeError(f"module 'zoo' has no attribute {name!r}; its verbs are {', '.join(_MODULES)}")
+        raise AttributeError(f"module 'zoo' has no attribute {name!r}; its functions are {', '.join(_MODULES)}")
     globals()[name] = value
     return value
 

@@ -1,4 +1,4 @@
-"""The command `zoo`: its verbs are in `zoo.commands`; what goes wrong becomes one line and an exit status."""
+"""The command `zoo`. The commands are in `zoo.commands`; every error becomes one line and an exit status."""
 
 import os
 import sys
@@ -10,7 +10,7 @@ from zoo.errors import InputError, Stopped, ZooError, unknown
 
 
 class _Commands(click.Group):
-    """Turns whatever goes wrong into one line and an exit status."""
+    """Prints an error as one line and ends with an exit status."""
 
     def main(self, *args, **kwargs):
         try:
@@ -26,7 +26,7 @@ class _Commands(click.Group):
             _fail(error.format_message(), 2)
         except (click.Abort, KeyboardInterrupt):
             _fail("interrupted", 130)
-        except BrokenPipeError:  # the reader of our output has gone, as in `zoo list | head`
+        except BrokenPipeError:  # the reader of the output has ended, as in `zoo list | head`
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             sys.exit(1)
         except OSError as error:
@@ -35,7 +35,7 @@ class _Commands(click.Group):
             if os.environ.get("ZOO_DEBUG"):
                 raise
             reason = " ".join(f"{type(error).__name__}: {error}".split())[:300]
-            _fail(f"a fault of keras-zoo's own, {reason} (ZOO_DEBUG=1 shows where)", 1)
+            _fail(f"internal error, {reason} (ZOO_DEBUG=1 shows the traceback)", 1)
 
     def resolve_command(self, context, args):
         if args and not args[0].startswith("-") and args[0] not in self.commands:
@@ -49,7 +49,7 @@ def _fail(message: str, status: int) -> None:
 
 
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
-@click.option("--threads", type=click.IntRange(1, 1024), help="Use at most so many threads an operation.")
+@click.option("--threads", type=click.IntRange(1, 1024), help="Most threads per operation.")
 @click.version_option(package_name="keras-zoo")
 def main(threads: int | None) -> None:
     """The systems of the review "Deep learning" (Nature 2015), by name, with trained weights.
@@ -61,7 +61,7 @@ def main(threads: int | None) -> None:
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     for output in (sys.stdout, sys.stderr):
-        output.reconfigure(errors="replace")  # what a terminal can't show ends no run
+        output.reconfigure(errors="replace")  # characters that a terminal can't show are no error
     if threads:
         os.environ["TF_NUM_INTRAOP_THREADS"] = os.environ["TF_NUM_INTEROP_THREADS"] = str(threads)
 

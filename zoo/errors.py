@@ -1,4 +1,4 @@
-"""What a user is told when something is wrong: one line, what it was and what would be right."""
+"""Errors with messages of one line: what was wrong, what was expected, what to do."""
 
 import difflib
 import os
@@ -7,15 +7,15 @@ from pathlib import Path
 
 
 class ZooError(ValueError):
-    """A mistake in a call, or something it named (a preset, a recipe, a data set) that can't be used."""
+    """A mistake in a call, or a preset, recipe or data set that can't be used."""
 
 
 class InputError(ZooError):
-    """An input that can't be answered: no image, truncated, missing, too large."""
+    """An input that can't be answered: not an image, truncated, missing, too large."""
 
 
 class Stopped(ZooError):
-    """A signal ended the work, which can be continued; `number` is the signal's, 0 where another process had it."""
+    """A signal ended work that can be continued; `number` is the signal's number, 0 if another process received it."""
 
     def __init__(self, message: str, number: int):
         super().__init__(message)
@@ -23,7 +23,7 @@ class Stopped(ZooError):
 
 
 def unknown(kind: str, name: object, known: Iterable[str]) -> ZooError:
-    """The error for a name that isn't known; its message names the nearest known ones.
+    """The error for an unknown name; its message suggests the nearest known names.
 
     >>> str(unknown("model", "lenet6", ["lenet5", "mlp"]))
     "unknown model 'lenet6'; did you mean lenet5?"
@@ -33,22 +33,22 @@ def unknown(kind: str, name: object, known: Iterable[str]) -> ZooError:
     if near:
         hint = f"did you mean {' or '.join(near)}?"
     elif not known:
-        hint = "there is none"
+        hint = "none exist"
     else:
         hint = f"known: {', '.join(known[:12])}" + (", ..." if len(known) > 12 else "")
     return ZooError(f"unknown {kind} {name!r}; {hint}")
 
 
 def checked_path(value: object, what: str) -> Path:
-    """A path where something is written or read; raises ZooError where `value` can't be one."""
+    """`value` as a path; raises ZooError if it can't be one. `what` names the argument."""
     text = os.fspath(value) if isinstance(value, (str, os.PathLike)) else ""
     if not text or "\0" in text:
-        raise ZooError(f"{what}={value!r} is no path")
+        raise ZooError(f"{what} must be a path, got {value!r}")
     return Path(text)
 
 
 def checked_picture(value: object, what: str) -> Path:
-    """A path where a picture can be drawn; raises ZooError where it can't, before the work is done."""
+    """`value` as the path of a picture; raises ZooError if no picture can be drawn there, before any work is done."""
     path = checked_path(value, what)
     if not path.parent.is_dir() or path.suffix.lower() not in (".png", ".pdf", ".svg"):
         raise ZooError(f"can't draw into {path}: give a .png, .pdf or .svg in a folder that exists")
@@ -56,7 +56,7 @@ def checked_picture(value: object, what: str) -> Path:
 
 
 def checked_count(value: object, what: str) -> int:
-    """A whole number of at least one; raises ZooError where `value` is none."""
+    """`value`; raises ZooError if it is not an integer >= 1. `what` names the argument."""
     if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-        raise ZooError(f"{what}={value!r} is no whole number of 1 or more")
+        raise ZooError(f"{what} must be an integer >= 1, got {value!r}")
     return value

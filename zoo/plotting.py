@@ -1,4 +1,4 @@
-"""Arrays to pictures."""
+"""Drawing arrays as picture files."""
 
 from pathlib import Path
 
@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 
 
 def curves(history: list[dict], path: Path) -> None:
-    """Training and validation figures by epoch, one panel a figure; `history` has a row an epoch."""
+    """Training and validation metrics by epoch, one panel per metric; `history` has one row per epoch."""
     shown = [name.removeprefix("val_") for name in history[0] if name not in ("epoch", "step", "seconds")]
     names = list(dict.fromkeys(shown))
     figure = Figure(figsize=(5 * len(names), 3.6), layout="constrained")
@@ -29,29 +29,29 @@ def curves(history: list[dict], path: Path) -> None:
 
 
 def confusion(counts: np.ndarray, labels: list[str], path: Path) -> None:
-    """A confusion matrix: counts[i, j] items of class i (row) that were taken for class j (column)."""
+    """A confusion matrix: counts[i, j] items of class i (row) were classified as class j (column)."""
     side = max(4.0, 0.45 * len(labels) + 1.8)
     figure = Figure(figsize=(side + 0.6, side), layout="constrained")
     axes = figure.subplots()
-    shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
-    picture = axes.imshow(np.sqrt(shares), cmap="Blues", vmin=0, vmax=1)  # the root makes rare confusions visible
+    fractions = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+    picture = axes.imshow(np.sqrt(fractions), cmap="Blues", vmin=0, vmax=1)  # the root makes rare confusions visible
     if len(labels) <= 30:
         axes.set_xticks(range(len(labels)), labels, rotation=90 if max(map(len, labels)) > 2 else 0)
         axes.set_yticks(range(len(labels)), labels)
         for row, column in zip(*np.nonzero(counts), strict=True):
-            colour = "white" if shares[row, column] > 0.4 else "black"
+            colour = "white" if fractions[row, column] > 0.4 else "black"
             axes.text(column, row, counts[row, column], ha="center", va="center", fontsize=8, color=colour)
     else:
-        figure.colorbar(picture, label="root of the share")
+        figure.colorbar(picture, label="square root of the fraction")
     axes.set_xlabel("answer")
     axes.set_ylabel("truth")
-    right = np.trace(counts)
-    axes.set_title(f"{right:,} of {counts.sum():,} right")
+    correct = np.trace(counts)
+    axes.set_title(f"{correct:,} of {counts.sum():,} correct")
     figure.savefig(path, dpi=110)
 
 
 def by_length(lines: dict[str, list[tuple[float, float]]], metric: str, examples: int, path: Path) -> None:
-    """A metric over (length, value), each of as many of the examples; a line each of what is compared."""
+    """A metric by length: points (length, value) of groups of equal size, one line per name."""
     figure = Figure(figsize=(6, 4), layout="constrained")
     axes = figure.subplots()
     for name, points in lines.items():
@@ -67,7 +67,7 @@ def by_length(lines: dict[str, list[tuple[float, float]]], metric: str, examples
 
 
 def attention(rows: list[dict], path: Path) -> None:
-    """A panel a sentence: {"source", "target"} words on the axes, "attention" (target, source) as shades."""
+    """One panel per sentence: words of "source" and "target" on the axes, "attention" (target, source) as shades."""
     sides = [(1.5 + 0.42 * len(row["source"]), 1.4 + 0.34 * len(row["target"])) for row in rows]
     width, height = max(4.0, max(side[0] for side in sides)), sum(side[1] + 0.9 for side in sides)
     figure = Figure(figsize=(width, height), layout="constrained")
@@ -83,7 +83,7 @@ def attention(rows: list[dict], path: Path) -> None:
 
 
 def examples(pictures: np.ndarray, pairs: list[tuple[str, str]], path: Path) -> None:
-    """Pictures (B, h, w, C) in [0, 1] under (truth, answer); where the two differ both are told, in red."""
+    """Pictures (B, h, w, C) in [0, 1] under their answers; a wrong answer is red and has the truth below it."""
     columns = min(8, len(pictures))
     rows = -(-len(pictures) // columns)
     figure = Figure(figsize=(1.5 * columns, 1.75 * rows), layout="constrained")
@@ -91,19 +91,19 @@ def examples(pictures: np.ndarray, pairs: list[tuple[str, str]], path: Path) -> 
         axes.axis("off")
     for axes, picture, (truth, answer) in zip(figure.axes, pictures, pairs, strict=False):
         _picture(axes, picture)
-        told = answer if truth == answer else f"{answer}\nis {truth}"
-        axes.set_title(told, fontsize=8, color="black" if truth == answer else "red", parse_math=False)
+        title = answer if truth == answer else f"{answer}\nis {truth}"
+        axes.set_title(title, fontsize=8, color="black" if truth == answer else "red", parse_math=False)
     figure.savefig(path, dpi=110)
 
 
 def heat(pictures: list[np.ndarray], rows: list[dict], titles: list[str], path: Path) -> None:
-    """A row a picture (h, w, C): itself, its heat over it, its gradient over it.
+    """One row per picture (h, w, C): the picture, its heat over it, its gradient over it.
 
     Args:
         pictures: values in [0, 1].
-        rows: for each {"layer", "heat" (h, w) in [0, 1] or None, "gradient" (h, w)}.
-        titles: for each, of two lines.
-        path: where the figure goes.
+        rows: for each picture {"layer", "heat" (h, w) in [0, 1] or None, "gradient" (h, w)}.
+        titles: for each picture, of two lines.
+        path: the file that is written.
     """
     has_heat = rows[0]["heat"] is not None
     columns = 3 if has_heat else 2
@@ -116,12 +116,12 @@ def heat(pictures: list[np.ndarray], rows: list[dict], titles: list[str], path: 
         axes[0].set_title(title, fontsize=11, parse_math=False)
         if has_heat:
             _overlay(axes[1], picture, row["heat"])
-            lacking = "" if row["heat"].any() else " (nowhere positive)"
-            axes[1].set_title(f"Grad-CAM\n{row['layer']}{lacking}", fontsize=11)
+            note = "" if row["heat"].any() else " (nowhere positive)"
+            axes[1].set_title(f"Grad-CAM\n{row['layer']}{note}", fontsize=11)
         low, high = np.quantile(row["gradient"], (0.5, 0.995))
         _overlay(axes[-1], picture, np.clip((row["gradient"] - low) / max(high - low, 1e-12), 0, 1))
-        lacking = "" if has_heat else "\n(no Grad-CAM: no layer has an extent)"
-        axes[-1].set_title(f"input gradient{lacking}", fontsize=11)
+        note = "" if has_heat else "\n(no Grad-CAM: no layer has an extent)"
+        axes[-1].set_title(f"input gradient{note}", fontsize=11)
     figure.savefig(path, dpi=110)
 
 
@@ -131,7 +131,7 @@ def _picture(axes, picture: np.ndarray, **options) -> None:
 
 
 def _overlay(axes, picture: np.ndarray, strength: np.ndarray) -> None:
-    """Lays colours over a grey picture: clear where `strength` (h, w) is 0, from purple to yellow where it is 1."""
+    """Lays colours over a grey picture: transparent where `strength` (h, w) is 0, purple to yellow up to 1."""
     _picture(axes, picture.mean(axis=-1, keepdims=True))
     colours = colormaps["inferno"](0.3 + 0.65 * strength)  # (h, w, 4), without the map's black
     colours[..., 3] = 0.9 * strength
@@ -139,18 +139,18 @@ def _overlay(axes, picture: np.ndarray, strength: np.ndarray) -> None:
 
 
 def filters(weights: np.ndarray, title: str, path: Path) -> None:
-    """Filters (h, w, C, count), the first 96 of them: each scaled by its largest weight; mid-grey is 0."""
+    """The first 96 of filters (h, w, C, count), each scaled by its largest weight; mid-grey is 0."""
     height, width, channels, count = weights.shape
     chosen = np.moveaxis(weights[..., :96], -1, 0)  # (96, h, w, C)
     columns = min(12, max(6, int(1.3 * len(chosen) ** 0.5)))
     rows = -(-len(chosen) // columns)
     figure = Figure(figsize=(0.8 * columns + 0.2, 0.8 * rows + 0.5))
     axes = figure.add_axes((0, 0, 1, 1))
-    for number, one in enumerate(chosen):
+    for number, kernel in enumerate(chosen):
         row, column = divmod(number, columns)
-        one = 0.5 + 0.5 * one / max(np.abs(one).max(), 1e-12)
+        kernel = 0.5 + 0.5 * kernel / max(np.abs(kernel).max(), 1e-12)
         extent = (column, column + 0.92, -row - 0.92, -row)
-        _picture(axes, one, extent=extent, interpolation="nearest")
+        _picture(axes, kernel, extent=extent, interpolation="nearest")
     axes.set(xlim=(-0.1, columns + 0.02), ylim=(-rows, 0.5), aspect="equal", anchor="S")
     more = f", the first {len(chosen)}" if len(chosen) < count else ""
     axes.text(0, 0.12, f"{title}: {count} filters, {height} x {width}{more}", fontsize=11, parse_math=False)
@@ -158,9 +158,9 @@ def filters(weights: np.ndarray, title: str, path: Path) -> None:
 
 
 def feature_maps(picture: np.ndarray, layers: dict[str, np.ndarray], title: str, path: Path) -> None:
-    """The picture (h, w, C) and, a row a layer, maps (H, W, C), or values (D,) as a strip; each in a scale of its own.
+    """The picture (h, w, C), and one row per layer: maps (H, W, C), or values (D,) as a strip; each scaled by itself.
 
-    Of more maps than a row holds those are shown that differ most from place to place.
+    If a layer has more maps than fit into a row, the maps that vary most from place to place are shown.
     """
     columns, left, top = 8, 2.6, 2.1
     is_map = {name: output.ndim == 3 and min(output.shape[:2]) > 1 for name, output in layers.items()}
@@ -175,7 +175,7 @@ def feature_maps(picture: np.ndarray, layers: dict[str, np.ndarray], title: str,
         y -= 1.0 if is_map[name] else 0.7
         if is_map[name]:
             size = "{} maps, {} x {}".format(output.shape[-1], *output.shape[:2])
-            # The outermost places see the padding, too, and may stand out for it.
+            # The outermost places also read the padding, and may stand out for that reason.
             inner = output[1:-1, 1:-1] if min(output.shape[:2]) > 4 else output
             for column, number in enumerate(np.argsort(-inner.std(axis=(0, 1)), kind="stable")[:columns]):
                 extent = (column, column + 0.94, y, y + 0.94)

@@ -1,8 +1,8 @@
-"""The registry: which models there are, read from their files without importing them.
+"""The registry of models, read from the models' files without importing them.
 
-A model is one file below zoo/models/, or in a package that another distribution names in its entry-point group
-`zoo.models`. The arguments of @register_model are literals, so a listing reads them with `ast`; only create_model
-imports a file.
+Every model is one file, below zoo/models/ or in a package that another distribution lists in its entry-point group
+`zoo.models`. The arguments of @register_model are literals, so a listing reads them with `ast` and does not import the
+file; create_model imports it.
 """
 
 import ast
@@ -20,33 +20,34 @@ from typing import Any
 from zoo.errors import ZooError, unknown
 
 MODELS = Path(__file__).parent / "models"
-# What the arguments of @register_model are, where they are no strings.
-_KINDS = {"parameters": (int, dict), "variants": (dict,), "settings": (dict,), "tiny": (dict,)}
+# Types of the arguments of @register_model that are not strings.
+_TYPES = {"parameters": (int, dict), "variants": (dict,), "settings": (dict,), "tiny": (dict,), "parts": (dict,)}
 
 
 @dataclasses.dataclass(frozen=True)
 class Entry:
-    """What a model's file says about one registered name."""
+    """What the model's file states about one registered name."""
 
     name: str
     task: str
     paper: str
-    parameters: int | None  # trainable, at the paper's size, everything thawed; None where the paper states none
-    settings: dict  # what the model wants of its task
-    overrides: dict  # what makes this variant of the builder
-    tiny: dict  # overrides that make it small enough for a test
-    loss: str | None  # a Keras loss or a function of the model's file; None: the task's
+    parameters: int | None  # number of trainable parameters at the paper's size; None if not stated
+    settings: dict  # the task settings that the model needs
+    overrides: dict  # the builder's arguments for this variant
+    tiny: dict  # the builder's arguments for a model small enough for tests
+    loss: str | None  # name of a Keras loss or of a function in the model's file; None: the task's loss
+    parts: dict  # models inside this one: builder argument -> task of the models that fit
     description: str  # the first line of the builder's docstring
     module: str
     builder: str
     path: Path
 
     def function(self) -> Callable:
-        """The builder; imports the model's file."""
+        """Imports the model's file and returns the builder."""
         return getattr(importlib.import_module(self.module), self.builder)
 
     def loss_function(self) -> Callable:
-        """The loss that the entry names, (y_true, y_pred) -> (B,): of the model's file, else of Keras."""
+        """The function named by `loss`, (y_true, y_pred) -> (B,), from the model's file or else from Keras."""
         import keras
 
         own = getattr(importlib.import_module(self.module), self.loss, None)
@@ -55,19 +56,20 @@ class Entry:
 
 @dataclasses.dataclass
 class Origin:
-    """How a model came to be; `model.origin`. A clone or a wrapped model has none."""
+    """How a model was created, stored as `model.origin`. A clone or a wrapped model has no origin."""
 
     model: str
-    overrides: dict
+    overrides: dict  # literals; a part is {"model": name, "overrides": {...}}
     task: str
     settings: dict = dataclasses.field(default_factory=dict)
     labels: list[str] | None = None
     assets: dict[str, bytes] = dataclasses.field(default_factory=dict)
-    data: dict | None = None  # name, version and split of the last data set made for this model
-    preset: str | None = None  # the name of the preset it was loaded from
-    terms: dict = dataclasses.field(default_factory=dict)  # that preset's
-    parent: Any = None  # that zoo.preset.Preset, where all of its weights were taken over
-    digest: str | None = None  # of the weights as loaded: a fitted model has others
+    data: dict | None = None  # name, version and split of the last data set that was opened for this model
+    preset: str | None = None  # the name of the preset that the model was loaded from
+    terms: dict = dataclasses.field(default_factory=dict)  # the terms of that preset
+    parent: Any = None  # that preset, a zoo.preset.Preset, if all weights of this model come from it
+    digest: str | None = None  # hash of the weights as loaded, to detect later training
+    parts: dict[str, Any] = dataclasses.field(default_factory=dict)  # name -> zoo.preset.parts.Part, if from a preset
 
 
 def register_model(
@@ -80,44 +82,46 @@ def register_model(
     settings: dict | None = None,
     tiny: dict | None = None,
     loss: str | None = None,
+    parts: dict[str, str] | None = None,
 ) -> Callable:
-    """Registers the decorated builder under `name`, or one name a row of `variants` (name -> overrides).
+    """Registers the decorated builder under `name`, or under each name in `variants`.
 
-    Every argument is a literal: the listing reads the file and does not run it.
+    Every argument must be a literal, because a listing reads the file without running it.
 
     Args:
-        name: the model's name, of one builder without variants.
-        task: the task whose way from raw input to answer it takes by default.
-        paper: authors, year, title and where to find it.
-        parameters: trainable parameters at the paper's size, or a table of them, one a variant.
+        name: the model's name, if it has no variants; by default the builder's name.
+        task: the model's default task, which defines its raw input and its answers.
+        paper: authors, year, title and address.
+        parameters: the number of trainable parameters at the paper's size, or a dict with one number per variant.
         variants: name -> keyword arguments of the builder.
-        settings: what the model wants of its task (scaling, polarity, ...).
-        tiny: keyword arguments that make it small enough for a test.
-        loss: a Keras loss's name or a function of the same file, in place of the task's loss.
+        settings: the task settings that the model needs (scaling, polarity, ...).
+        tiny: keyword arguments for a model small enough for tests.
+        loss: the name of a Keras loss, or of a function in the same file, that replaces the task's loss.
+        parts: models inside this one, {name: task of the models that fit}. The name is an argument of the builder,
+            which gets a keras.Model with this name and must call it as one layer. To read inner tensors of the part,
+            the builder creates `keras.Model(encoder.input, {"grid": encoder.get_layer(...).output}, name=encoder.name)`
+            and keeps only that model.
     """
-    del name, task, paper, parameters, variants, settings, tiny, loss  # `entries` reads them from the source
+    del name, task, paper, parameters, variants, settings, tiny, loss, parts  # `entries` reads them from the source
     return lambda builder: builder
 
 
 def create_model(
     name: str, classes: int | None = None, freeze: str | None = None, taps: Iterable[str] | None = None, **overrides
 ):
-    """Builds an untrained model; the paper's values are the defaults.
+    """Builds an untrained model. `zoo.create_model` documents the arguments, and also accepts presets as parts.
 
     Args:
-        name: a registered model, such as "lenet5".
-        classes: size of the last layer; 0 gives the pooled `embeddings` below it.
-        freeze: "all", "all but head", or "up to LAYER" (that layer included): these layers are not trained.
-        taps: names of layers whose outputs the model gives, {name: tensor}, in place of its own.
-        **overrides: the builder's own keyword arguments.
+        **overrides: the builder's own keyword arguments. A part is the name of a registered model or a dict
+            {"model": name, "overrides": {...}}, which are built without a head; or a keras.Model with an `origin`,
+            whose layers the new model uses.
 
     Returns:
-        A keras.Model whose `origin` says how it was made.
+        A keras.Model whose `origin` records how it was created. `origin.overrides` contains literals only, from which
+        this function builds the same model again.
 
     Raises:
-        ZooError: no such model, no such argument, or a value that the builder refuses.
-
-    >>> zoo.create_model("lenet5", classes=26).count_params()   # doctest: +SKIP
+        ZooError: an unknown model or argument, or a value that the builder refuses.
     """
     table = entries()
     if not isinstance(name, str) or name not in table:
@@ -134,12 +138,16 @@ def create_model(
         if key not in known:
             raise unknown(f"argument of {name}", key, known)
     _check_sizes(name, overrides, known)
+    parts = {part: _part(entry, part, overrides.get(part, known[part].default)) for part in entry.parts}
     try:
-        model = builder(**overrides)
+        model = builder(**{**overrides, **{part: _renamed(inner, part) for part, inner in parts.items()}})
     except RecursionError:
         raise ZooError(f"{name}: {overrides} make it too deep for Keras") from None
     except (ValueError, TypeError) as error:
         raise ZooError(f"{name}: {' '.join(str(error).split())[:300]}") from error
+    for part, inner in parts.items():
+        _check_embedded(name, model, part, inner)
+    overrides |= {part: _plan(inner) for part, inner in parts.items()}
     overrides = {key: value for key, value in overrides.items() if entry.overrides.get(key, ...) != value}
     model.origin = Origin(model=name, overrides=overrides, task=entry.task, settings=dict(entry.settings))
     freeze_layers(model, freeze)
@@ -147,26 +155,77 @@ def create_model(
 
 
 def _check_sizes(name: str, overrides: dict, known) -> None:
-    """Refuses what is no number of classes and no shape, which Keras would say less plainly."""
+    """Checks `classes` and `input_shape`, because Keras's error messages for them are less clear."""
     classes, shape = overrides.get("classes"), overrides.get("input_shape")
     if classes is not None and (not isinstance(classes, int) or isinstance(classes, bool) or classes < 0):
-        raise ZooError(f"{name}: classes={classes!r} is no number of classes")
+        raise ZooError(f"{name}: classes must be an integer >= 0, got {classes!r}")
     if shape is not None:
         usual = known["input_shape"].default
         sizes = shape if isinstance(shape, (tuple, list)) else ()
-        good = sizes and all(isinstance(size, int) and size > 0 for size in sizes)
-        if not good or isinstance(usual, tuple) and len(sizes) != len(usual):
-            raise ZooError(f"{name}: input_shape={shape!r} is no shape of whole numbers, such as {usual}")
+        is_valid = sizes and all(isinstance(size, int) and size > 0 for size in sizes)
+        if not is_valid or isinstance(usual, tuple) and len(sizes) != len(usual):
+            raise ZooError(f"{name}: input_shape must be integers >= 1 such as {usual}, got {shape!r}")
+
+
+def _part(entry: Entry, part: str, value: Any):
+    """The model of a part, from the value given to create_model."""
+    where, task = f"{entry.name}: {part}", entry.parts[part]
+    if isinstance(value, str):
+        value = {"model": value}
+    if isinstance(value, dict):
+        if not {"model"} <= set(value) <= {"model", "overrides"} or not isinstance(value.get("overrides", {}), dict):
+            raise ZooError(f'{where} must be {{"model": name, "overrides": {{...}}}}, got {value!r}')
+        fitting = [name for name, other in entries().items() if other.task == task]
+        if value["model"] not in entries():
+            raise unknown(f"model for {part} of {entry.name}", value["model"], fitting)
+        headless = {"classes": 0} if _has_classes(value["model"]) else {}
+        value = create_model(value["model"], **{**headless, **value.get("overrides", {})})
+    if getattr(value, "origin", None) is None or not hasattr(value, "layers"):
+        raise ZooError(f"{where} must be the name of a model or preset of {task}, or such a model, got {value!r}")
+    if value.origin.task != task:
+        raise ZooError(f"{where} must be a model of {task}, but {value.origin.model} is a model of {value.origin.task}")
+    return value
+
+
+def _check_embedded(name: str, model, part: str, inner) -> None:
+    """Checks that the builder put the part into one layer, so that a preset can leave out the part's weights."""
+    layers = [layer for layer in model.layers if layer.name == part]
+    if not layers:
+        raise ZooError(f"{name}: its builder must call the part {part} as one layer named {part!r}")
+    outside = {id(weight) for weight in inner.weights} - {id(weight) for weight in layers[0].weights}
+    if any(id(weight) in outside for weight in model.weights):
+        raise ZooError(f"{name}: its builder must keep nothing of the part {part} except the layer {part!r}")
+
+
+def _has_classes(name: str) -> bool:
+    return "classes" in inspect.signature(entries()[name].function()).parameters
+
+
+def _renamed(model, name: str):
+    """A model that shares the layers of `model`, under another name."""
+    import keras
+
+    return keras.Model(model.input, model.output, name=name)
+
+
+def _plan(model) -> dict:
+    """The literal that rebuilds a part; it always states `classes`, because a part has no head by default."""
+    name, overrides = model.origin.model, dict(model.origin.overrides)
+    if _has_classes(name) and "classes" not in overrides:
+        entry = entries()[name]
+        default = inspect.signature(entry.function()).parameters["classes"].default
+        overrides["classes"] = entry.overrides.get("classes", default)
+    return {"model": name, "overrides": overrides}
 
 
 def tapped(model, taps: Iterable[str]):
-    """A model on the same layers that gives the outputs of those named, {name: tensor}; it keeps no origin."""
+    """A model that shares the layers of `model` and outputs {name: tensor} of the layers `taps`; it has no origin."""
     import keras
 
     names = [layer.name for layer in model.layers]
     taps = [taps] if isinstance(taps, str) else list(taps)
     if not taps:
-        raise ZooError(f"taps={taps!r} names no layer of {model.name}")
+        raise ZooError(f"taps must name at least one layer of {model.name}, got {taps!r}")
     for tap in taps:
         if tap not in names:
             raise unknown(f"layer of {model.name}", tap, names)
@@ -174,15 +233,17 @@ def tapped(model, taps: Iterable[str]):
 
 
 def is_head(layer_name: str) -> bool:
-    """The head is every layer named `head*`: what a change of classes replaces."""
+    """Whether a layer belongs to the head, which a change of classes replaces: its name starts with "head"."""
     return layer_name.startswith("head")
 
 
 def freeze_layers(model, freeze: str | None) -> None:
-    """Sets `trainable` of the model's layers by create_model's `freeze`."""
+    """Sets `trainable` of the model's layers; `freeze` is the argument of create_model."""
     if freeze is None:
         return
     names = [layer.name for layer in model.layers]
+    entry = entries().get(model.origin.model) if hasattr(model, "origin") else None
+    parts = entry.parts if entry else {}
     if freeze == "all":
         frozen = set(names)
     elif freeze == "all but head":
@@ -197,14 +258,17 @@ def freeze_layers(model, freeze: str | None) -> None:
         if last not in names:
             raise unknown(f"layer of {model.name}", last, names)
         frozen = set(names[: names.index(last) + 1])
+    elif isinstance(freeze, str) and freeze in parts:
+        frozen = {freeze}
     else:
-        raise ZooError(f"freeze={freeze!r} is none of 'all', 'all but head', 'up to LAYER'")
+        also = "".join(f", {part!r}" for part in parts)
+        raise ZooError(f"freeze must be one of 'all', 'all but head', 'up to LAYER'{also}, got {freeze!r}")
     for layer in model.layers:
         layer.trainable = layer.name not in frozen
 
 
 def entries() -> dict[str, Entry]:
-    """Every registered name and what its file says, ours first."""
+    """Every registered name with its entry; this package's models come first."""
     table: dict[str, Entry] = {}
     for path in _files(MODELS):
         module = ".".join(("zoo.models", *path.relative_to(MODELS).with_suffix("").parts))
@@ -214,11 +278,11 @@ def entries() -> dict[str, Entry]:
             table[entry.name] = entry
     for distribution, path, module in _third_parties():
         try:
-            found = list(_read(path, module, path.stat().st_mtime_ns))
+            others = list(_read(path, module, path.stat().st_mtime_ns))
         except (ZooError, OSError) as error:
             warnings.warn(f"models of {distribution} are left out: {error}", stacklevel=2)
             continue
-        for entry in found:
+        for entry in others:
             if entry.name in table:
                 message = f"model {entry.name!r} of {distribution} is left out: the name is taken"
                 warnings.warn(message, stacklevel=2)
@@ -228,15 +292,15 @@ def entries() -> dict[str, Entry]:
 
 
 def _files(folder: Path) -> list[Path]:
-    """The Python files below a folder, without hidden ones, which editors leave."""
-    found = sorted(folder.rglob("*.py"))
-    return [path for path in found if not any(part.startswith(".") for part in path.relative_to(folder).parts)]
+    """The Python files below a folder, except hidden ones, which editors create."""
+    files = sorted(folder.rglob("*.py"))
+    return [path for path in files if not any(part.startswith(".") for part in path.relative_to(folder).parts)]
 
 
 def _third_parties() -> Iterator[tuple[str, Path, str]]:
     """(distribution, file, module) of each model file that an entry point of group zoo.models names.
 
-    The top-level package is located, not imported; the rest of the way is by path.
+    The top-level package is located but not imported; files inside it are found by their paths.
     """
     points = [
         (point.dist.name if point.dist else point.name, point) for point in metadata.entry_points(group="zoo.models")
@@ -261,20 +325,20 @@ def _third_parties() -> Iterator[tuple[str, Path, str]]:
 
 @functools.cache
 def _read(path: Path, module: str, changed: int) -> tuple[Entry, ...]:
-    """The entries of one model file; `changed` is its time of change, so that an edited file is read again."""
+    """The entries of one model file; `changed`, its modification time, is part of the cache's key."""
     try:
         tree = ast.parse(path.read_bytes(), str(path))
     except (SyntaxError, ValueError) as error:
-        raise ZooError(f"{path} is no Python: {error}") from error
-    found = []
+        raise ZooError(f"{path} is not valid Python: {error}") from error
+    table = []
     for node in tree.body:
         if isinstance(node, ast.FunctionDef):
             for decorator in node.decorator_list:
                 if isinstance(decorator, ast.Call) and _name(decorator.func) == "register_model":
-                    found.extend(_entries(node, decorator, path, module))
+                    table.extend(_entries(node, decorator, path, module))
                 elif _name(decorator) == "register_model":
-                    raise ZooError(f"{path}:{decorator.lineno}: @register_model needs its arguments")
-    return tuple(found)
+                    raise ZooError(f"{path}:{decorator.lineno}: @register_model must be called with arguments")
+    return tuple(table)
 
 
 def _name(node: ast.expr) -> str | None:
@@ -296,14 +360,15 @@ def _entries(builder: ast.FunctionDef, decorator: ast.Call, path: Path, module: 
         if key not in facts:
             raise ZooError(f"{where}: @register_model lacks {key}=")
     for key, value in facts.items():
-        kinds = _KINDS.get(key, (str,))
+        kinds = _TYPES.get(key, (str,))
         if not isinstance(value, kinds) and (value is not None or key in ("task", "paper")):
-            raise ZooError(f"{where}: {key}={value!r} is no {' or '.join(kind.__name__ for kind in kinds)}")
+            raise ZooError(f"{where}: {key} must be {' or '.join(kind.__name__ for kind in kinds)}, got {value!r}")
+    _check_parts(facts.get("parts") or {}, builder, where)
     variants = facts.get("variants") or {facts.get("name") or builder.name: {}}
     parameters = facts.get("parameters")
     for name, overrides in variants.items():
         if not isinstance(name, str) or not isinstance(overrides, dict):
-            raise ZooError(f"{where}: variants={{{name!r}: {overrides!r}}} is no table of names and their overrides")
+            raise ZooError(f"{where}: variants must map names to dicts of overrides, got {name!r}: {overrides!r}")
         yield Entry(
             name=name,
             task=facts["task"],
@@ -313,8 +378,18 @@ def _entries(builder: ast.FunctionDef, decorator: ast.Call, path: Path, module: 
             overrides=overrides,
             tiny=facts.get("tiny") or {},
             loss=facts.get("loss"),
+            parts=facts.get("parts") or {},
             description=(ast.get_docstring(builder) or "").partition("\n")[0],
             module=module,
             builder=builder.name,
             path=path,
         )
+
+
+def _check_parts(parts: dict, builder: ast.FunctionDef, where: str) -> None:
+    arguments = {argument.arg for argument in [*builder.args.args, *builder.args.kwonlyargs]}
+    for part, task in parts.items():
+        if not isinstance(part, str) or not isinstance(task, str):
+            raise ZooError(f"{where}: parts must map names of arguments to names of tasks, got {parts!r}")
+        if part not in arguments:
+            raise ZooError(f"{where}: parts: {unknown(f'argument of {builder.name}', part, arguments)}")

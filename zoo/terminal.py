@@ -1,4 +1,4 @@
-"""What the command prints: JSON, tables, rows as they are ready, progress."""
+"""Input and output of the command line: items, JSON, CSV, tables, text rows, progress."""
 
 import atexit
 import contextlib
@@ -10,36 +10,39 @@ import shutil
 import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import BinaryIO
+from types import ModuleType
+from typing import BinaryIO, TextIO
 
 import click
 
 from zoo.errors import ZooError
 
-SHOWN = 200  # characters of an input that an error names
-LINE = 1 << 20  # bytes of a line that are looked at; more are too many for every task
+SHOWN = 200  # maximum number of characters of an input in an error message
+LINE = 1 << 20  # maximum number of bytes read from a line; no task takes a longer text
 
 
 def load_tensorflow() -> None:
-    """Imports TensorFlow and keeps what its libraries write on standard error before they can be told not to."""
-    from zoo import tasks  # noqa: F401 (its check of the backend comes first)
+    """Imports TensorFlow and discards what its libraries write on standard error during the import."""
+    from zoo import tasks  # noqa: F401 (checks Keras's backend first)
 
     if "tensorflow" in sys.modules:
         return
-    # A million objects come to stay: looking for garbage among them takes a second here and another one at the end.
+    # The import creates a million objects that are never freed. Garbage collection of them would take a second here and
+    # another at exit.
     gc.disable()
     atexit.register(gc.freeze)
     sys.stderr.flush()
-    own = os.dup(2)
-    nowhere = os.open(os.devnull, os.O_WRONLY)
+    standard_error = os.dup(2)
+    null = os.open(os.devnull, os.O_WRONLY)
     try:
-        with status("loading TensorFlow"):
-            os.dup2(nowhere, 2)
+        # The spinner writes to the duplicate: on the redirected descriptor it could not show the cursor again.
+        with open(standard_error, "w", closefd=False) as terminal, status("loading TensorFlow", terminal):
+            os.dup2(null, 2)
             import tensorflow  # noqa: F401
     finally:
-        os.dup2(own, 2)
-        os.close(own)
-        os.close(nowhere)
+        os.dup2(standard_error, 2)
+        os.close(standard_error)
+        os.close(null)
         gc.freeze()
         gc.enable()
 
@@ -49,12 +52,12 @@ def print_json(value) -> None:
 
 
 def _is_narrow() -> bool:
-    """Whether standard output takes other characters than Unicode's."""
+    """Whether the encoding of standard output is not a Unicode encoding."""
     return not (sys.stdout.encoding or "").lower().startswith("utf")
 
 
 def json_rows(rows: Iterable[dict]) -> int:
-    """One array, an element a line as it is ready; returns how many failed."""
+    """Prints a JSON array with one element per line, each as soon as it is ready; returns the number of errors."""
     failed, first = 0, True
     click.echo("[", nl=False)
     try:
@@ -68,79 +71,76 @@ def json_rows(rows: Iterable[dict]) -> int:
     return failed
 
 
-def csv_rows(rows: Iterable[dict]) -> int:
+def csv_rows(rows: Iterable[dict], task) -> int:
+    """Prints a header and one line per answer: input, the task's columns, error; returns the number of errors."""
+    columns = task.csv_columns()
     writer, failed = csv.writer(sys.stdout), 0
-    writer.writerow(("input", "answer", "score", "error"))
+    writer.writerow(("input", *columns, "error"))
     for row in rows:
         failed += "error" in row
-        writer.writerow((row["input"], *_best(row), row.get("error", "")))
+        values = [""] * len(columns) if "error" in row else task.csv_values(row)
+        writer.writerow((row["input"], *values, row.get("error", "")))
     return failed
 
 
-def _best(row: dict) -> tuple[str, str]:
-    if "labels" in row:
-        return row["labels"][0], f"{row['scores'][0]:.6f}"
-    return (row["translation"], f"{row['score']:.6f}") if "translation" in row else ("", "")
+def text_rows(rows: Iterable[dict], task, before: int) -> int:
+    """Prints the lines of each answer, as the task formats them; returns the number of errors.
 
-
-def text_rows(rows: Iterable[dict], is_text: bool, before: int) -> int:
-    """An answer a line. Of sentences nothing else stands there, and what failed has an empty one: lines match.
-
-    Behind the first `before` rows come those of a file's lines, which errors of sentences name.
+    Text tasks print an empty line for an input that failed, so that output lines match input lines. The first `before`
+    rows answer command-line arguments. Later rows answer lines of a file, and their errors name the line.
     """
     failed = 0
     for number, row in enumerate(rows, start=1 - before):
         if "error" in row:
             failed += 1
-            _tell_error(row, f"line {number}: " if is_text and number > 0 else "")
-            if is_text:
+            _print_error(row, f"line {number}: " if task.takes_text() and number > 0 else "")
+            if task.takes_text():
                 click.echo()
-        elif "translation" in row:
-            click.echo(" ".join(row["translation"].splitlines()))
-            for other in row["alternatives"]:
-                click.echo(f"    {other['translation']}  ({other['score']:.3f})")
         else:
-            told = [f"{label} {score:.1%}" for label, score in zip(row["labels"], row["scores"], strict=True)]
-            click.echo(f"{row['input']}: {', '.join(told)}")
+            for line in task.lines(row):
+                click.echo(line)
     return failed
 
 
-def _tell_error(row: dict, where: str = "") -> None:
-    known = row["input"] and row["input"] in row["error"]
+def _print_error(row: dict, where: str = "") -> None:
+    is_named = row["input"] and row["input"] in row["error"]
     name = (row["input"] or "''") if len(row["input"]) <= SHOWN else row["input"][:SHOWN] + "..."
-    told = where + (row["error"] if known else f"{name}: {row['error']}")
-    told = "".join(letter if letter.isprintable() else "\ufffd" for letter in told)  # nothing that a terminal obeys
-    click.echo(f"zoo: {told}", err=True)
+    message = where + (row["error"] if is_named else f"{name}: {row['error']}")
+    message = "".join(letter if letter.isprintable() else "\ufffd" for letter in message)  # no control characters
+    click.echo(f"zoo: {message}", err=True)
 
 
-def explained(rows: list[dict], preset: str, out: str, as_json: bool) -> None:
-    """What zoo.explain returned, without its arrays: {"input", "label", "score", "layer" or "layers", "out"} each."""
-    arrays = ("heat", "gradient", "filters", "attention")
-    drawn = any("error" not in row for row in rows)
-    told = []
-    for row in rows:
-        shown = {key: value for key, value in row.items() if key not in arrays}
-        if "layers" in row:
-            shown["layers"] = list(row["layers"])
-        told.append(shown if "error" in row else shown | {"out": out})
+def explained(rows: list[dict], module: ModuleType, preset: str, out: str, as_json: bool) -> None:
+    """Prints the result of `zoo.explain` without its arrays.
+
+    Args:
+        rows: the result of zoo.explain.
+        module: the module of the kind of explanation, see zoo/explaining/__init__.py.
+        preset: the preset's name on the command line.
+        out: the path of the picture.
+        as_json: whether to print JSON.
+    """
+    from zoo.explaining import printable
+
+    is_drawn = any("error" not in row for row in rows)
     if as_json:
-        return print_json(told)
-    for row in told:
+        arrays = getattr(module, "ARRAYS", ())
+        return print_json([printable(row, arrays) | ({} if "error" in row else {"out": out}) for row in rows])
+    for row in rows:
         if "error" in row:
-            _tell_error(row)
-        elif "translation" in row:
-            click.echo(f"{row['input']}: {row['translation']}")
-        elif "input" in row:
-            click.echo(f"{row['input']}: {row['label']} {row['score']:.1%}")
-    if any(row.get("layer", "") is None for row in told):
-        click.echo(f"no layer of {preset} has an extent: gradients alone, no Grad-CAM")
-    if drawn:
+            _print_error(row)
+        elif line := module.line(row):
+            click.echo(line)
+    remark = module.remark(rows, preset) if hasattr(module, "remark") else None
+    if remark:
+        click.echo(remark)
+    if is_drawn:
         click.echo(f"picture written to {out}")
     return None
 
 
 def print_table(header: tuple[str, ...], rows: list[tuple]) -> None:
-    """Columns as wide as their content; the last is cut at the terminal's edge."""
+    """Prints a table with columns as wide as their content; lines are cut at the width of the terminal."""
     width = shutil.get_terminal_size().columns if sys.stdout.isatty() else 10_000
     widths = [max(len(str(row[column])) for row in [header, *rows]) for column in range(len(header) - 1)]
     for row in [header, *rows] if any(header) else rows:
@@ -150,7 +150,10 @@ def print_table(header: tuple[str, ...], rows: list[tuple]) -> None:
 
 @contextlib.contextmanager
 def progress(title: str):
-    """A bar on standard error, where that is a terminal; yields report(done, total, text, keep)."""
+    """A progress bar on standard error if it is a terminal; yields report(done, total, text, keep).
+
+    `text` is shown beside the bar. With keep=True it is printed as a separate line, even without a terminal.
+    """
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, TextColumn, TimeRemainingColumn
     from rich.text import Text
@@ -161,63 +164,98 @@ def progress(title: str):
 
     console = Console(stderr=True)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), Rate(), TimeRemainingColumn())
-    with Progress(*columns, TextColumn("{task.fields[told]}"), console=console, disable=not console.is_terminal) as bar:
-        task = bar.add_task(title, total=None, told="")
+    with Progress(*columns, TextColumn("{task.fields[text]}"), console=console, disable=not console.is_terminal) as bar:
+        task = bar.add_task(title, total=None, text="")
 
-        def report(done, total, told="", keep=False):
+        def report(done, total, text="", keep=False):
             if keep:
-                console.print(told, highlight=False, soft_wrap=True)
-            bar.update(task, completed=done, total=total, told="" if keep else told)
+                console.print(text, highlight=False, soft_wrap=True)
+            bar.update(task, completed=done, total=total, text="" if keep else text)
 
         yield report
 
 
 @contextlib.contextmanager
-def status(title: str):
-    """A spinner on standard error, where that is a terminal."""
-    if not sys.stderr.isatty():
+def status(title: str, file: TextIO | None = None):
+    """Shows a spinner on `file`, by default standard error, if it is a terminal."""
+    file = file or sys.stderr
+    if not file.isatty():
         yield
         return
     from rich.console import Console
 
-    with Console(stderr=True).status(title):
+    with Console(file=file).status(title):
         yield
 
 
-def items(inputs: Iterable[str], file: str | None, is_text: bool = False) -> Iterator[str]:
-    """The items in order: folders unfolded, then the lines of a file, read as they are needed.
+def open_lines(file: str | None) -> BinaryIO | None:
+    """Opens the file given by `--file` ("-": standard input); raises ZooError if it can't be opened."""
+    if not file:
+        return None
+    try:
+        return sys.stdin.buffer if file == "-" else open(file, "rb")  # noqa: SIM115 (it is read while items are answered)
+    except OSError as error:
+        raise ZooError(f"--file {file}: {error.strerror}") from None
 
-    Where the items are sentences no folder is looked for, and every line counts, an empty one, too.
+
+def items(inputs: Iterable[str], lines: BinaryIO | None, task) -> Iterator[str]:
+    """Yields the inputs, then the lines of a file, which are read only when they are needed.
+
+    If the task takes files, a folder is replaced by the files in it. For text tasks every line is an item, even if it
+    is empty; other tasks skip empty lines.
     """
-    lines = None
-    if file:
-        try:
-            lines = sys.stdin.buffer if file == "-" else open(file, "rb")  # noqa: SIM115 (read lazily)
-        except OSError as error:
-            raise ZooError(f"--file {file}: {error.strerror}") from None
-        if file != "-" and not is_text and b"\0" in lines.peek(64)[:64]:
-            raise ZooError(f"--file {file} is no text, an input a line: to answer on the file itself leave out --file")
+    if lines and lines is not sys.stdin.buffer and not task.takes_text() and b"\0" in lines.peek(64)[:64]:
+        raise ZooError(
+            f"--file {lines.name} is not a text file with one input per line: to answer on the file itself, leave out "
+            "--file"
+        )
 
     def each():
         for item in inputs:
-            if is_text:
-                yield item
-                continue
-            try:
-                files = sorted(inner for inner in Path(item).iterdir() if inner.is_file() and inner.name[0] != ".")
-            except (OSError, ValueError):  # no folder, or none that can be read: the pipeline says what it is
-                files = []
-            yield from map(str, files) if files and item else [item]
+            yield from _files(item) if task.takes_files() else [item]
         for line in _lines(lines) if lines else ():
             text = os.fsdecode(line).removeprefix("\ufeff").strip()
-            if text or is_text:
+            if text or task.takes_text():
                 yield text
 
     return each()
 
 
+def item_of_fields(fields: Iterable[str], task) -> dict | str:
+    """The item that the `--field NAME=VALUE` options describe.
+
+    For texts and numbers, the value @PATH is replaced by the content of the file; for other kinds, by its path.
+
+    Raises:
+        ZooError: an option that is not NAME=VALUE, an unknown or repeated name, or a file that can't be read.
+    """
+    item = {}
+    for field in fields:
+        name, equals, value = field.partition("=")
+        if not equals or name not in task.raw_kinds or name in item:
+            raise ZooError(f"--field {field!r}: give each of {', '.join(task.raw_kinds)} once, as in NAME=VALUE")
+        if value.startswith("@"):
+            value = value[1:]
+            if task.raw_kinds[name] in ("text", "number"):
+                try:
+                    value = Path(value).read_text("utf-8-sig").strip()
+                except (OSError, ValueError) as error:
+                    raise ZooError(f"--field {field}: {getattr(error, 'strerror', None) or error}") from None
+        item[name] = value
+    return next(iter(item.values())) if len(task.raw_kinds) == 1 else item
+
+
+def _files(item: str) -> list[str]:
+    """The visible files of a folder; for anything else the item itself, which the pipeline checks."""
+    try:
+        files = sorted(inner for inner in Path(item).iterdir() if inner.is_file() and inner.name[0] != ".")
+    except (OSError, ValueError):
+        files = []
+    return [str(file) for file in files] if files and item else [item]
+
+
 def _lines(file: BinaryIO) -> Iterator[bytes]:
-    """A file's lines; of one that is endless only its beginning."""
+    """The lines of a file; a line longer than LINE is cut."""
     while line := file.readline(LINE):
         yield line
         while len(line) == LINE and not line.endswith(b"\n"):

@@ -1,4 +1,4 @@
-"""How long a preset takes for an answer, and how much memory."""
+"""`zoo.benchmark`: the latency and the memory of a preset's pipeline."""
 
 import os
 import time
@@ -22,8 +22,8 @@ def benchmark(
 
     Args:
         name: a preset's name or path.
-        seconds: how long each batch size is measured.
-        record: write the figures into preset.json and card.
+        seconds: the time for which each batch size is measured.
+        record: write the result into preset.json and card.
         report: called as report(batch sizes done, batch sizes).
 
     Returns:
@@ -31,14 +31,14 @@ def benchmark(
         "latency_32_p99_ms", "items_per_second"}; a latency is the median time of a call.
 
     Raises:
-        ZooError: no such preset, or one without samples.
+        ZooError: an unknown preset, or a preset without samples.
     """
     if not isinstance(seconds, (int, float)) or not 0 < seconds <= 3600:
-        raise ZooError(f"seconds={seconds} is no time to measure; give more than 0, at most 3600")
+        raise ZooError(f"seconds must be a number > 0 and <= 3600, got {seconds!r}")
     preset = presets.open_preset(name)
     samples = [preset.file(row["input"]).read_bytes() for row in preset.record.get("samples", [])]
     if not samples:
-        raise ZooError(f"{preset.name} has no samples to time; zoo.save(..., samples=[...]) adds some")
+        raise ZooError(f"{preset.name} has no samples to time: add some with zoo.save(..., samples=[...])")
     before = _memory()
     started = time.perf_counter()
     answer = pipeline(name)
@@ -59,7 +59,7 @@ def benchmark(
 
 
 def _times(call: Callable, seconds: float) -> list[float]:
-    for _ in range(3):  # tracing, caches
+    for _ in range(3):  # warm-up: tracing and caches
         call()
     times = []
     end = time.perf_counter() + seconds
@@ -71,7 +71,7 @@ def _times(call: Callable, seconds: float) -> list[float]:
 
 
 def _memory() -> float:
-    """The process's resident memory in MB; 0 where the system does not say."""
+    """The process's resident memory in MB; 0 if the system does not report it."""
     status = Path("/proc/self/status")
     if not status.is_file():
         return 0.0

@@ -1,1 +1,1 @@
-"""The commands of `zoo`: each parses, calls one function with plain arguments, and shows what came out."""
+"""The commands of `zoo`: each parses, calls one function with plain arguments, and prints the result."""

@@ -1,103 +1,103 @@
-"""Answers, why they came out so, and how good they are."""
+"""The commands `predict`, `explain` and `evaluate`."""
 
 import sys
 
 import click
 
 from zoo import terminal
-from zoo.commands.options import BEAM, DATA_DIR, JSON, N_BEST, TOP, find, settings_given, takes_text
+from zoo.commands.options import DATA_DIR, JSON, SET, PresetCommand, find
 
 
-@click.command()
+@click.command(cls=PresetCommand)
 @click.argument("preset")
 @click.argument("inputs", nargs=-1, metavar="INPUT...")
-@click.option("--file", "file", metavar="PATH", help="Read inputs from a file, one a line; - is standard input.")
+@click.option("--file", "file", metavar="PATH", help="Read inputs from a file, one per line; - is standard input.")
+@click.option(
+    "--field",
+    "fields",
+    multiple=True,
+    metavar="NAME=VALUE",
+    help="One item of a task with several inputs, a value per input; @PATH reads it from a file.",
+)
 @click.option("--csv", "as_csv", is_flag=True, help="Print comma-separated values.")
-@TOP
-@BEAM
-@N_BEST
+@SET
 @JSON
-def predict(preset, inputs, file, as_csv, top, beam, n_best, as_json) -> None:
-    """Answer on raw input: images; for models of signals and volumes .npy files; or folders of them; sentences.
+def predict(preset, inputs, file, fields, as_csv, changes, as_json, **flags) -> None:
+    """Answer on raw input: image files, .npy files, or folders of them; texts; JSON objects for several inputs.
 
-    PRESET is a name that 'zoo list --pretrained' shows, or the path of a preset's folder, as in ./runs/mine. An input
-    that can't be answered gets an error of its own, the others are still answered, and the exit status is 1.
+    PRESET is a name that 'zoo list --pretrained' shows, or the path of a preset's folder, such as ./runs/mine. An input
+    that can't be answered gets its own error, the other inputs are still answered, and the exit status is 1.
     """
     if as_csv and as_json:
-        raise click.UsageError("give one of --json and --csv")
-    if as_csv and n_best and n_best > 1:
-        raise click.UsageError("--csv has one answer an input: leave out --n-best, or give --json")
-    if not inputs and not file:
-        raise click.UsageError("no input: give files or folders, or --file PATH")
-    is_text = takes_text(preset)
-    items = terminal.items(inputs, file, is_text)
-    find(preset)
+        raise click.UsageError("give --json or --csv, not both")
+    if not inputs and not file and not fields:
+        raise click.UsageError("no input: give INPUT, --file PATH or --field NAME=VALUE")
+    lines = terminal.open_lines(file)
+    task, settings = find(preset, changes, flags)
+    items = terminal.items(inputs, lines, task)
+    if fields:
+        items = [terminal.item_of_fields(fields, task), *items]
     from zoo import inference
 
-    answer = inference.pipeline(preset, **settings_given(top=top, beam=beam, n_best=n_best))
-    rows = answer.stream(items, errors="return")
+    pipeline = inference.pipeline(preset, **settings)
+    rows = pipeline.answers(items, errors="return")
     if as_json:
         failed = terminal.json_rows(rows)
+    elif as_csv:
+        failed = terminal.csv_rows(rows, pipeline.task)
     else:
-        failed = terminal.csv_rows(rows) if as_csv else terminal.text_rows(rows, is_text, len(inputs))
+        failed = terminal.text_rows(rows, pipeline.task, len(inputs) + bool(fields))
     sys.exit(1 if failed else 0)
 
 
-@click.command()
+@click.command(cls=PresetCommand)
 @click.argument("preset")
 @click.argument("inputs", nargs=-1, metavar="[INPUT]...")
 @click.option("--out", required=True, metavar="PICTURE", help="The picture to write: .png, .pdf or .svg.")
-@click.option("--kind", help="heat, filters or layers of an image classifier, attention of a translator.")
+@click.option("--kind", help="The kind of explanation [the first kind of the model's task].")
 @click.option("--label", help="The class to explain, for heat [the best answer].")
 @click.option("--layer", help="Where Grad-CAM looks, for heat [the last convolution with an extent].")
+@SET
 @JSON
-def explain(preset, inputs, out, kind, label, layer, as_json) -> None:
-    """Draw how a model comes to its answers on images or sentences, or on its own samples.
+def explain(preset, inputs, out, kind, label, layer, changes, as_json, **flags) -> None:
+    """Draw how a model comes to its answers, for inputs or for the preset's samples.
+
+    The kinds depend on the model's task; an unknown kind is refused with a list of the task's kinds.
 
     \b
-    heat       Grad-CAM and the input gradient over each image [the default]
+    heat       Grad-CAM and the input gradient over each image
     filters    the weights of the first layer
     layers     the feature maps of one image, layer by layer
-    attention  what each word of a translation looked at [the default of translators]
+    attention  the weights of each generated word over the words of its source
     """
-    items = list(terminal.items(inputs, None, takes_text(preset)))
-    find(preset)
+    task, settings = find(preset, changes, flags)
+    items = list(terminal.items(inputs, None, task))
     from zoo import explaining
 
     with terminal.status("explaining"):
-        rows = explaining.explain(preset, items, out, kind, label, layer, errors="return")
-    terminal.explained(rows, preset, out, as_json)
+        rows = explaining.explain(preset, items, out, kind, "return", settings, label=label, layer=layer)
+    terminal.explained(rows, explaining.module_of(preset, kind), preset, out, as_json)
     sys.exit(1 if any("error" in row for row in rows) else 0)
 
 
-@click.command()
+@click.command(cls=PresetCommand)
 @click.argument("preset")
-@click.option("--dataset", metavar="NAME", help="A TFDS name, a folder with a subfolder a class, or a file of pairs.")
-@click.option("--split", help="Of the data set [the card's].")
-@click.option("--limit", type=click.IntRange(1), help="Only the first so many examples.")
+@click.option("--dataset", metavar="NAME", help="A TFDS name, or the path of your own files in the task's layout.")
+@click.option("--split", help="Split of the data set [the card's].")
+@click.option("--limit", type=click.IntRange(1), metavar="N", help="Only the first N examples.")
 @DATA_DIR
-@click.option("--record", is_flag=True, help="Write the figures into the preset and its card.")
-@click.option(
-    "--out", "picture", metavar="PNG", help="Draw the confusion matrix; of translations the figure by length."
-)
-@BEAM
+@click.option("--record", is_flag=True, help="Write the metrics into the preset and its card.")
+@click.option("--out", "picture", metavar="PNG", help="Draw the metrics, such as the confusion matrix.")
+@SET
 @JSON
-def evaluate(preset, dataset, split, limit, data_dir, record, picture, beam, as_json) -> None:
-    """Measure a preset on a data set: by default the one, and the split, that its card names."""
-    find(preset)
+def evaluate(preset, dataset, split, limit, data_dir, record, picture, changes, as_json, **flags) -> None:
+    """Measure a preset on a data set, by default the data set and the split that its card names."""
+    _, settings = find(preset, changes, flags)
     from zoo import inference
 
     with terminal.progress("evaluating") as report:
         result = inference.evaluate(
-            preset,
-            dataset,
-            split,
-            limit,
-            data_dir,
-            record=record,
-            picture=picture,
-            report=report,
-            **settings_given(beam=beam),
+            preset, dataset, split, limit, data_dir, record=record, picture=picture, report=report, **settings
         )
     if as_json:
         return terminal.print_json(result)

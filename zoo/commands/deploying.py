@@ -1,4 +1,4 @@
-"""Exports: made, compared with the pipeline, served."""
+"""The commands `export`, `verify` and `serve`."""
 
 import os
 import sys
@@ -6,29 +6,28 @@ import sys
 import click
 
 from zoo import terminal
-from zoo.commands.options import BEAM, JSON, N_BEST, TOP, find, settings_given, takes_text
+from zoo.commands.options import JSON, SET, PresetCommand, find
 from zoo.errors import ZooError
 
 
-@click.command()
+@click.command(cls=PresetCommand)
 @click.argument("preset")
 @click.argument("out")
-@click.option("--format", "format_", default="saved_model", help="saved_model [the default], onnx or litert.")
-@click.option("--precision", default="float32", help="In onnx and litert: float32 [the default], float16 or int8.")
-@TOP
-@BEAM
-@N_BEST
+@click.option("--format", "format_", default="saved_model", help="saved_model, onnx or litert [saved_model].")
+@click.option("--precision", default="float32", help="For onnx and litert: float32, float16 or int8 [float32].")
+@SET
 @JSON
-def export(preset, out, format_, precision, top, beam, n_best, as_json) -> None:
-    """Export a preset for TensorFlow Serving, to OUT/NAME/VERSION/, preprocessing and answers inside.
+def export(preset, out, format_, precision, changes, as_json, **flags) -> None:
+    """Export a preset with preprocessing and answers to OUT/NAME/VERSION/, for TensorFlow Serving.
 
-    For ONNX Runtime or LiteRT, to OUT/NAME.FORMAT/VERSION/: the model, and a runner in Python with the preprocessing.
+    An export for ONNX Runtime or LiteRT, in OUT/NAME.FORMAT/VERSION/, holds the model and a Python runner with the
+    preprocessing.
     """
-    find(preset)
+    _, settings = find(preset, changes, flags)
     from zoo import exporting
 
     with terminal.status("exporting"):
-        path = exporting.export(preset, out, format_, precision, **settings_given(top=top, beam=beam, n_best=n_best))
+        path = exporting.export(preset, out, format_, precision, **settings)
     measured = {"metrics": exporting.metrics_of(path)} if precision != "float32" else {}
     if as_json:
         return terminal.print_json({"preset": preset, "format": format_, "path": str(path), **measured})
@@ -48,13 +47,13 @@ def export(preset, out, format_, precision, top, beam, n_best, as_json) -> None:
 @click.argument("inputs", nargs=-1, metavar="[INPUT]...")
 @JSON
 def verify(out, preset, inputs, as_json) -> None:
-    """Compare an export's answers with the pipeline's, on the preset's samples or on inputs of one's own.
+    """Compare an export's answers with the pipeline's, on inputs or on the preset's samples.
 
-    OUT is the folder given to 'zoo export', or one of its versions. The exit status is 1 where an answer differs or
-    an input can't be read.
+    OUT is the OUT of 'zoo export', or the folder of a version. The exit status is 1 if an answer differs or an input
+    can't be read.
     """
-    items = list(terminal.items(inputs, None, takes_text(preset)))
-    find(preset)
+    task, _ = find(preset)
+    items = list(terminal.items(inputs, None, task))
     from zoo import exporting
 
     with terminal.status("comparing"):
@@ -64,28 +63,28 @@ def verify(out, preset, inputs, as_json) -> None:
     else:
         for row in result["items"]:
             if row["equal"]:
-                told = f"equal, scores within {row['difference']:.1g}" if row["difference"] else "equal"
+                outcome = f"equal, scores within {row['difference']:.1g}" if row["difference"] else "equal"
             elif "refused" in row:
-                told = f"not compared: {row['refused']}"
+                outcome = f"not compared: {row['refused']}"
             else:
-                told = f"DIFFERENT, pipeline: {row['pipeline']}, export: {row['export']}"
-            click.echo(f"{row['input']}: {told}")
+                outcome = f"DIFFERENT, pipeline: {row['pipeline']}, export: {row['export']}"
+            click.echo(f"{row['input']}: {outcome}")
         click.echo(f"{result['export']} {'answers as' if result['equal'] else 'does not answer as'} {preset} does")
     sys.exit(0 if all(row["equal"] for row in result["items"]) else 1)
 
 
 @click.command()
 @click.argument("out")
-@click.option("--port", type=click.IntRange(1, 65535), default=8500, help="Of gRPC [8500].")
-@click.option("--rest-port", type=click.IntRange(1, 65535), default=8501, help="Of REST [8501].")
+@click.option("--port", type=click.IntRange(1, 65535), default=8500, help="Port of gRPC [8500].")
+@click.option("--rest-port", type=click.IntRange(1, 65535), default=8501, help="Port of REST [8501].")
 def serve(out, port, rest_port) -> None:
-    """Serve the exports of a folder, by TensorFlow Serving where it is installed, or Docker.
+    """Serve the exports of a folder with TensorFlow Serving, if it or Docker is installed.
 
-    Where there is neither, a development server answers by the same protocols. ZOO_MODEL_SERVER names the program
-    tensorflow_model_server where it is not on the path.
+    Otherwise a development server answers by the same protocols. ZOO_MODEL_SERVER is the path of
+    tensorflow_model_server if it is not on PATH.
     """
     if not os.path.isfile(os.path.join(out, "models.config")):
-        raise ZooError(f"{out} holds no exports: zoo export PRESET {out} makes one")
+        raise ZooError(f"{out} has no exports: make one with `zoo export PRESET {out}`")
     terminal.load_tensorflow()
     from zoo.exporting.dev_server import serve as run
 

@@ -1,31 +1,96 @@
-"""What several commands have in common."""
+"""Options of several commands, and the flags that the task of a preset adds to a command."""
 
 import click
 
 from zoo import terminal
+from zoo.errors import ZooError, unknown
 
 JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON, for machines.")
-TOP = click.option("--top", type=click.IntRange(1), help="How many labels an answer gives [5].")
-BEAM = click.option("--beam", type=click.IntRange(1, 1000), help="The search's width; 1 is greedy [5].")
-N_BEST = click.option("--n-best", type=click.IntRange(1, 1000), help="How many translations an answer gives [1].")
-DATA_DIR = click.option("--data-dir", metavar="DIR", help="Where TFDS keeps its data [~/tensorflow_datasets].")
+DATA_DIR = click.option("--data-dir", metavar="DIR", help="The folder of TFDS's data [~/tensorflow_datasets].")
+SET = click.option(
+    "--set", "changes", multiple=True, metavar="KEY=VALUE", help="Change a setting of the task. Repeatable."
+)
+_PREFIX = "setting_"  # of a flag's parameter, which would otherwise be named like a parameter of the command
+_TYPES = {int: click.INT, float: click.FLOAT, bool: click.BOOL}
 
 
-def find(preset: str) -> None:
-    """A mistake in a preset's name shows before TensorFlow is loaded."""
-    from zoo.preset import open_preset
+class PresetCommand(click.Command):
+    """A command on a preset. The settings of the preset's task that are flags are options of the command.
 
-    open_preset(preset)
-    terminal.load_tensorflow()
+    `--help` lists the flags of the preset that the command line names, with the preset's defaults. Without a preset it
+    lists the flags of all tasks.
+    """
+
+    def parse_args(self, context, args):
+        preset, flags = _flags([arg for arg in args if not arg.startswith("-")])
+        own = {name for param in super().get_params(context) for name in param.opts}
+        flags = context.meta[_PREFIX] = [flag for flag in flags if not own & {*flag.opts}]
+        try:
+            return super().parse_args(context, args)
+        except click.NoSuchOption as error:
+            takes = [f"{context.info_name} takes {', '.join(sorted(name for name in own if name[:2] == '--'))}"]
+            if preset:
+                takes.insert(0, f"{preset} takes {', '.join(flag.opts[-1] for flag in flags) or 'no flags'}")
+            error.message = f"unknown option {error.option_name}; {', '.join(takes)}"
+            error.possibilities = None
+            raise
+
+    def get_params(self, context):
+        return [*super().get_params(context), *context.meta.get(_PREFIX, ())]
 
 
-def takes_text(preset: str) -> bool:
+def _flags(words: list[str]) -> tuple[str | None, list[click.Option]]:
+    """The first word that names a preset, and the flags of its task; without such a word, the flags of every task."""
     from zoo import tasks
     from zoo.preset import open_preset
 
-    return tasks.takes_text(open_preset(preset).record["task"]["name"])
+    for word in words:
+        try:
+            record = open_preset(word).record
+        except ZooError:
+            continue
+        task = record["task"]["name"]
+        if task not in tasks.names():
+            return word, []
+        settings = tasks.settings_class(task)
+        stated = settings.today(record["task"]["settings"])
+        return word, [_option(key, field, stated.get(key, field.default)) for key, field in settings.flags().items()]
+    every = {key: field for task in tasks.names(own=True) for key, field in tasks.settings_class(task).flags().items()}
+    return None, [_option(key, field, None) for key, field in every.items()]
 
 
-def settings_given(**options) -> dict:
-    """Those that were given."""
-    return {key: value for key, value in options.items() if value is not None}
+def _option(name: str, field, default) -> click.Option:
+    help = field.description if default is None else f"{field.description.rstrip('.')} [{default}]."
+    kind = _TYPES.get(field.annotation, click.STRING)
+    return click.Option([_PREFIX + name, f"--{name.replace('_', '-')}"], type=kind, help=help)
+
+
+def find(preset: str, changes: tuple[str, ...] = (), flags: dict | None = None) -> tuple[type, dict]:
+    """Opens a preset and checks settings, then loads TensorFlow, so that mistakes are reported at once.
+
+    Args:
+        preset: its name or path.
+        changes: the values of `--set`; an empty value stands for None.
+        flags: the values of the flags that `PresetCommand` adds.
+
+    Returns:
+        The class of the preset's task, and the settings that differ from the preset's.
+
+    Raises:
+        ZooError: an unknown preset or task, or a setting that is unknown or out of its range.
+    """
+    from zoo import tasks
+    from zoo.preset import open_preset
+    from zoo.training.recipe import NONE, parse_setting
+
+    record = open_preset(preset).record["task"]
+    settings = {key: None if value == NONE else value for key, value in map(parse_setting, changes)}
+    settings |= {key.removeprefix(_PREFIX): value for key, value in (flags or {}).items() if value is not None}
+    if record["name"] not in tasks.names():
+        raise unknown("task", record["name"], tasks.names())
+    if settings:
+        kind = tasks.settings_class(record["name"])
+        stated = {name: value for name, value in record["settings"].items() if name != "labels"}
+        kind.checked(record["name"], {**kind.today(stated), **kind.today(settings)})
+    terminal.load_tensorflow()
+    return tasks.task_class(record["name"]), settings

@@ -1,4 +1,4 @@
-"""What there is: models, presets, the cache, a demonstration."""
+"""The commands `list`, `info`, `demo`, `benchmark` and `cache`."""
 
 import click
 
@@ -9,7 +9,7 @@ from zoo.errors import ZooError
 
 @click.command("list")
 @click.argument("pattern", metavar="[FILTER]", required=False)
-@click.option("--task", help="Only those of this task, such as image_classification.")
+@click.option("--task", help="Only models and presets of a task, such as image_classification.")
 @click.option("--pretrained", is_flag=True, help="Only presets: models with trained weights.")
 @JSON
 def list_command(pattern, task, pretrained, as_json) -> None:
@@ -26,7 +26,7 @@ def list_command(pattern, task, pretrained, as_json) -> None:
         count = f"{row['parameters']:,}" if row["parameters"] else "-"
         table.append((row["name"], row["kind"], row["task"], count, "; ".join(metrics) or row.get("description", "")))
     if not table:
-        raise ZooError("nothing is called so; zoo list shows what there is")
+        raise ZooError(f"no model or preset matches {pattern!r}: run `zoo list` to see all")
     terminal.print_table(("name", "kind", "task", "parameters", ""), table)
     return None
 
@@ -35,7 +35,7 @@ def list_command(pattern, task, pretrained, as_json) -> None:
 @click.argument("name")
 @JSON
 def info(name, as_json) -> None:
-    """Show what is known of a model or a preset."""
+    """Show the facts of a model or a preset."""
     from zoo import preset
     from zoo.preset import card
 
@@ -58,7 +58,7 @@ def info(name, as_json) -> None:
 @click.command()
 @JSON
 def demo(as_json) -> None:
-    """Load each bundled preset and let it answer a real sample."""
+    """Load each bundled preset and answer a real sample."""
     from zoo import preset
 
     names = [path.name for path in sorted(preset.BUNDLED.iterdir()) if (path / "preset.json").is_file()]
@@ -77,8 +77,8 @@ def demo(as_json) -> None:
 
 @click.command()
 @click.argument("preset")
-@click.option("--seconds", type=float, default=2.0, help="How long each batch size is measured [2].")
-@click.option("--record", is_flag=True, help="Write the figures into the preset and its card.")
+@click.option("--seconds", type=float, default=2.0, help="Seconds for each batch size [2].")
+@click.option("--record", is_flag=True, help="Write the result into the preset and its card.")
 @JSON
 def benchmark(preset, seconds, record, as_json) -> None:
     """Time a preset's pipeline on its own samples."""
@@ -98,7 +98,7 @@ def benchmark(preset, seconds, record, as_json) -> None:
 @click.argument("name", required=False)
 @JSON
 def cache(name, clear, as_json) -> None:
-    """List the downloaded presets, or --clear one or all of them."""
+    """List the downloaded presets, or remove one or all of them with --clear."""
     from zoo.preset import cache as cache_module
 
     rows = (

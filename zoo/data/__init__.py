@@ -1,1 +1,1 @@
-"""Data sets by name or folder, and the one input pipeline. Knows no model."""
+"""Data sets by name or path, and the input pipeline. Independent of models and tasks."""

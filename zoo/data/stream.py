@@ -1,4 +1,4 @@
-"""The one input pipeline: read, prepare, keep, shuffle, enumerate, augment, batch, finish, prefetch."""
+"""The input pipeline: read, prepare, keep, shuffle, enumerate, skip, augment, batch, finish, prefetch."""
 
 import contextlib
 import math
@@ -9,39 +9,42 @@ import tensorflow as tf
 
 from zoo.errors import ZooError
 
-# Shuffling is complete up to this many examples, and in a window of as many above; what is kept in memory anyway may
-# be many, what waits there encoded may not.
+# Sizes of the shuffle window. A data set with fewer examples is shuffled completely. SHUFFLE is for prepared examples,
+# which are in memory anyway. SHUFFLE_RAW is for raw examples, for which the window needs additional memory.
 SHUFFLE, SHUFFLE_RAW = 65_536, 10_000
 KEEP_BYTES = 1 << 30
-WINDOW = 100  # batches that are sorted by length together
+WINDOW = 100  # number of batches that are sorted by length together
 
 
 class Stream:
     """Batches for training or evaluation; epoch e is a function of (seed, e) alone.
 
-    The order of the chain and its reasons: examples are *read* and *prepared* (decoded, framed: whatever needs no
-    random number) and *kept* in memory, where they are few enough, so that later epochs do not decode again; then
-    they are *shuffled* with the epoch's seed; *enumerated*, so that each example's random numbers depend on its place
-    in the epoch and not on timing; what a resumed run has done is *skipped*; the rest *augmented*; *batched*;
-    *finished* (scaling, and what augmentation a whole batch goes through faster); and *prefetched*. What is too much
-    to be kept is shuffled as it comes and prepared only after the skip: encoded it takes little memory, and what is
-    skipped is not decoded.
+    The order of the steps has reasons. Examples are *read* and *prepared* (decoded and framed: all computation without
+    random numbers). If they fit in memory, they are *kept*, so that later epochs do not decode them again. They are
+    *shuffled* with the epoch's seed and *enumerated*, so that the random numbers of an example depend on its place in
+    the epoch and not on timing. The batches that a resumed run has already done are *skipped*. The other examples are
+    *augmented*, *batched*, *finished* (scaling, and augmentation that is faster on a batch) and *prefetched*. Examples
+    that do not fit in memory are shuffled raw and prepared after the skip, because encoded examples take little memory
+    and skipped examples are then not decoded.
 
-    Items whose sizes differ, such as sentences, are padded with zeros to the longest of their batch. Where they have a
-    `length`, batches are made of items of about the same: a hundred batches' worth, in the epoch's order, is sorted by
-    it and cut, and the batches are shuffled; what is skipped is then prepared all the same, for its length.
+    Items of different sizes, such as sentences, are padded to the longest item of their batch. With `length`, the
+    batches of a shuffled epoch have items of about the same length: the items of a hundred batches, in the epoch's
+    order, are sorted by length and divided into batches, and the batches are shuffled. Skipped items are then prepared
+    too, because their length must be known.
 
     Args:
-        dataset: of raw examples, {field: tensor}.
-        prepare: example -> what the data set is kept as.
-        augment: (prepared, seed (2,)) -> prepared; None: nothing is random but the order.
+        dataset: the raw examples, {field: tensor}.
+        prepare: example -> prepared.
+        augment: (prepared, seed (2,)) -> prepared; None for no augmentation.
         finish: a batch of prepared -> (inputs, y) or (inputs, y, weights).
-        examples: their number.
-        batch_size: of every batch but the last.
-        seed: of everything random.
+        examples: number of examples.
+        batch_size: size of every batch but the last.
+        seed: seed of the order and of augmentation.
         shuffle: whether epochs are shuffled.
-        length: a prepared item -> () its length; None: batches are made as items come.
-        longest: the most that an axis of unknown size may hold, for the memory that keeping would take; None: unknown.
+        length: a prepared item -> () its length; with None the items are not sorted.
+        longest: greatest size of an axis of unknown size, to estimate the memory for kept items; None if unknown.
+        padding: specs of a prepared item -> padding values of the same structure, where None means zeros. By default
+            all padding is zero.
     """
 
     def __init__(
@@ -56,6 +59,7 @@ class Stream:
         shuffle: bool = True,
         length: Callable | None = None,
         longest: int | None = None,
+        padding: Callable | None = None,
     ):
         prepared = dataset.map(prepare, num_parallel_calls=tf.data.AUTOTUNE)
         self.is_kept = _bytes(prepared, examples, longest) < KEEP_BYTES
@@ -63,21 +67,21 @@ class Stream:
         self.prepared = prepared.cache() if self.is_kept else prepared
         self.prepare, self.augment, self.finish = prepare, augment, finish
         self.examples, self.batch_size = examples, batch_size
-        self.seed, self.shuffle, self.length = seed, shuffle, length
+        self.seed, self.shuffle, self.length, self.padding = seed, shuffle, length, padding
 
     @property
     def steps(self) -> int:
-        """Batches an epoch."""
+        """Batches per epoch."""
         return -(-self.examples // self.batch_size)
 
     def epoch(self, number, skip: int = 0, wanted: Callable | None = None) -> tf.data.Dataset:
         """The batches of one epoch.
 
         Args:
-            number: of the epoch, an int or a () int64 tensor.
-            skip: how many batches are left out at the start.
-            wanted: (row of a batch, rows that it has), () int64 each -> whether the row is looked at; of those that are
-                not, where data are not kept, zeros take the place and nothing is decoded.
+            number: number of the epoch, an int or a () int64 tensor.
+            skip: number of batches to leave out at the start.
+            wanted: (row, number of rows in its batch), () int64 each -> whether the row is needed. Rows that are not
+                needed become zeros without being decoded, unless they were prepared before.
         """
         number = tf.cast(number, tf.int64)
         seed = tf.stack([tf.constant(self.seed, tf.int64), number])
@@ -88,12 +92,12 @@ class Stream:
             dataset = _shuffled(dataset, window, self.seed, order)
         is_raw = not self.is_kept
         if self.length is not None and self.shuffle:
-            if is_raw:  # its length is not known before
+            if is_raw:  # the length is known only after `prepare`
                 dataset = dataset.map(self.prepare, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
                 is_raw = False
             dataset = self._by_length(dataset, seed)
 
-        def item(index, example):  # example: what `prepare` returned, or what it takes
+        def item(index, example):  # example: the result of `prepare`, or its argument if is_raw
             if is_raw:
                 example = self._prepared(index, example, wanted)
             if self.augment is None:
@@ -109,16 +113,17 @@ class Stream:
         shapes = [spec.shape for spec in tf.nest.flatten(dataset.element_spec)]
         if all(shape.is_fully_defined() for shape in shapes):
             return dataset.batch(self.batch_size)
-        return dataset.padded_batch(self.batch_size)
+        values = self.padding(dataset.element_spec) if self.padding else None
+        return dataset.padded_batch(self.batch_size, padding_values=values)
 
     def _by_length(self, dataset, seed):
-        """The same items, so ordered that each batch has some of about the same length."""
+        """The same items in an order in which each batch has items of about the same length."""
         window = WINDOW * self.batch_size
 
         def ordered(number, lengths, items):
             draws = tf.random.experimental.stateless_split(tf.random.experimental.stateless_fold_in(seed, number), 2)
             count = tf.size(lengths)
-            # Which of the same length stand together is drawn, too.
+            # Items of the same length are in random order.
             order = tf.argsort(tf.cast(lengths, tf.float32) + tf.random.stateless_uniform([count], draws[0]))
             whole = count // self.batch_size
             turns = tf.argsort(tf.random.stateless_uniform([whole], draws[1]))
@@ -145,25 +150,25 @@ class Stream:
         )
 
     def in_order(self) -> tf.data.Dataset:
-        """The batches as the data set has them, with nothing random."""
+        """The batches in the order of the data set, without shuffling and augmentation."""
         dataset = self._batched(self.prepared).map(self.finish, num_parallel_calls=tf.data.AUTOTUNE)
         return dataset.prefetch(2).with_options(options())
 
     def epochs(self, count: int) -> tf.data.Dataset:
-        """So many epochs in a row; it has no state, so that the workers of tf.data service can take an epoch each."""
+        """Several epochs in a row. It has no state, so that the workers of tf.data service can take one epoch each."""
         return tf.data.Dataset.range(count).flat_map(self.epoch).with_options(options())
 
     def counted(self) -> tf.data.Dataset:
-        """A data set for Keras's fit: its n-th iteration is epoch n, from 0."""
+        """A data set for Keras's `fit`: each iteration over it is the next epoch, from 0."""
         counter = tf.Variable(-1, dtype=tf.int64, trainable=False)
-        one = tf.data.Dataset.from_tensors(0).map(lambda _: counter.assign_add(1))
-        dataset = one.flat_map(self.epoch).apply(tf.data.experimental.assert_cardinality(self.steps))
+        single = tf.data.Dataset.from_tensors(0).map(lambda _: counter.assign_add(1))
+        dataset = single.flat_map(self.epoch).apply(tf.data.experimental.assert_cardinality(self.steps))
         dataset._epoch_counter = counter  # the variable must live as long as the data set
         return dataset.with_options(options())
 
 
 def _shuffled(dataset: tf.data.Dataset, window: int, seed: int, order: tf.Tensor) -> tf.data.Dataset:
-    """Dataset.shuffle with a tensor as seed, which it does not take inside a tf.data function."""
+    """Dataset.shuffle with a tensor as seed, which Dataset.shuffle refuses inside a tf.data function."""
     flat = tf.raw_ops.ShuffleDataset(
         input_dataset=tf.data.experimental.to_variant(dataset),
         buffer_size=tf.constant(window, tf.int64),
@@ -178,31 +183,31 @@ def _shuffled(dataset: tf.data.Dataset, window: int, seed: int, order: tf.Tensor
 
 @contextlib.contextmanager
 def named_errors() -> Iterator[None]:
-    """Around the consumption of a stream: a file that can't be read ends it with one line that names it."""
+    """While a stream is consumed, converts the error of an unreadable file to a ZooError that names the file."""
     try:
         yield
     except tf.errors.InvalidArgumentError as error:
-        found = re.search(r"assertion failed: \[(.*?)\] \[(.*?)\]", error.message)
-        if not found:
+        match = re.search(r"assertion failed: \[(.*?)\] \[(.*?)\]", error.message)
+        if not match:
             raise
-        raise ZooError(f"{found[1]}: {found[2]}; repair or remove it") from None
+        raise ZooError(f"{match[1]}: {match[2]}; repair or remove it") from None
 
 
 def options() -> tf.data.Options:
     chosen = tf.data.Options()
-    # The autotuner now and then stalls an epoch for seconds; without it AUTOTUNE means one call a core.
+    # The autotuner sometimes stalls an epoch for seconds; without it AUTOTUNE means one call per core.
     chosen.autotune.enabled = False
     chosen.deterministic = True
     return chosen
 
 
 def _nothing(spec: tf.TensorSpec) -> tf.Tensor:
-    """Zeros, or empty strings, of a shape that fits."""
+    """Zeros, or empty strings, in the shape of a spec; axes of unknown size have size 0."""
     return tf.zeros([size or 0 for size in spec.shape], spec.dtype)
 
 
 def _bytes(dataset: tf.data.Dataset, examples: int, longest: int | None) -> float:
-    """Memory that the examples would take at most; infinite where their size is not known beforehand."""
+    """The greatest number of bytes that the examples may take; infinite if their size is unknown."""
     total = 0.0
     for spec in tf.nest.flatten(dataset.element_spec):
         if spec.shape.rank is None or spec.dtype == tf.string or not (longest or spec.shape.is_fully_defined()):

@@ -1,8 +1,8 @@
-"""Pairs of texts that TFDS has no builder for: translations, and words with their pronunciations.
+"""TFDS builders of pairs of texts: translations, and words with their pronunciations.
 
-Each example is {"source", "target", "references"}: strings, the last one all targets that count as right, a line each.
-The files are fetched by hand into TFDS's manual_dir, into a subfolder that each builder's instructions name. Importing
-this file registers the builders: `tfds.builder("multi30k/en_de")`.
+Each example is {"source", "target", "references"}: strings; references are all correct targets, one per line.
+The user downloads the files into a subfolder of TFDS's manual_dir, which each builder's instructions name. Importing
+this module registers the builders: `tfds.builder("multi30k/en_de")`.
 """
 
 import gzip
@@ -15,13 +15,13 @@ import tensorflow_datasets as tfds
 
 from zoo.errors import ZooError
 
-HELD_OUT = 2000  # sentences of Tatoeba for validation, and as many for the test
+HELD_OUT = 2000  # sentences of Tatoeba for validation, and the same number for test
 
 Row = tuple[str, str, list[str]]  # source, target, references
 
 
 class TextPairs(tfds.core.GeneratorBasedBuilder, skip_registration=True):
-    """What the builders below have in common; `rows` gives the pairs of each split."""
+    """Base class of the builders below; `rows` gives the pairs of each split."""
 
     VERSION = tfds.core.Version("1.0.0")
     homepage: str
@@ -83,10 +83,10 @@ class Multi30k(TextPairs):
 
 
 class TatoebaPairs(TextPairs):
-    """Everyday sentences of tatoeba.org and their translations, as manythings.org/anki has them.
+    """Everyday sentences of tatoeba.org and their translations, as published on manythings.org/anki.
 
-    The test is 2,000 English sentences with one translation each, validation 2,000 others. Training has no pair with
-    one of these sentences, nor with any of their translations: an English sentence has many, and the other way round.
+    Test has 2,000 English sentences with one translation each, validation another 2,000. Training has no pair with one
+    of these sentences or of their translations: sentences have several translations in both directions.
     """
 
     BUILDER_CONFIGS = [
@@ -106,23 +106,23 @@ class TatoebaPairs(TextPairs):
         for number, line in enumerate(_lines(path)):
             pair = tuple(line.split("\t")[:2])  # a third field names the authors
             if line and not (len(pair) == 2 and all(pair)):
-                raise ZooError(f"{path}, line {number + 1}: two sentences and a tab between them are expected")
+                raise ZooError(f"{path}, line {number + 1}: expected two sentences and a tab between them")
             pairs += [pair] if line else []
         splits = split_pairs(pairs, HELD_OUT)
         if target == "en":
             splits = {split: [pair[::-1] for pair in rows] for split, rows in splits.items()}
             pairs = [pair[::-1] for pair in pairs]
         right: dict[str, list[str]] = {}
-        for asked, answer in pairs:
-            right.setdefault(asked, []).append(answer)
+        for source_text, target_text in pairs:
+            right.setdefault(source_text, []).append(target_text)
         return {split: [(*pair, right[pair[0]]) for pair in rows] for split, rows in splits.items()}
 
 
 def split_pairs(pairs: list[tuple[str, str]], held_out: int) -> dict[str, list[tuple[str, str]]]:
-    """Pairs of a sentence and a translation, either of which may come again -> those of train, validation and test.
+    """Pairs of a sentence and a translation, both possibly repeated -> the pairs of train, validation and test.
 
-    Which sentences are held out depends on their texts alone: both directions agree, and so does a longer file but for
-    a few. Each has the first of its translations that no other has.
+    The held-out sentences depend on their texts alone: both directions agree, and a longer file changes only a few.
+    Each gets the first of its translations that no other held-out sentence has.
     """
     translations: dict[str, list[str]] = {}
     for sentence, translation in pairs:
@@ -144,10 +144,10 @@ def split_pairs(pairs: list[tuple[str, str]], held_out: int) -> dict[str, list[t
 
 
 class Cmudict(TextPairs):
-    """Words and their phonemes with spaces between, from the CMU Pronouncing Dictionary.
+    """Words and their phonemes, separated by spaces, from the CMU Pronouncing Dictionary.
 
-    39 phonemes, without stress. Split by word, 90, 5 and 5 per cent: training has every pronunciation, validation and
-    test have a word once, with all of its own as references.
+    39 phonemes, without stress. Divided by word into 90, 5 and 5 per cent: training has every pronunciation; validation
+    and test have each word once, with all its pronunciations as references.
     """
 
     MANUAL_DOWNLOAD_INSTRUCTIONS = (
@@ -168,7 +168,7 @@ class Cmudict(TextPairs):
 
 
 def pronunciations(lines: list[str]) -> dict[str, list[str]]:
-    """Lines of the dictionary, of either layout -> word -> its pronunciations; without names of signs and digits.
+    """Lines of the dictionary in either layout -> {word: pronunciations}, without the names of signs and digits.
 
     >>> pronunciations(["a AH0", "a(2) EY1", "AH 1 AA1"])
     {'a': ['AH', 'EY'], 'ah': ['AA']}
@@ -185,12 +185,12 @@ def pronunciations(lines: list[str]) -> dict[str, list[str]]:
 
 
 def _number(text: str) -> int:
-    """An even draw that the text alone decides."""
+    """A uniformly distributed number that depends on the text alone."""
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big")
 
 
 def _lines(path: Path) -> list[str]:
-    """The lines of a file, which may be compressed, without spaces around them."""
+    """The stripped lines of a file, which may be compressed."""
     try:
         content = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
         lines = content.decode("utf-8").split("\n")

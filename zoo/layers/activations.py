@@ -1,4 +1,4 @@
-"""What each layer of a functional model gives for an input, those of the models inside it too."""
+"""The output of each layer of a functional model for an input, including the layers of nested models."""
 
 import dataclasses
 from collections.abc import Iterator
@@ -7,18 +7,20 @@ from typing import Any
 import keras
 import numpy as np
 
+from zoo.layers.keras_private import is_functional, run_graph
+
 
 @dataclasses.dataclass(frozen=True)
-class Seen:
-    """A layer and what it gave.
+class Activation:
+    """The output of a layer.
 
     Args:
-        name: the layer's; those of the models around it stand in front, as in "backbone/conv1".
-        output: the tensor that it gave, (B, H, W, C) or of any other shape.
-        stride: how far neighbours in the output are apart, in rows and columns of the model's input.
-        has_weights: whether it has any.
-        has_kernel: whether it has weights that mix what they read, unlike a normalisation's.
-        is_local: whether these weights differ from place to place, so that a map has no one meaning.
+        name: the layer's name after the names of the models around it, as in "backbone/conv1".
+        output: the tensor, (B, H, W, C) or of any other shape.
+        stride: the distance between neighbours in the output, in rows and columns of the model's input.
+        has_weights: whether the layer has weights.
+        has_kernel: whether the layer has weights that mix its inputs, unlike the weights of a normalisation.
+        is_local: whether these weights differ from place to place, so that a map has no single meaning.
     """
 
     name: str
@@ -33,30 +35,22 @@ class Seen:
         return len(self.output.shape) == 4 and min(self.output.shape[1:3]) > 1
 
 
-def is_functional(model: keras.Model) -> bool:
-    return hasattr(_graph(model), "_run_through_graph")
-
-
-def _graph(operation):
-    return getattr(operation, "_functional", None) or operation  # a Sequential keeps its graph there
-
-
-def watch(model: keras.Model, inputs: dict) -> tuple[dict, list[Seen]]:
-    """Runs a functional model as for an answer, one layer after the other.
+def record(model: keras.Model, inputs: dict) -> tuple[dict, list[Activation]]:
+    """Runs a functional model in inference mode, layer by layer.
 
     Returns:
-        The model's outputs, and its layers in the order in which they ran, without those that hand on what they get,
-        as dropout does.
+        The model's outputs, and the activations in the order in which the layers ran, without layers that return
+        their input unchanged, as dropout does.
     """
-    seen: list[Seen] = []
+    activations: list[Activation] = []
     strides = {id(tensor): np.ones(2, int) for tensor in keras.tree.flatten(inputs)}
-    kept = []  # a tensor's id is its own as long as it is there
+    kept = []  # a tensor's id is unique only while the tensor exists
 
-    def watched(operation, prefix):
+    def recorded(operation, prefix):
         def call(*args, **kwargs):
             if is_functional(operation):
                 inner = f"{prefix}{operation.name}/"
-                return _graph(operation)._run_through_graph(args, lambda part: watched(part, inner))
+                return run_graph(operation, args, lambda part: recorded(part, inner))
             outputs = operation(*args, **kwargs)
             before = keras.tree.flatten((args, kwargs))[0]
             if outputs is before:
@@ -66,19 +60,27 @@ def watch(model: keras.Model, inputs: dict) -> tuple[dict, list[Seen]]:
                 kept.append(output)
                 strides[id(output)] = stride
             if isinstance(operation, keras.layers.Layer) and keras.ops.is_tensor(outputs):
-                has_kernel = any(len(weight.shape) > 1 for weight in operation.weights)
-                is_local = getattr(operation, "is_local", False)
-                facts = (tuple(map(int, stride)), bool(operation.weights), has_kernel, is_local)
-                seen.append(Seen(prefix + operation.name, outputs, *facts))
+                activations.append(_activation(operation, prefix, outputs, stride))
             return outputs
 
         return call
 
-    return _graph(model)._run_through_graph(inputs, lambda operation: watched(operation, "")), seen
+    return run_graph(model, inputs, lambda operation: recorded(operation, "")), activations
+
+
+def _activation(layer: keras.Layer, prefix: str, output, stride: np.ndarray) -> Activation:
+    return Activation(
+        name=prefix + layer.name,
+        output=output,
+        stride=tuple(map(int, stride)),
+        has_weights=bool(layer.weights),
+        has_kernel=any(len(weight.shape) > 1 for weight in layer.weights),
+        is_local=getattr(layer, "is_local", False),
+    )
 
 
 def _stride(operation, before, after) -> np.ndarray:
-    """How many rows and columns of its input an operation goes on from one output to the next."""
+    """The distance between neighbours in an operation's output, in rows and columns of its input."""
     if not all(keras.ops.is_tensor(tensor) and len(tensor.shape) == 4 for tensor in (before, after)):
         return np.ones(2, int)
     stated = getattr(operation, "strides", None)
@@ -87,18 +89,18 @@ def _stride(operation, before, after) -> np.ndarray:
     return np.maximum(1, np.round(np.divide(before.shape[1:3], after.shape[1:3])).astype(int))
 
 
-def stages(seen: list[Seen]) -> list[list[Seen]]:
-    """The layers in groups of one shape: in each only the first may have a kernel."""
-    groups: list[list[Seen]] = []
-    for one in seen:
-        if not groups or one.has_kernel or one.output.shape != groups[-1][-1].output.shape:
+def stages(activations: list[Activation]) -> list[list[Activation]]:
+    """Consecutive activations in groups of one shape; only the first of a group may have a kernel."""
+    groups: list[list[Activation]] = []
+    for activation in activations:
+        if not groups or activation.has_kernel or activation.output.shape != groups[-1][-1].output.shape:
             groups.append([])
-        groups[-1].append(one)
+        groups[-1].append(activation)
     return groups
 
 
 def leaves(model: keras.Model, prefix: str = "") -> Iterator[tuple[str, keras.Layer]]:
-    """Each layer and its name, those of a nested model in its place."""
+    """The name of each layer and the layer; the layers of a nested model stand in the model's place."""
     for layer in model.layers:
         if isinstance(layer, keras.Model):
             yield from leaves(layer, f"{prefix}{layer.name}/")

@@ -1,4 +1,4 @@
-"""Normalisation: Keras's batch normalisation on TensorFlow's fused operation, and normalisation across maps."""
+"""Batch normalisation on TensorFlow's fused operation, and normalisation across maps."""
 
 import keras
 from keras import layers, ops
@@ -8,9 +8,9 @@ from keras import layers, ops
 class BatchNormalization(layers.BatchNormalization):
     """Keras's BatchNormalization in arguments, weights, configuration and results, 1.4 times as fast in training.
 
-    Ioffe & Szegedy 2015, arXiv 1502.03167. On TensorFlow an image batch (B, H, W, C) goes through the one fused
-    operation where Keras takes a dozen. Whatever that operation can't do goes Keras's own way: other backends, other
-    ranks and axes, masks, statistics synchronised over replicas.
+    Ioffe & Szegedy 2015, arXiv 1502.03167. On TensorFlow an image batch (B, H, W, C) takes one fused operation
+    in place of Keras's dozen operations. Cases that the fused operation lacks run Keras's own code: other backends,
+    ranks and axes, masks, and statistics synchronised over replicas.
     """
 
     def call(self, inputs, training=None, mask=None):
@@ -29,8 +29,8 @@ class BatchNormalization(layers.BatchNormalization):
 
         if keras.backend.is_keras_tensor(inputs):
             return super().call(inputs, training=training, mask=mask)
-        learns = bool(training) and self.trainable  # frozen, it keeps to its moving statistics, as Keras's does
-        # The operation keeps its statistics and its scale in float32 whatever the images are.
+        learns = bool(training) and self.trainable  # a frozen layer uses its moving statistics, as in Keras
+        # The operation needs statistics and scale in float32 for images of any type.
         gamma, beta, mean, variance = (
             tf.cast(tf.convert_to_tensor(weight), tf.float32)
             for weight in (self.gamma, self.beta, self.moving_mean, self.moving_variance)
@@ -46,7 +46,7 @@ class BatchNormalization(layers.BatchNormalization):
             is_training=learns,
         )
         if learns:
-            # The operation gives the unbiased variance, Keras keeps the biased one.
+            # The operation returns the unbiased variance; Keras keeps the biased one.
             count = tf.cast(tf.size(inputs) / inputs.shape[-1], tf.float32)
             variance = variance * (count - 1.0) / count
             momentum = self.momentum
@@ -57,31 +57,31 @@ class BatchNormalization(layers.BatchNormalization):
 
 @keras.saving.register_keras_serializable("zoo")
 class LocalResponseNormalization(layers.Layer):
-    """Each value over a power of the squares around it in the map direction: (B, H, W, C) -> (B, H, W, C).
+    """Divides each value by a power of the sum of squares of neighbouring maps: (B, H, W, C) -> (B, H, W, C).
 
     b_i = a_i / (bias + alpha sum_j a_j^2)^beta, j over the `size` maps around i: Krizhevsky, Sutskever & Hinton 2012,
     section 3.3, whose constants are the defaults.
 
     Args:
-        size: n, the maps summed over, an odd number.
+        size: n, the number of maps in the sum, an odd number.
         bias: k.
-        alpha: the sum's weight.
+        alpha: the weight of the sum.
         beta: the power.
     """
 
     def __init__(self, size: int = 5, bias: float = 2.0, alpha: float = 1e-4, beta: float = 0.75, **kwargs):
         super().__init__(**kwargs)
         if size < 1 or size % 2 == 0:
-            raise ValueError(f"size={size} is no odd number of maps")
+            raise ValueError(f"size must be an odd integer >= 1, got {size}")
         self.size, self.bias, self.alpha, self.beta = size, bias, alpha, beta
 
     def call(self, x):
-        # A band matrix sums over neighbours: entry (j, i) is 1 where |i - j| <= size // 2. This, and square roots for
-        # the usual power, take a third of the time of TensorFlow's own operation and its gradient.
+        # A band matrix sums over neighbours: entry (j, i) is 1 where |i - j| <= size // 2. With it, and with square
+        # roots for the usual power, the layer takes a third of the time of TensorFlow's operation and its gradient.
         maps = ops.arange(x.shape[-1])
         band = ops.cast(ops.abs(maps[:, None] - maps[None, :]) <= self.size // 2, "float32")  # (C, C)
         wide = ops.cast(x, "float32")
-        # Of a matrix product with four axes behind a grouped convolution tf2onnx makes a wrong one: two axes here.
+        # Two axes, because tf2onnx converts a matrix product with four axes after a grouped convolution wrongly.
         sums = ops.reshape(ops.matmul(ops.reshape(ops.square(wide), (-1, x.shape[-1])), band), ops.shape(x))
         sums = self.bias + self.alpha * sums  # (B, H, W, C)
         root = ops.rsqrt(sums)

@@ -1,6 +1,6 @@
-"""Recurrent networks over sequences of unequal lengths, in parts that a decoder can also take step by step.
+"""Recurrent networks over sequences of unequal lengths, in parts that a decoder can also run step by step.
 
-Shapes: B batch, T time, D input, U units. A mask (B, T) is true where there is something; lengths stand at the front.
+Shapes: B batch, T time, D input, U units. A mask (B, T) is true on valid steps, which come before the padding.
 """
 
 import keras
@@ -8,10 +8,10 @@ from keras import layers, ops
 
 
 def scan(step, carry, inputs, reverse: bool = False):
-    """step(carry, inputs at t) -> carry, outputs at t; over the first axis. Returns the last carry and all outputs.
+    """Runs step(carry, inputs at t) -> carry, outputs at t over the first axis -> the last carry and all outputs.
 
-    What `jax.lax.scan` is; on TensorFlow `keras.ops.scan` takes only outputs of the carry's own shapes, and keeps the
-    carry in an array, which costs.
+    Equivalent to `jax.lax.scan`. On TensorFlow, `keras.ops.scan` needs outputs of the carry's shapes, and is slower
+    because it keeps the carry in an array.
     """
     if keras.backend.backend() != "tensorflow":
         return ops.scan(step, carry, inputs, reverse=reverse)
@@ -19,25 +19,26 @@ def scan(step, carry, inputs, reverse: bool = False):
 
     flat = tf.nest.flatten(inputs)
     count = tf.shape(flat[0])[0]
-    arrays = [tf.TensorArray(one.dtype, count, element_shape=one.shape[1:]).unstack(one) for one in flat]
-    # A step outside of the loop tells the kinds of its outputs; as its values are not used, a graph drops it.
-    _, kinds = step(carry, tf.nest.map_structure(lambda one: tf.zeros(tf.shape(one)[1:], one.dtype), inputs))
-    made = [tf.TensorArray(one.dtype, count, element_shape=one.shape) for one in tf.nest.flatten(kinds)]
+    arrays = [tf.TensorArray(x.dtype, count, element_shape=x.shape[1:]).unstack(x) for x in flat]
+    # A step outside the loop shows the types of its outputs. A graph drops it, because its values are not used.
+    _, example = step(carry, tf.nest.map_structure(lambda x: tf.zeros(tf.shape(x)[1:], x.dtype), inputs))
+    collected = [tf.TensorArray(x.dtype, count, element_shape=x.shape) for x in tf.nest.flatten(example)]
 
-    def body(turn, carry, made):
+    def body(turn, carry, collected):
         t = count - 1 - turn if reverse else turn
         after, outputs = step(carry, tf.nest.pack_sequence_as(inputs, [array.read(t) for array in arrays]))
         after = tf.nest.map_structure(lambda new, old: tf.ensure_shape(new, old.shape), after, carry)
-        return turn + 1, after, [array.write(t, one) for array, one in zip(made, tf.nest.flatten(outputs), strict=True)]
+        written = zip(collected, tf.nest.flatten(outputs), strict=True)
+        return turn + 1, after, [array.write(t, x) for array, x in written]
 
-    start = (tf.constant(0), carry, made)
-    _, carry, made = tf.while_loop(lambda turn, *_: turn < count, body, start, maximum_iterations=count)
-    return carry, tf.nest.pack_sequence_as(kinds, [array.stack() for array in made])
+    start = (tf.constant(0), carry, collected)
+    _, carry, collected = tf.while_loop(lambda turn, *_: turn < count, body, start, maximum_iterations=count)
+    return carry, tf.nest.pack_sequence_as(example, [array.stack() for array in collected])
 
 
 @keras.saving.register_keras_serializable("zoo")
 class LengthMask(layers.Layer):
-    """(B, T, ...) and lengths (B,) -> (B, T), true on what counts."""
+    """(B, T, ...) and lengths (B,) -> (B, T), true on valid steps."""
 
     def call(self, inputs, length):
         return ops.arange(ops.shape(inputs)[1])[None] < ops.cast(length, "int32")[:, None]
@@ -47,19 +48,19 @@ class LengthMask(layers.Layer):
 
 
 class Cell(layers.Layer):
-    """One step of a recurrent network, in Keras's own weights and equations.
+    """One step of a recurrent network, with Keras's weights and equations.
 
     Args:
-        units: U, the size of its state.
-        kind: "gru" (Cho et al. 2014, arXiv 1406.1078, in the form whose reset comes after the product, as Keras and
-            cuDNN have it) or "lstm" (Hochreiter & Schmidhuber 1997, with forget gates that start open).
+        units: U, the size of the state.
+        kind: "gru" (Cho et al. 2014, arXiv 1406.1078, in the form of Keras and cuDNN, which resets after the
+            product) or "lstm" (Hochreiter & Schmidhuber 1997, with forget gates that start open).
     """
 
     GATES = {"gru": 3, "lstm": 4}
 
     def __init__(self, units: int, kind: str = "gru", **options):
         if kind not in self.GATES:
-            raise ValueError(f"cell {kind!r} is none of {', '.join(self.GATES)}")
+            raise ValueError(f"cell must be one of {', '.join(self.GATES)}, got {kind!r}")
         super().__init__(**options)
         self.units, self.kind = units, kind
 
@@ -80,30 +81,30 @@ class Cell(layers.Layer):
         return ops.concatenate([bias[:units], ops.ones((units,), dtype), bias[2 * units :]], axis=0)
 
     def call(self, inputs):
-        """(B, ..., D) -> (B, ..., gates), the part of each step's sums that needs no state."""
+        """(B, ..., D) -> (B, ..., gates), the part of each step's sums that does not depend on the state."""
         bias = self.bias[0] if self.kind == "gru" else self.bias
         return ops.matmul(inputs, self.kernel) + bias
 
     def first(self, batch: int) -> tuple:
-        """The states of zeros, (B, U) each: h, and c of an LSTM."""
+        """The initial states, zeros (B, U) each: h, and c of an LSTM."""
         zeros = ops.zeros((batch, self.units), self.compute_dtype)
         return (zeros,) if self.kind == "gru" else (zeros, zeros)
 
-    def advance(self, given, states: tuple, kept=None) -> tuple:
-        """What `call` made of one step's inputs, and the states before -> the states after; h comes first.
+    def advance(self, products, states: tuple, kept=None) -> tuple:
+        """One step: the states after it, h first.
 
         Args:
-            given: (B, gates).
-            states: (B, U) each.
-            kept: (B, U), the recurrent dropout's factors of h in the products; None: no dropout.
+            products: (B, gates), the output of `call` for the inputs of the step.
+            states: the states before the step, (B, U) each.
+            kept: (B, U), the factors of the recurrent dropout for h in the products; None: no dropout.
         """
         h = states[0] if kept is None else states[0] * kept
         product = ops.matmul(h, ops.cast(self.recurrent_kernel, h.dtype))
         if self.kind == "lstm":
-            i, f, g, o = ops.split(given + product, 4, axis=-1)
+            i, f, g, o = ops.split(products + product, 4, axis=-1)
             c = ops.sigmoid(f) * states[1] + ops.sigmoid(i) * ops.tanh(g)
             return ops.sigmoid(o) * ops.tanh(c), c
-        gates, new = ops.split(given, [2 * self.units], axis=-1)
+        gates, new = ops.split(products, [2 * self.units], axis=-1)
         gates_of_h, new_of_h = ops.split(product + ops.cast(self.bias[1], h.dtype), [2 * self.units], axis=-1)
         z, r = ops.split(ops.sigmoid(gates + gates_of_h), 2, axis=-1)
         new = ops.tanh(new + r * new_of_h)
@@ -117,20 +118,20 @@ class Cell(layers.Layer):
 class Recurrent(layers.Layer):
     """A recurrent layer over sequences: (B, T, D) and a mask (B, T) -> outputs (B, T, U) and the last states (B, U).
 
-    Keras's GRU and LSTM in weights and results. The product of the inputs is made for all steps at once; padding leaves
-    the state as it is, so that from either side the last state is that of the valid part.
+    Equal to Keras's GRU and LSTM in weights and results. The products of the inputs are computed for all steps at once.
+    Padding does not change the state, so in both directions the last state is that of the valid part.
 
     Args:
         units: U.
         cell: "gru" or "lstm".
-        reverse: from the last step to the first; the outputs stand where their inputs stand.
-        dropout: the share of the state that one draw a sequence takes from the recurrent products (Gal & Ghahramani
-            2016, arXiv 1512.05287).
+        reverse: run from the last step to the first; outputs keep the positions of their inputs.
+        dropout: the fraction of the state that is dropped in the recurrent products, drawn once per sequence (Gal &
+            Ghahramani 2016, arXiv 1512.05287).
     """
 
     def __init__(self, units: int, cell: str = "gru", reverse: bool = False, dropout: float = 0.0, **options):
         super().__init__(**options)
-        self.supports_jit = False  # XLA would compile anew for every length
+        self.supports_jit = False  # XLA would compile again for every length
         self.reverse = reverse
         self.cell = Cell(units, cell, dtype=self.dtype_policy, name="cell")
         self.dropout = layers.Dropout(dropout, dtype=self.dtype_policy, name="dropout")
@@ -139,27 +140,27 @@ class Recurrent(layers.Layer):
         self.cell.build(inputs_shape)
 
     def call(self, inputs, mask=None, states: tuple | None = None, training=None):
-        """mask: (B, T); None: every step counts. states: (B, U) each, those to begin with; None: zeros."""
-        given = ops.transpose(self.cell(inputs), (1, 0, 2))  # (T, B, gates)
+        """mask: (B, T); None: all steps are valid. states: the initial states, (B, U) each; None: zeros."""
+        products = ops.transpose(self.cell(inputs), (1, 0, 2))  # (T, B, gates)
         if states is None:
             states = self.cell.first(ops.shape(inputs)[0])
         kept = dropped(self.dropout, states[0], training)
 
-        def every(states, given):
-            after = self.cell.advance(given, states, kept)
+        def step(states, products):
+            after = self.cell.advance(products, states, kept)
             return after, after[0]
 
-        def step(states, at):
-            given, valid = at
-            after, _ = every(states, given)
+        def masked_step(states, inputs):
+            products, valid = inputs
+            after, _ = step(states, products)
             after = tuple(ops.where(valid, new, old) for new, old in zip(after, states, strict=True))
             return after, after[0]
 
         if mask is None:
-            states, outputs = scan(every, tuple(states), given, self.reverse)
+            states, outputs = scan(step, tuple(states), products, self.reverse)
         else:
             valid = ops.transpose(mask)[:, :, None]  # (T, B, 1)
-            states, outputs = scan(step, tuple(states), (given, valid), self.reverse)
+            states, outputs = scan(masked_step, tuple(states), (products, valid), self.reverse)
         return ops.transpose(outputs, (1, 0, 2)), states
 
     def compute_output_spec(self, inputs, mask=None, states=None, training=None):
@@ -173,5 +174,5 @@ class Recurrent(layers.Layer):
 
 
 def dropped(dropout: layers.Dropout, like, training):
-    """One draw of factors of the shape of `like`, for all steps; None where nothing is dropped."""
+    """Dropout factors of the shape of `like`, drawn once for all steps; None if nothing is dropped."""
     return dropout(ops.ones_like(like), training=True) if training and dropout.rate else None

@@ -1,1 +1,1 @@
-"""One system a file, by family. A file dropped in here is listed, described, tested and trainable."""
+"""One system per file, by family. A file added here is listed, described, tested and trainable."""

@@ -1,1 +1,1 @@
-"""From raw input to what a model takes, in TensorFlow operations: the same in training, prediction and serving."""
+"""Raw input to model inputs in TensorFlow operations, the same in training, prediction and serving."""

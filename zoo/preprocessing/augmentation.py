@@ -1,7 +1,7 @@
-"""Training's random changes of pictures: stateless, each image by numbers of its own, a batch at once.
+"""Random changes of images in training: stateless, with random numbers per image, applied to a whole batch.
 
-Image by image the small operations would take longer than a small network's step. Every function takes (B, H, W, C)
-float32; `draw` and `draw_view` make the random numbers of one image from its seed.
+Applied to single images, the small operations would take longer than a step of a small network. Functions take
+(B, H, W, C) float32; `draw`, `draw_crop` and `draw_mix` make the random numbers of one image from its seed.
 """
 
 import math
@@ -10,7 +10,7 @@ import tensorflow as tf
 
 
 def draw(seed, elastic: float = 0.0):
-    """The random numbers of one image's `distort`: (2,) integers -> (7,) float32, (79,) where elastic is not 0."""
+    """The random numbers of one image's `distort`: (2,) integers -> (7,) float32, (79,) if elastic is not 0."""
     seed = tf.convert_to_tensor(seed)
     numbers = tf.random.stateless_uniform((7,), seed, -1.0, 1.0)
     if not elastic:
@@ -19,17 +19,16 @@ def draw(seed, elastic: float = 0.0):
 
 
 def distort(images, draws, rotate=0.0, zoom=0.0, shear=0.0, shift=0.0, elastic=0.0):
-    """A random affine map and a random bending of each image, for training; outside the picture is 0.
+    """A random affine map and a random bending of each image; pixels outside the image are 0.
 
     The affine map is that of LeCun et al. 1998, section III.C (shift, scaling, squeezing, shearing); the bending
-    follows Simard, Steinkraus & Platt 2003, with a coarse random grid in place of their blurred noise. A whole batch
-    goes through at once: image by image the small operations would take longer than a small network's step.
+    follows Simard, Steinkraus & Platt 2003, with a coarse random grid in place of their blurred noise.
 
     Args:
         images: (B, H, W, C).
-        draws: (B, 7) or (B, 79), a row of `draw` an image.
+        draws: (B, 7) or (B, 79), one row of `draw` per image.
         rotate: greatest turn, degrees.
-        zoom: greatest change of scale, of each axis by itself.
+        zoom: greatest change of scale, separate for each axis.
         shear: greatest slant.
         shift: greatest move, pixels.
         elastic: standard deviation of the bending, pixels.
@@ -69,18 +68,18 @@ def _sample(images, y, x):
     return upper * (1.0 - down) + lower * down
 
 
-def draw_view(seed):
+def draw_crop(seed):
     """The random numbers of one image for everything below: (2,) integers -> (8,) float32 in [0, 1)."""
     return tf.random.stateless_uniform((8,), tf.convert_to_tensor(seed) + [0, 2])
 
 
 def mirror(images, draws):
-    """Every second image left to right, by draws[:, 0]."""
+    """Mirrors about half of the images left to right, by draws[:, 0]."""
     return tf.where(draws[:, 0, tf.newaxis, tf.newaxis, tf.newaxis] < 0.5, images[:, :, ::-1], images)
 
 
 def pad_and_crop(images, draws, pad: int, margin: int = 0):
-    """A window of each image, up to `pad` pixels off the middle each way, by draws[:, 1:3]; zeros lie around.
+    """A window of each image, up to `pad` pixels from the middle in each direction, by draws[:, 1:3]; zeros outside.
 
     With a margin this is the random window of Krizhevsky, Sutskever & Hinton 2012, section 4.1; without, that of
     He et al. 2015, section 4.2, after Lee et al. 2014, "Deeply-supervised nets".
@@ -89,7 +88,7 @@ def pad_and_crop(images, draws, pad: int, margin: int = 0):
         images: (B, H, W, C).
         draws: (B, 8).
         pad: greatest move, pixels.
-        margin: by how much a side of the window is smaller than the image's, at each end.
+        margin: pixels on each side by which the window is smaller than the image.
     """
     height, width = images.shape[1] - 2 * margin, images.shape[2] - 2 * margin
     moves = tf.cast(draws[:, 1:3, tf.newaxis] * (2 * pad + 1), tf.int32) + max(margin - pad, 0)  # (B, 2, 1)
@@ -99,19 +98,19 @@ def pad_and_crop(images, draws, pad: int, margin: int = 0):
     return tf.gather(padded, tf.range(width) + moves[:, 1], axis=2, batch_dims=1)
 
 
-def resized_crop(images, draws, share: float, aspect: float = 4 / 3):
-    """A window of random area, shape and place, brought back to full size, by draws[:, 1:5].
+def resized_crop(images, draws, fraction: float, aspect: float = 4 / 3):
+    """A window of random area, shape and place, resized to full size, by draws[:, 1:5].
 
-    Szegedy et al. 2014, arXiv 1409.4842, section 6. Where the paper draws again until a window fits, too long a side
-    is cut to the image's here.
+    Szegedy et al. 2014, arXiv 1409.4842, section 6. The paper draws again until a window fits; here a side that is too
+    long is cut to the image's.
 
     Args:
         images: (B, H, W, C).
         draws: (B, 8).
-        share: the window's least part of the area; the greatest is all of it.
+        fraction: the least area of the window over that of the image; the greatest is 1.
         aspect: greatest ratio of width to height, and of height to width.
     """
-    area = share + (1.0 - share) * draws[:, 1]
+    area = fraction + (1.0 - fraction) * draws[:, 1]
     ratio = tf.exp((2.0 * draws[:, 2] - 1.0) * math.log(aspect))
     height, width = tf.minimum(tf.sqrt(area / ratio), 1.0), tf.minimum(tf.sqrt(area * ratio), 1.0)
     top, left = draws[:, 3] * (1.0 - height), draws[:, 4] * (1.0 - width)
@@ -120,7 +119,7 @@ def resized_crop(images, draws, share: float, aspect: float = 4 / 3):
 
 
 def colour(images, draws, strength: float):
-    """Brightness, contrast and saturation each times 1 - strength to 1 + strength, by draws[:, 5:8]; in [0, 1].
+    """Multiplies brightness, contrast and saturation by 1 - strength to 1 + strength, by draws[:, 5:8]; in [0, 1].
 
     Howard 2013, arXiv 1312.5402, section 2.
     """
@@ -134,40 +133,41 @@ def colour(images, draws, strength: float):
 
 
 def draw_mix(seed, mixup: float = 0.0, cutmix: float = 0.0):
-    """The random numbers of one image's `mix`: (2,) integers -> (4,): own share, whether it is cut, and where.
+    """The random numbers of one image's `mix`: (2,) integers -> (4,): its own weight, whether it is cut, and where.
 
     Args:
         seed: of the image.
-        mixup: alpha of Zhang et al. 2017, arXiv 1710.09412, equation 2; 0: none.
-        cutmix: alpha of Yun et al. 2019, arXiv 1905.04899, section 3.1; 0: none. With both, each has half the images.
+        mixup: alpha of Zhang et al. 2017, arXiv 1710.09412, equation 2; 0 leaves it out.
+        cutmix: alpha of Yun et al. 2019, arXiv 1905.04899, section 3.1; 0 leaves it out. With
+            both, each has half of the images.
     """
     seed = tf.convert_to_tensor(seed) + [0, 3]
     switch, *place = tf.unstack(tf.random.stateless_uniform((3,), seed))
     is_cut = switch < (0.5 if mixup and cutmix else 1.0 if cutmix else 0.0)
     alpha = tf.where(is_cut, cutmix or 1.0, mixup or 1.0)
-    one, other = tf.unstack(tf.random.stateless_gamma((2,), seed + [0, 1], alpha))
-    share = one / tf.maximum(one + other, 1e-30)  # of Beta(alpha, alpha)
-    return tf.stack([share, tf.cast(is_cut, tf.float32), *place])
+    first, second = tf.unstack(tf.random.stateless_gamma((2,), seed + [0, 1], alpha))
+    own = first / tf.maximum(first + second, 1e-30)  # Beta(alpha, alpha)
+    return tf.stack([own, tf.cast(is_cut, tf.float32), *place])
 
 
 def mix(images, draws):
-    """Each image with a part of the one before it in the batch: laid over it, or cut out and put in its place.
+    """Mixes each image with the image before it in the batch: a weighted sum, or a rectangle that is pasted in.
 
     Args:
         images: (B, H, W, C).
-        draws: (B, 4), a row of `draw_mix` an image.
+        draws: (B, 4), one row of `draw_mix` per image.
 
     Returns:
-        The images, and (B,) the share of each that is its own.
+        The images, and (B,) the weight of each image's own class.
     """
     height, width = images.shape[1:3]
-    share, is_cut, down, right = tf.unstack(draws[:, :, tf.newaxis], axis=1)  # (B, 1)
-    half = tf.sqrt(1.0 - share) / 2.0
+    own, is_cut, down, right = tf.unstack(draws[:, :, tf.newaxis], axis=1)  # (B, 1)
+    half = tf.sqrt(1.0 - own) / 2.0
     rows = (tf.range(height, dtype=tf.float32) + 0.5) / height  # (H,), centres of the pixels in [0, 1]
     columns = (tf.range(width, dtype=tf.float32) + 0.5) / width
     in_rows, in_columns = tf.abs(rows - down) < half, tf.abs(columns - right) < half  # (B, H), (B, W)
     window = tf.cast(in_rows[:, :, tf.newaxis] & in_columns[:, tf.newaxis, :], tf.float32)  # (B, H, W)
-    taken = tf.where(is_cut[..., tf.newaxis] > 0.5, window, 1.0 - share[..., tf.newaxis])
+    taken = tf.where(is_cut[..., tf.newaxis] > 0.5, window, 1.0 - own[..., tf.newaxis])
     other = taken[..., tf.newaxis]
     mixed = images * (1.0 - other) + tf.roll(images, 1, axis=0) * other
     return mixed, 1.0 - tf.reduce_mean(taken, axis=(1, 2))

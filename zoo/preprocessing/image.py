@@ -1,11 +1,11 @@
 """Pixels to a model's input, in the graph: grey, polarity, centring and resizing.
 
-Every function takes one image, (H, W, C) float32 in [0, 1] unless it says otherwise.
+Every function takes one image, (H, W, C) float32 in [0, 1] unless its docstring says otherwise.
 """
 
 import tensorflow as tf
 
-WORKING_SIDE = 160  # larger pictures are reduced to this before ink is looked for
+WORKING_SIDE = 160  # larger images are reduced to this before the ink is measured
 
 
 def to_float(pixels, colour: str):
@@ -32,7 +32,7 @@ def ink(image, polarity: str | None):
     """Strength of the drawing over its ground, 0 to 1: (H, W, 1) -> (H, W, 1).
 
     The ground is the median of the border. With polarity "light_on_dark" the drawing may be lighter or darker than
-    its ground, whichever stands out more, and comes out light; with None lighter is taken. An even picture has none.
+    its ground, whichever stands out more, and becomes light; with None it is lighter. An even image has strength 0.
     """
     border = tf.concat([image[0, :, 0], image[-1, :, 0], image[:, 0, 0], image[:, -1, 0]], axis=0)
     ground = tf.sort(border)[tf.size(border) // 2]
@@ -42,20 +42,20 @@ def ink(image, polarity: str | None):
         darker = tf.zeros_like(darker)
     strength = tf.where(darker > lighter, ground - image, image - ground)
     reach = tf.maximum(lighter, darker)
-    # The lowest fifth is shadow, paper and the camera's noise; a picture without contrast is all of that.
-    share = strength / tf.maximum(reach, 0.04)
-    return tf.clip_by_value((share - 0.2) / 0.8, 0.0, 1.0)
+    # The lowest fifth is shadow, paper and the camera's noise; so is all of an image without contrast.
+    relative = strength / tf.maximum(reach, 0.04)
+    return tf.clip_by_value((relative - 0.2) / 0.8, 0.0, 1.0)
 
 
-def centre_ink(image, size: tuple[int, int], share: float):
-    """Scales the drawing's box to `share` of the frame and moves its centre of mass into the middle.
+def centre_ink(image, size: tuple[int, int], fraction: float):
+    """Scales the drawing's box to `fraction` of the frame and moves its centre of mass into the middle.
 
     This is how the digits of MNIST were made (LeCun et al. 1998, section III.A: a box of 20, centred by mass).
 
     Args:
         image: (H, W, 1), 0 where nothing is drawn.
         size: height and width of the frame.
-        share: longer side of the drawing over the frame's shorter side.
+        fraction: longer side of the drawing over the frame's shorter side.
 
     Returns:
         (*size, 1) in [0, 1].
@@ -69,7 +69,7 @@ def centre_ink(image, size: tuple[int, int], share: float):
         return tf.cond(tf.size(places) > 0, lambda: places[-1, 0] - places[0, 0] + 1, lambda: tf.size(mask, tf.int64))
 
     longer = tf.cast(tf.maximum(extent(rows), extent(columns)), tf.float32)
-    scale = tf.minimum(min(size) * share / longer, 8.0)  # a speck stays a speck
+    scale = tf.minimum(min(size) * fraction / longer, 8.0)  # a speck stays a speck
     height, width = tf.unstack(tf.cast(tf.shape(weights), tf.float32))
     mass = tf.reduce_sum(weights)
 
@@ -89,13 +89,13 @@ def centre_ink(image, size: tuple[int, int], share: float):
     return tf.clip_by_value(placed, 0.0, 1.0)
 
 
-def crop_and_resize(image, size: tuple[int, int], share: float = 1.0):
-    """The middle of the picture in the frame's shape, `share` of what fits, resized with anti-aliasing.
+def crop_and_resize(image, size: tuple[int, int], fraction: float = 1.0):
+    """The middle of the image in the frame's shape, resized with anti-aliasing: (H, W, C) -> (*size, C).
 
-    (H, W, C) -> (*size, C).
+    It is `fraction` of the largest part that fits.
     """
     height, width = tf.unstack(tf.cast(tf.shape(image)[:2], tf.float32))
-    unit = tf.minimum(height / size[0], width / size[1]) * share
+    unit = tf.minimum(height / size[0], width / size[1]) * fraction
     crop_height = tf.clip_by_value(tf.cast(tf.round(unit * size[0]), tf.int32), 1, tf.shape(image)[0])
     crop_width = tf.clip_by_value(tf.cast(tf.round(unit * size[1]), tf.int32), 1, tf.shape(image)[1])
     top = (tf.shape(image)[0] - crop_height) // 2
@@ -105,9 +105,9 @@ def crop_and_resize(image, size: tuple[int, int], share: float = 1.0):
 
 
 def window(images, margin: int, down: int = 0, right: int = 0):
-    """A part of each image, smaller by `margin` pixels at every end: (..., H, W, C) -> (..., h, w, C).
+    """A part of each image, smaller by `margin` pixels on each side: (..., H, W, C) -> (..., h, w, C).
 
-    `down` and `right` move it off the middle, by -margin to margin.
+    `down` and `right` move it from the middle, by -margin to margin.
     """
     height, width = images.shape[-3] - 2 * margin, images.shape[-2] - 2 * margin
     top, left = margin + down, margin + right

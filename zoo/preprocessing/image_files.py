@@ -1,15 +1,16 @@
 """Encoded image files to pixels, in the graph: JPEG, PNG, GIF (its first frame) and BMP.
 
-A file comes from a stranger: `header_error` looks at length, magic bytes and the dimensions that the header states
-before `read` decodes anything. All functions take one scalar string tensor.
+Files are not trusted: `header_error` checks length, magic bytes and the dimensions in the header before `read` decodes
+anything. All functions take one scalar string tensor.
 """
 
 import tensorflow as tf
 
-MAX_PIXELS = 50_000_000  # a 140 kB PNG can state 20,000 x 20,000; phones go up to 8,064 x 6,048
+from zoo.preprocessing.limits import MAX_PIXELS
+
 _PNG = b"\x89PNG\r\n\x1a\n"
-MAX_STEPS = {"JPEG": 2_000, "GIF": 50_000}  # blocks walked through: a hostile file has a million empty ones
-_PAD = 64  # zeros behind the data, so that a look past the end of a truncated file finds zeros
+MAX_STEPS = {"JPEG": 2_000, "GIF": 50_000}  # blocks to walk through: a hostile file has a million empty ones
+_PAD = 64  # zeros behind the data, so that reading past the end of a truncated file gives zeros
 
 
 def kind(encoded):
@@ -26,7 +27,7 @@ def kind(encoded):
 
 
 def header_error(encoded):
-    """What is wrong with the file as far as its header tells; "" if it may be decoded: () string -> () string."""
+    """The error that the header of a file shows; "" if it may be decoded: () string -> () string."""
     name = kind(encoded)
     data = _data(encoded)
 
@@ -39,7 +40,7 @@ def header_error(encoded):
         height, width, _ = _jpeg_header(data)
         return height, width, True
 
-    def gif():  # the decoder goes by the frame's size, whatever the header says of the screen's
+    def gif():  # the decoder uses the size of the frame, not the size of the screen in the header
         frame, _, _ = _first_frame(data)
         height = tf.maximum(_little(data, 8, 2), _little(data, frame + 7, 2))
         width = tf.maximum(_little(data, 6, 2), _little(data, frame + 5, 2))
@@ -60,20 +61,20 @@ def header_error(encoded):
     error = tf.where(large, tf.strings.join([size, limit]), "")
     error = tf.where((height < 1) | (width < 1), damaged(encoded), error)
     error = tf.where(known, error, "a BMP with a palette or compression; save it as PNG")
-    error = tf.where(name == "", "no image: neither JPEG, PNG, GIF nor BMP", error)
+    error = tf.where(name == "", "not an image: expected JPEG, PNG, GIF or BMP", error)
     return tf.where(tf.strings.length(encoded) == 0, "empty", error)
 
 
 def damaged(encoded):
-    """What to say of a file whose header is good and that can't be decoded: () string -> () string."""
+    """The error of a file whose header is good but that can't be decoded: () string -> () string."""
     return tf.strings.join(["damaged or truncated ", kind(encoded)])
 
 
 def read(encoded):
     """Decodes a file whose `header_error` is "": () string -> (H, W, 3) uint8.
 
-    The photo is turned upright by its EXIF orientation. What is transparent becomes white, or black where that which
-    is drawn is light. Of an animation the first frame counts.
+    A photo is turned upright by its EXIF orientation. Transparent pixels become white, or black if the drawing is
+    light. An animation gives its first frame.
 
     Raises:
         tf.errors.InvalidArgumentError: the file is damaged or truncated.
@@ -81,16 +82,18 @@ def read(encoded):
     name = kind(encoded)
 
     def jpeg():
-        pixels = tf.io.decode_jpeg(encoded, channels=3, dct_method="INTEGER_ACCURATE")  # of CMYK, too; as Pillow does
+        pixels = tf.io.decode_jpeg(
+            encoded, channels=3, dct_method="INTEGER_ACCURATE"
+        )  # also for CMYK; the same as Pillow's
         return _upright(pixels, _jpeg_header(_data(encoded))[2])
 
     def png():
         depth = _bytes(_data(encoded, 64), 24, 1)[0]
-        # To grey or a palette of 1, 2 or 4 bits the decoder adds an alpha of 1, 3 or 15 throughout.
+        # For grey or a palette of 1, 2 or 4 bits the decoder adds an alpha of 1, 3 or 15 everywhere.
         return _opaque(tf.io.decode_png(encoded, channels=4), 2 ** tf.minimum(depth, 8) - 1)
 
     def bmp():
-        return tf.io.decode_bmp(encoded)[..., :3]  # the fourth byte of 32 bits is mostly unused: no alpha
+        return tf.io.decode_bmp(encoded)[..., :3]  # the fourth byte of 32 bits is usually unused, not alpha
 
     pixels = tf.case(
         [
@@ -104,7 +107,7 @@ def read(encoded):
 
 
 def _data(encoded, length: int = 1 << 20):
-    """The first bytes as numbers, zeros behind: () string -> (N,) uint8."""
+    """The first bytes as numbers, followed by zeros: () string -> (N,) uint8."""
     return tf.io.decode_raw(tf.strings.join([tf.strings.substr(encoded, 0, length), b"\0" * _PAD]), tf.uint8)
 
 
@@ -114,7 +117,7 @@ def _bytes(data, position, count):
 
 
 def _big(data, position, count):
-    """An unsigned number, most significant byte first; one that doesn't fit 31 bits comes out huge or negative."""
+    """An unsigned number, most significant byte first; a number that does not fit 31 bits becomes huge or negative."""
     return tf.reduce_sum(_bytes(data, position, count) * [1 << 8 * i for i in reversed(range(count))])
 
 
@@ -123,7 +126,7 @@ def _little(data, position, count):
 
 
 def _jpeg_header(data):
-    """Height, width and EXIF orientation (1 to 8), by the segments before the scan: (N,) uint8 -> three () int32."""
+    """Height, width and EXIF orientation (1 to 8) from the segments before the scan: (N,) uint8 -> three () int32."""
 
     def more(position, height, width, exif, going):
         return going & (position < tf.size(data) - _PAD)
@@ -137,8 +140,8 @@ def _jpeg_header(data):
         width = tf.where(frame, _big(data, position + 7, 2), width)
         is_exif = (marker == 0xE1) & tf.reduce_all(_bytes(data, position + 4, 6) == list(b"Exif\0\0"))
         exif = tf.where(is_exif & (exif == 0), position + 10, exif)
-        fill = marker == 0xFF  # any number of these may stand before a marker
-        bare = (marker <= 0x01) | ((marker >= 0xD0) & (marker <= 0xD7))  # the decoder, too, skips these two bytes
+        fill = marker == 0xFF  # any number of these may precede a marker
+        bare = (marker <= 0x01) | ((marker >= 0xD0) & (marker <= 0xD7))  # the decoder also skips these two bytes
         going = (start[0] == 0xFF) & ~frame & (marker != 0xDA) & (fill | bare | (length >= 2))
         return position + tf.where(fill, 1, tf.where(bare, 2, 2 + length)), height, width, exif, going
 
@@ -149,7 +152,7 @@ def _jpeg_header(data):
 
 
 def _orientation(data, tiff):
-    """Tag 0x0112 of the first directory of a TIFF block that starts at `tiff`; 1 where it isn't there."""
+    """Tag 0x0112 of the first directory of a TIFF block that starts at `tiff`; 1 if it is missing."""
     is_little = _bytes(data, tiff, 1)[0] == ord("I")
 
     def number(position, count):
@@ -160,9 +163,9 @@ def _orientation(data, tiff):
 
     def pairs(positions):  # (R,) -> (R,) unsigned 16-bit numbers
         last = tf.size(data) - 1
-        one = tf.cast(tf.gather(data, tf.clip_by_value(positions, 0, last)), tf.int32)
-        two = tf.cast(tf.gather(data, tf.clip_by_value(positions + 1, 0, last)), tf.int32)
-        return tf.where(is_little, one + 256 * two, 256 * one + two)
+        first = tf.cast(tf.gather(data, tf.clip_by_value(positions, 0, last)), tf.int32)
+        second = tf.cast(tf.gather(data, tf.clip_by_value(positions + 1, 0, last)), tf.int32)
+        return tf.where(is_little, first + 256 * second, 256 * first + second)
 
     values = tf.boolean_mask(pairs(rows + 8), pairs(rows) == 0x0112)
     value = tf.concat([values, [1]], axis=0)[0]
@@ -181,9 +184,9 @@ def _upright(pixels, orientation):
 
 
 def _opaque(pixels, full=255):
-    """Lays transparent pixels on white, or on black where what is drawn is light: (H, W, 4) -> (H, W, 3).
+    """Lays transparent pixels on white, or on black if the drawing is light: (H, W, 4) -> (H, W, 3).
 
-    A picture whose alpha is 255 or `full` throughout is opaque.
+    An image whose alpha is 255 or `full` everywhere is opaque.
     """
 
     def laid():
@@ -199,19 +202,19 @@ def _opaque(pixels, full=255):
 
 
 def _gif(encoded):
-    """The first frame: () string -> (H, W, 3). The rest is cut off, for the decoder unpacks every frame it finds."""
+    """The first frame: () string -> (H, W, 3). The others are cut off, as the decoder would unpack every frame."""
     data = tf.io.decode_raw(tf.strings.join([encoded, b"\0" * _PAD]), tf.uint8)
     frame, is_clear, left = _first_frame(data)
-    shared, own = 13 + _colours(data, 10), frame + 10 + _colours(data, frame + 9)  # ends of the two colour tables
+    common, own = 13 + _colours(data, 10), frame + 10 + _colours(data, frame + 9)  # ends of the two colour tables
     end, left = _blocks_end(data, own + 1, left)
     is_whole = (frame > 0) & (left > 0) & (end <= tf.size(data) - _PAD)
     end = tf.where(is_whole, end, 0)  # the decoder then refuses the file
     pixels = tf.io.decode_gif(tf.strings.join([tf.strings.substr(encoded, 0, end), b";"]))[0]
 
     def laid():
-        # The decoder leaves clear pixels black. With every colour made white, what is black is clear.
+        # The decoder leaves clear pixels black. If every colour is replaced by white, black pixels are the clear ones.
         white, part = b"\xff" * 768, tf.strings.substr
-        parts = [part(encoded, 0, 13), part(white, 0, shared - 13), part(encoded, shared, frame + 10 - shared)]
+        parts = [part(encoded, 0, 13), part(white, 0, common - 13), part(encoded, common, frame + 10 - common)]
         parts += [part(white, 0, own - frame - 10), part(encoded, own, end - own), b";"]
         return _opaque(tf.concat([pixels, tf.io.decode_gif(tf.strings.join(parts))[0, ..., :1]], axis=-1))
 
@@ -219,19 +222,19 @@ def _gif(encoded):
 
 
 def _colours(data, position):
-    """Bytes of the colour table that the flags at `position` announce."""
+    """Size in bytes of the colour table, by the flags at `position`."""
     flags = _bytes(data, position, 1)[0]
     return tf.where(flags >= 128, 3 * 2 ** (flags % 8 + 1), 0)
 
 
 def _first_frame(data):
-    """Finds the first frame of a GIF, behind extensions: 0x21, a label and sub-blocks.
+    """Finds the first frame of a GIF, after its extensions: 0x21, a label and sub-blocks.
 
     Args:
         data: (N,) uint8.
 
     Returns:
-        () int32, where its descriptor 0x2C begins, 0 if there is none; whether a colour is clear; the steps left.
+        () int32, where its descriptor 0x2C begins, 0 if it is missing; whether a colour is clear; the steps left.
     """
 
     def more(position, is_clear, left):
@@ -248,7 +251,10 @@ def _first_frame(data):
 
 
 def _blocks_end(data, position, left):
-    """Past a chain of sub-blocks, each a length and that many bytes, up to a length of 0; `left` counts down."""
+    """The place after a chain of sub-blocks: each is a length and as many bytes, a length of 0 ends it.
+
+    `left` counts the steps down.
+    """
     size = tf.size(data) - _PAD
 
     def more(position, left):

@@ -1,7 +1,8 @@
-"""Texts to token ids and back, in the graph.
+"""Converts texts to token ids and back, with TensorFlow operations in the graph.
 
-A vocabulary is bytes that a preset keeps, and two functions over batches: `encode`, (B,) strings -> (B, None) ragged
-int32, and `decode` back. Ids 0, 1 and 2 are padding, start and end in every vocabulary; `encode` gives none of them.
+A vocabulary is created from bytes, which a preset stores as an asset. It has two functions of batches: `encode`, (B,)
+strings -> (B, None) ragged int32, and `decode`, its inverse. In every vocabulary, ids 0, 1 and 2 are padding, start and
+end; `encode` never returns them.
 """
 
 import functools
@@ -13,18 +14,18 @@ import tensorflow as tf
 from zoo.errors import ZooError
 
 PADDING, START, END, UNKNOWN = range(4)
-WORD = "\u2581"  # a piece that begins a word begins with it
-STOP = "\u25a0"  # the end, in pictures
+WORD = "\u2581"  # the first character of a piece that begins a word
+STOP = "\u25a0"  # how the end is shown in pictures
 
 
 class Pieces:
-    """SentencePiece (Kudo & Richardson 2018, arXiv 1808.06226): parts of words, and bytes where no part fits.
+    """SentencePiece (Kudo & Richardson 2018, arXiv 1808.06226): pieces of words, and bytes where no piece fits.
 
-    Text is normalised (NFKC, spaces between words made one) before it is cut; but for that, `decode` undoes `encode`.
-    Its operations are tensorflow-text's.
+    `encode` first normalises the text (NFKC, single spaces between words); `decode` returns the normalised text. The
+    operations are tensorflow-text's.
 
     Args:
-        model: a SentencePiece model.
+        model: a serialized SentencePiece model.
     """
 
     def __init__(self, model: bytes):
@@ -33,11 +34,11 @@ class Pieces:
         except ImportError as error:
             raise ZooError(f"this vocabulary needs tensorflow-text: pip install tensorflow-text ({error})") from None
 
-        # Made anew for each graph, and lying in it: one made outside belongs to a kernel that TensorFlow throws away
-        # with its caches, as when a random seed is set.
+        # A partial, so each graph creates its own tokenizer. A tokenizer from outside the graph belongs to a kernel
+        # that TensorFlow deletes when it clears its caches, for example when a random seed is set.
         self._tokenizer = functools.partial(SentencepieceTokenizer, model=model, out_type=tf.int32)
         self.size = int(self._tokenizer().vocab_size())
-        self.resource = None  # nothing that a SavedModel would have to hold beside its graphs
+        self.resource = None  # a SavedModel tracks no resource; the graphs contain the vocabulary
 
     def encode(self, texts):
         return self._tokenizer().tokenize(texts)
@@ -48,26 +49,26 @@ class Pieces:
     def names(self, ids: list[int]) -> list[str]:
         """How each token is shown."""
         pieces = self._tokenizer().id_to_string(tf.constant(ids, tf.int32)).numpy()
-        return [STOP if one == END else piece.decode() for one, piece in zip(ids, pieces, strict=True)]
+        return [STOP if token == END else piece.decode() for token, piece in zip(ids, pieces, strict=True)]
 
     def problem(self, texts):
-        """(B,) strings -> (B,), "": bytes stand for what has no piece."""
+        """(B,) strings -> (B,), always "": characters without a piece are encoded as bytes."""
         return tf.fill([tf.size(texts)], "")
 
 
 def train_pieces(texts: Iterable[str], size: int) -> bytes:
-    """A SentencePiece model of at most `size` pieces, from the texts; of few texts it has fewer.
+    """Trains a SentencePiece model of at most `size` pieces on the texts; it has fewer pieces if there are few texts.
 
     Raises:
-        ZooError: size leaves no room beside the 256 bytes and the letters of the texts.
+        ZooError: size is too small for the 256 bytes and the letters of the texts.
     """
     import sentencepiece
 
-    made = io.BytesIO()
+    model = io.BytesIO()
     try:
         sentencepiece.SentencePieceTrainer.train(
             sentence_iterator=iter(texts),
-            model_writer=made,
+            model_writer=model,
             model_type="unigram",
             vocab_size=size,
             hard_vocab_limit=False,
@@ -77,21 +78,21 @@ def train_pieces(texts: Iterable[str], size: int) -> bytes:
             bos_id=START,
             eos_id=END,
             unk_id=UNKNOWN,
-            num_threads=1,  # more of them give other sums
+            num_threads=1,  # with more threads, sums are rounded differently
             minloglevel=2,
         )
     except (RuntimeError, OSError) as error:
         reason = " ".join(str(error).split())[-150:]
         raise ZooError(f"vocabulary_size={size}: SentencePiece can't make such a vocabulary ({reason})") from None
-    return made.getvalue()
+    return model.getvalue()
 
 
 class Symbols:
-    """A list of symbols: the characters of a word, or names with spaces between.
+    """A list of symbols: the characters of a word, or names separated by spaces.
 
     Args:
-        listed: the symbols, a line each in UTF-8.
-        are_letters: they are single characters, with nothing between them, and capital letters count as small ones.
+        listed: the symbols, one per line, in UTF-8.
+        are_letters: whether symbols are single characters without separators; `encode` then lowercases texts.
     """
 
     def __init__(self, listed: bytes, are_letters: bool):
@@ -108,7 +109,7 @@ class Symbols:
         )
 
     def _ids(self, symbols):
-        """One by one: TensorFlow makes small letters of a text only up to its first NUL."""
+        """Symbols -> ids. Symbols are lowercased one by one, because TensorFlow stops at the first NUL of a text."""
         return self.resource.lookup(tf.strings.lower(symbols, "utf-8") if self.are_letters else symbols)
 
     def encode(self, texts):
@@ -122,20 +123,20 @@ class Symbols:
     def names(self, ids: list[int]) -> list[str]:
         """How each token is shown."""
         names = ["-", "-", STOP, "?", *self.symbols]
-        return [names[one] for one in ids]
+        return [names[token] for token in ids]
 
     def problem(self, texts):
-        """(B,) strings -> (B,), which symbol of each is not known; "" where all are."""
+        """(B,) strings -> (B,), an error message that names the unknown symbols; "" if all are known."""
         symbols = self._split(texts)
-        strange = self._ids(symbols.flat_values) == UNKNOWN
-        told = tf.where(strange, tf.strings.join(["'", symbols.flat_values, "' "]), "")
-        told = tf.strings.strip(tf.strings.reduce_join(symbols.with_flat_values(told), axis=-1))
-        return tf.where(told == "", "", tf.strings.join(["not in the vocabulary: ", told]))
+        is_unknown = self._ids(symbols.flat_values) == UNKNOWN
+        quoted = tf.where(is_unknown, tf.strings.join(["'", symbols.flat_values, "' "]), "")
+        quoted = tf.strings.strip(tf.strings.reduce_join(symbols.with_flat_values(quoted), axis=-1))
+        return tf.where(quoted == "", "", tf.strings.join(["not in the vocabulary: ", quoted]))
 
 
 def symbols_of(texts: Iterable[str], are_letters: bool) -> bytes:
-    """The symbols of the texts in alphabetical order, a line each; arguments as of `Symbols`."""
-    found: set[str] = set()
+    """The symbols that occur in texts, sorted, one per line: the argument of `Symbols`."""
+    symbols: set[str] = set()
     for text in texts:
-        found.update(map(str.lower, text.strip()) if are_letters else text.split())
-    return "\n".join(sorted(found - {"\n"})).encode("utf-8")
+        symbols.update(map(str.lower, text.strip()) if are_letters else text.split())
+    return "\n".join(sorted(symbols - {"\n"})).encode("utf-8")

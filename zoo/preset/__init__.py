@@ -1,19 +1,20 @@
 """Presets: folders that hold everything needed to use a trained model.
 
 lenet5.mnist/
-  preset.json         what it is, where it comes from, how good it is, terms; sha256 and size of each other file
+  preset.json         model, task, provenance, metrics, terms; sha256 and size of each other file
   model.weights.h5
   assets/             vocabularies, tokenizers
-  samples/            inputs, with the answers they must give
+  samples/            inputs whose expected answers are in preset.json
   README.md           the model card, written from preset.json
 
-One file per question: folders.py (where is it), preset.py and preset_json.py (what is in it), weights.py, card.py,
-loading.py, writing.py (the files on disk), saving.py (a model becomes a preset), listing.py, cache.py (downloads).
+One module per question: folders.py (where a preset is), preset.py and preset_json.py (what it contains), weights.py,
+parts.py (presets inside a preset), card.py, loading.py, writing.py (the files on disk), saving.py (from a model to a
+preset), listing.py, cache.py (downloads).
 """
 
 from zoo.preset.folders import BUNDLED, is_path, open_preset
 from zoo.preset.listing import list_models, model_info, rows
-from zoo.preset.loading import load_model
+from zoo.preset.loading import create_model, load_model
 from zoo.preset.preset import WEIGHTS, Preset, sha256
 from zoo.preset.writing import update, write
 
@@ -21,6 +22,7 @@ __all__ = [
     "BUNDLED",
     "WEIGHTS",
     "Preset",
+    "create_model",
     "is_path",
     "list_models",
     "load_model",

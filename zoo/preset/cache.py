@@ -1,20 +1,18 @@
-"""Presets that are downloaded: the user's cache, and the index of hashes that the package carries."""
+"""Downloads of presets: the user's cache, and the package's index of hashes."""
 
-import contextlib
 import json
 import os
-import re
 import shutil
-from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
 from zoo.errors import ZooError
+from zoo.files import whole_folder
 
 INDEX = Path(__file__).parents[1] / "presets" / "index.json"  # name -> sha256 of its preset.json
 
 
 def folder() -> Path:
-    """The user's cache: ZOO_CACHE, or where the system keeps caches."""
+    """The user's cache: ZOO_CACHE, or a folder where the system keeps caches."""
     if os.environ.get("ZOO_CACHE"):
         return Path(os.environ["ZOO_CACHE"])
     import platformdirs
@@ -23,42 +21,13 @@ def folder() -> Path:
 
 
 def leaves_folder(name: str) -> bool:
-    """Whether a file of this name, as preset.json lists it, would lie outside the preset's folder."""
+    """Whether a file name in preset.json leads out of the preset's folder."""
     path = PurePosixPath(name)
     return path.is_absolute() or ".." in path.parts or not path.parts or "\\" in name or "\0" in name
 
 
-@contextlib.contextmanager
-def hidden_folder(path: Path) -> Iterator[Path]:
-    """A new hidden folder beside `path`, gone afterwards; those that killed processes left are removed first."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    for other in list(path.parent.iterdir()):
-        stale = re.fullmatch(rf"\.{re.escape(path.name)}\.(\d+)\.tmp", other.name)
-        if stale and not _alive(int(stale[1])):
-            shutil.rmtree(other, ignore_errors=True)
-    hidden = path.parent / f".{path.name}.{os.getpid()}.tmp"
-    hidden.mkdir()
-    try:
-        yield hidden
-    finally:
-        shutil.rmtree(hidden, ignore_errors=True)
-
-
-def _alive(number: int) -> bool:
-    """Whether another process of this number runs."""
-    if number == os.getpid():
-        return False
-    try:
-        os.kill(number, 0)
-    except (ProcessLookupError, OverflowError):
-        return False
-    except OSError:
-        return True
-    return True
-
-
 def available(name: str) -> bool:
-    """Whether `download` may be asked for this preset."""
+    """Whether this preset can be downloaded."""
     return bool(os.environ.get("ZOO_PRESETS_URL")) and name in _index()
 
 
@@ -67,13 +36,13 @@ def _index() -> dict[str, str]:
 
 
 def download(name: str) -> Path:
-    """Fetches a preset from ZOO_PRESETS_URL/NAME/ into the cache, every file checked by its hash.
+    """Downloads a preset from ZOO_PRESETS_URL/NAME/ into the cache and checks the hash of every file.
 
     Returns:
         The preset's folder.
 
     Raises:
-        ZooError: the server can't be reached, breaks off, or sends something else than was published.
+        ZooError: the server can't be reached, ends the connection early, or sends other content than was published.
     """
     import pooch
     import requests
@@ -101,12 +70,10 @@ def download(name: str) -> Path:
     level = logger.level
     logger.setLevel("ERROR")
     try:
-        with hidden_folder(folder() / name) as hidden:
+        with whole_folder(folder() / name) as hidden:
             record = json.loads(fetch("preset.json", _index()[name]).read_bytes())
             for file, facts in record["files"].items():
                 fetch(file, facts["sha256"])
-            shutil.rmtree(folder() / name, ignore_errors=True)
-            hidden.rename(folder() / name)
     except OSError as error:
         raise ZooError(f"can't keep {name} in the cache {folder()}: {error.strerror or error}") from error
     finally:
@@ -115,18 +82,18 @@ def download(name: str) -> Path:
 
 
 def contents() -> list[dict]:
-    """What the cache holds: {"name", "bytes"} each."""
-    found = sorted(folder().iterdir()) if folder().is_dir() else []
-    found = [path for path in found if path.is_dir() and not path.name.startswith(".")]
-    size = {path: sum(file.stat().st_size for file in path.rglob("*") if file.is_file()) for path in found}
-    return [{"name": path.name, "bytes": size[path]} for path in found if (path / "preset.json").is_file()]
+    """The presets in the cache, {"name", "bytes"} each."""
+    paths = sorted(folder().iterdir()) if folder().is_dir() else []
+    paths = [path for path in paths if path.is_dir() and not path.name.startswith(".")]
+    size = {path: sum(file.stat().st_size for file in path.rglob("*") if file.is_file()) for path in paths}
+    return [{"name": path.name, "bytes": size[path]} for path in paths if (path / "preset.json").is_file()]
 
 
 def clear(name: str | None = None) -> list[dict]:
-    """Removes one preset, or all, from the cache; returns what was removed."""
-    gone = [row for row in contents() if name in (None, row["name"])]
-    if name is not None and not gone:
-        raise ZooError(f"the cache {folder()} holds no preset {name!r}")
-    for row in gone:
+    """Removes one preset, or all, from the cache; returns their rows of `contents`."""
+    removed = [row for row in contents() if name in (None, row["name"])]
+    if name is not None and not removed:
+        raise ZooError(f"the cache {folder()} has no preset {name!r}")
+    for row in removed:
         shutil.rmtree(folder() / row["name"])
-    return gone
+    return removed

@@ -1,24 +1,26 @@
-"""The model card and the README's table, written from the content of preset.json."""
+"""The model card and the README's table of presets, written from preset.json."""
+
+from collections.abc import Iterable
 
 from zoo import registry
 
-_SHARES = ("accuracy", "error_rate")
+_FRACTIONS = ("accuracy", "error_rate")  # how the names of metrics end that are fractions
 
 
 def figure(metric: dict) -> str:
-    """A metric as people read it: a share in per cent, others as they are."""
+    """A metric as text: a fraction in per cent, other values as they are."""
     value = metric["value"]
-    text = f"{100 * value:.2f} %" if metric["name"].endswith(_SHARES) else f"{value:.4g}"
+    text = f"{100 * value:.2f} %" if metric["name"].endswith(_FRACTIONS) else f"{value:.4g}"
     return f"{text} (published, not re-measured here)" if metric.get("published") else text
 
 
 def final(record: dict) -> list[dict]:
-    """The metrics that count: measured on a split that no choice was made on, or published with the weights."""
+    """The final metrics: measured on a split that no choice was made on, or published with the weights."""
     return [metric for metric in record.get("metrics", []) if metric.get("final") or metric.get("published")]
 
 
 def size(record: dict) -> str:
-    """The preset's size in MB, all files together."""
+    """The size of all files of the preset together, in MB."""
     return f"{sum(facts['size'] for facts in record['files'].values()) / 1e6:.2f} MB"
 
 
@@ -27,19 +29,21 @@ def card(record: dict) -> str:
     entry = registry.entries().get(record["model"]["name"])
     provenance, terms = record.get("provenance") or {}, record.get("terms") or {}
     settings = {key: value for key, value in record["task"]["settings"].items() if key not in ("labels", "augment")}
+    overrides = record["model"]["overrides"]
+    parts = [part for part in (entry.parts if entry else record.get("parts") or {}) if part in overrides]
     lines = [
         f"# {record['name']}",
         "",
         f"{entry.description if entry else record['model']['name']}",
         "",
-        f"- Model: `{record['model']['name']}`"
-        + "".join(f", {key}={value}" for key, value in record["model"]["overrides"].items()),
+        f"- Model: `{record['model']['name']}`" + _arguments(overrides, without=parts),
+        *(_part_line(part, overrides[part], record) for part in parts),
         f"- Paper: {entry.paper}" if entry else "- Paper: not known here",
         f"- Task: {record['task']['name']}; " + ", ".join(f"{key}={value}" for key, value in settings.items()),
         f"- Parameters: {record['parameters']:,} (trainable)",
-        f"- Size: {size(record)}, weights stored in {record['storage']}",
+        f"- Size: {size(record)}, weights stored in {record['storage']}" + _beside(record),
     ]
-    if "assets/sentencepiece.model" in record["files"]:
+    if record.get("op_libraries"):
         lines.append("- Needs: tensorflow-text, whose operations TensorFlow Serving has built in")
     labels = record["task"]["settings"].get("labels")
     if labels:
@@ -51,8 +55,8 @@ def card(record: dict) -> str:
         for metric in record["metrics"]:
             where = f"{metric['dataset']} | {metric['split']} | {metric['examples']:,}"
             lines.append(f"| {metric['name']} | {figure(metric)} | {where} |")
-        told = {f"- {metric['name']}: {metric['how']}" for metric in record["metrics"] if "how" in metric}
-        lines += ["", *sorted(told)] if told else []
+        notes = {f"- {metric['name']}: {metric['how']}" for metric in record["metrics"] if "how" in metric}
+        lines += ["", *sorted(notes)] if notes else []
     else:
         lines.append("Nothing was measured on these weights.")
     if record.get("speed"):
@@ -69,6 +73,21 @@ def card(record: dict) -> str:
     return "\n".join(lines) + "\n"
 
 
+def _arguments(overrides: dict, without: Iterable[str] = ()) -> str:
+    return "".join(f", {key}={value}" for key, value in overrides.items() if key not in without)
+
+
+def _part_line(part: str, plan: dict, record: dict) -> str:
+    source = (record.get("parts") or {}).get(part)
+    weights = f"the weights of `{source['preset']}`" if source else "weights of its own"
+    return f"- Part `{part}`: `{plan['model']}`{_arguments(plan.get('overrides', {}))}, with {weights}"
+
+
+def _beside(record: dict) -> str:
+    presets = sorted({source["preset"] for source in (record.get("parts") or {}).values()})
+    return f"; it needs {' and '.join(f'`{name}`' for name in presets)} beside it" if presets else ""
+
+
 def _text(value: object) -> str:
     if isinstance(value, dict):
         return ", ".join(f"{key} {inner}" for key, inner in value.items())
@@ -76,7 +95,7 @@ def _text(value: object) -> str:
 
 
 def table(records: list[dict]) -> str:
-    """The README's table of presets, a row each."""
+    """The README's table of presets, one row per preset."""
     lines = ["| preset | paper | parameters | measured | size | terms |", "|---|---|---|---|---|---|"]
     for record in sorted(records, key=lambda record: record["name"]):
         entry = registry.entries().get(record["model"]["name"])

@@ -1,4 +1,4 @@
-"""Where presets are: by name in the folders that are searched, by path, or downloaded into the cache."""
+"""Finding presets: by name in the searched folders, by path, or by download into the cache."""
 
 import os
 import re
@@ -14,27 +14,27 @@ _NAME = re.compile(r"[A-Za-z0-9_]+(\.[A-Za-z0-9_-]+)+")
 
 
 def is_path(name: str | os.PathLike) -> bool:
-    """Whether a preset or recipe is given as a path: it has a separator or ends in .toml."""
+    """Whether the name of a preset or recipe is a path: it has a separator or ends in .toml."""
     name = os.fspath(name)
     return os.sep in name or "/" in name or name.endswith(".toml")
 
 
 def open_preset(name: str | os.PathLike) -> Preset:
-    """Finds a preset by name, or by path if `name` has a separator, and reads its preset.json.
+    """Opens a preset by name, or by path if `name` has a separator, and reads its preset.json.
 
-    A name is looked up in the folders of ZOO_PRESETS, in the package, in the user's cache; then, where
-    ZOO_PRESETS_URL is set, it is downloaded into the cache.
+    A name is looked up in the folders of ZOO_PRESETS, in the package and in the user's cache. Then, if
+    ZOO_PRESETS_URL is set, the preset is downloaded into the cache.
 
     Raises:
-        ZooError: there is none, or its preset.json can't be used.
+        ZooError: the preset does not exist, or its preset.json can't be used.
     """
     if not isinstance(name, (str, os.PathLike)):
-        raise ZooError(f"{name!r} is no preset: give a name or a path")
+        raise ZooError(f"a preset must be a name or a path, got {name!r}")
     if isinstance(name, os.PathLike) or is_path(name):
         path = checked_path(name, "preset")
         if not (path / "preset.json").is_file():
-            reason = "it has no preset.json" if path.is_dir() else "there is no such folder"
-            raise ZooError(f"{path} is no preset: {reason}")
+            reason = "it has no preset.json" if path.is_dir() else "the folder does not exist"
+            raise ZooError(f"{path} is not a preset: {reason}")
         return read_preset(path)
     if not _NAME.fullmatch(name):
         raise _no_preset(name)
@@ -57,17 +57,17 @@ def _no_preset(name: str) -> ZooError:
 
 
 def folders() -> list[Path]:
-    """Where presets are looked up by name, first to last."""
+    """The folders in which presets are looked up by name, in this order."""
     own = [Path(part) for part in os.environ.get("ZOO_PRESETS", "").split(os.pathsep) if part]
     return [*own, BUNDLED, cache.folder()]
 
 
 def names() -> dict[str, Path]:
-    """Every preset that a name finds here, and its folder."""
-    found: dict[str, Path] = {}
+    """Every preset that can be opened by name without a download, and its folder."""
+    paths: dict[str, Path] = {}
     for folder in folders():
         if folder.is_dir():
             for path in sorted(folder.iterdir()):
                 if _NAME.fullmatch(path.name) and (path / "preset.json").is_file():
-                    found.setdefault(path.name, path)
-    return found
+                    paths.setdefault(path.name, path)
+    return paths

@@ -1,4 +1,4 @@
-"""What `zoo list` and `zoo info` show."""
+"""The lists behind `zoo list` and `zoo info`."""
 
 import contextlib
 import fnmatch
@@ -13,15 +13,15 @@ def list_models(pattern: str | None = None, task: str | None = None, pretrained:
     """Names of models and presets; imports neither TensorFlow nor Keras.
 
     Args:
-        pattern: a name with wildcards ("lenet*"), or a part of one.
-        task: only those of this task.
-        pretrained: presets only.
+        pattern: a name with wildcards ("lenet*"), or a part of a name.
+        task: only models and presets of this task.
+        pretrained: only presets.
     """
     return [row["name"] for row in rows(pattern, task, pretrained)]
 
 
 def rows(pattern: str | None = None, task: str | None = None, pretrained: bool = False) -> list[dict]:
-    """What `zoo list` shows: {"name", "kind", "task", "parameters", "description" or "metrics"} each."""
+    """The rows of `zoo list`: {"name", "kind", "task", "parameters", "description" or "metrics"} each."""
     table = [_model_row(entry) for entry in registry.entries().values()]
     for path in names().values():
         with contextlib.suppress(ZooError):  # a damaged preset is reported when it is used
@@ -48,11 +48,12 @@ def _preset_row(preset: Preset) -> dict:
 
 
 def model_info(name: str) -> dict:
-    """What is known of a model or a preset: task, paper, parameters; metrics, provenance and terms of a preset."""
+    """Facts about a model or a preset: task, paper, parameters; of a preset also metrics, provenance and terms."""
     table = registry.entries()
     if isinstance(name, str) and name in table:
         entry = table[name]
         facts = {"paper": entry.paper, "settings": dict(entry.settings), "overrides": dict(entry.overrides)}
+        facts |= {"parts": dict(entry.parts)} if entry.parts else {}
         presets = [preset for preset in names() if preset.startswith(f"{name}.")]
         return {**_model_row(entry), **facts, "presets": presets, "file": str(entry.path)}
     try:

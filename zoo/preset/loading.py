@@ -1,44 +1,110 @@
-"""From a preset to a Keras model with its weights; runs on every Keras backend."""
+"""Creates models, which may contain presets, and loads presets with their weights; works on every Keras backend."""
+
+import inspect
+import os
+from collections.abc import Iterable
+from typing import Any
 
 from zoo import registry
-from zoo.errors import ZooError
-from zoo.preset import weights
+from zoo.errors import ZooError, unknown
+from zoo.preset import cache
+from zoo.preset.folders import is_path, names, open_preset
+from zoo.preset.parts import open_part, part_of
 from zoo.preset.preset import WEIGHTS, Preset
 
 
-def load_model(preset: Preset, classes: int | None = None, freeze: str | None = None, settings: dict | None = None):
-    """The preset's model with its weights, not compiled; works on every Keras backend.
+def create_model(
+    name: str, classes: int | None = None, freeze: str | None = None, taps: Iterable[str] | None = None, **overrides
+):
+    """Builds an untrained model; the paper's values are the defaults.
 
     Args:
-        preset: from open_preset.
-        classes: another size of the last layer: the head then starts fresh.
-        freeze: as in create_model.
-        settings: task settings that differ from the preset's.
+        name: a registered model, such as "lenet5".
+        classes: size of the last layer; 0 leaves it out, and the model returns the pooled `embeddings` below it.
+        freeze: the layers that are not trained: "all", "all but head", "up to LAYER" (that layer included), or the
+            name of a part.
+        taps: names of layers; the model returns their outputs, {name: tensor}, instead of its own outputs.
+        **overrides: the builder's own keyword arguments. A part is a model inside the model. Its value is the name
+            or path of a preset, which brings its weights; the name of a registered model or a dict
+            {"model": name, "overrides": {...}}, which get new weights; or a keras.Model with an `origin`, whose
+            layers the new model uses.
+
+    Returns:
+        A keras.Model whose `origin` records how it was created.
+
+    Raises:
+        ZooError: an unknown model, preset or argument, or a value that the builder refuses.
+
+    >>> zoo.create_model("lenet5", classes=26).count_params()   # doctest: +SKIP
     """
+    table = registry.entries()
+    declared = table[name].parts if isinstance(name, str) and name in table else {}
+    loaded = {part: _loaded(part, overrides[part], declared[part]) for part in declared if part in overrides}
+    model = registry.create_model(name, classes, freeze, **{**overrides, **loaded})
+    parts = {part: part_of(model, part, inner) for part, inner in loaded.items() if hasattr(inner, "origin")}
+    model.origin.parts = {part: source for part, source in parts.items() if source is not None}
+    return model if taps is None else registry.tapped(model, taps)
+
+
+def _loaded(part: str, value: Any, task: str) -> Any:
+    """The model of a part if the value names a preset; any other value unchanged."""
+    if not isinstance(value, (str, os.PathLike)) or value in registry.entries():
+        return value
+    if isinstance(value, str) and not is_path(value) and value not in names() and not cache.available(value):
+        fitting = [name for name, entry in registry.entries().items() if entry.task == task]
+        raise unknown(f"model or preset for {part}", value, [*fitting, *names()])
+    return _headless(open_preset(value))
+
+
+def _headless(preset: Preset):
+    """A preset's model for use as a part: without its head, if the builder can leave the head out."""
+    entry = registry.entries().get(preset.record["model"]["name"])
+    has_classes = entry is not None and "classes" in inspect.signature(entry.function()).parameters
+    return load_model(preset, classes=0 if has_classes else None)
+
+
+def load_model(preset: Preset, classes: int | None = None, freeze: str | None = None, settings: dict | None = None):
+    """A preset's model with its weights, not compiled; works on every Keras backend.
+
+    Args:
+        preset: the preset, from open_preset.
+        classes: size of the last layer; if it differs from the preset's, the head gets new weights; 0: no head.
+        freeze: as in create_model.
+        settings: task settings that replace those of the preset.
+    """
+    from zoo.preset import weights  # imports NumPy and h5py, which listings do without
+
     record = preset.record
-    overrides = record["model"]["overrides"]
+    parts = record.get("parts") or {}
+    overrides = {**record["model"]["overrides"], **{part: _part(preset, part) for part in parts}}
     try:
-        model = registry.create_model(record["model"]["name"], **overrides)
+        model = create_model(record["model"]["name"], **overrides)
     except (ZooError, TypeError) as error:
         raise ZooError(f"{preset.path / 'preset.json'} can't be used: {error}") from error
-    weights.read(model, preset.file(WEIGHTS))
+    weights.read(model, preset.file(WEIGHTS), without=parts)
     settings = {**record["task"]["settings"], **(settings or {})}
     labels = settings.pop("labels", None)
     logits = model.output.get("logits")
     is_changed = classes is not None and (logits is None or classes != logits.shape[-1])
     if is_changed:
         trained = model
-        model = registry.create_model(record["model"]["name"], **{**overrides, "classes": classes})
+        model = create_model(record["model"]["name"], **{**overrides, "classes": classes})
         _copy_all_but_head(trained, model, preset)
         labels = None
     registry.freeze_layers(model, freeze)
     origin = model.origin
     origin.task, origin.settings, origin.labels = record["task"]["name"], settings, labels
     origin.preset, origin.terms = preset.name, record.get("terms", {})
-    origin.assets = {} if is_changed else preset.assets()  # they tell of the classes that are gone
-    if not is_changed:
+    origin.assets = {} if is_changed else preset.assets()  # assets describe the classes of the old head
+    if not is_changed or classes == 0:
         origin.parent, origin.digest = preset, weights.digest(model)
     return model
+
+
+def _part(preset: Preset, part: str):
+    """The model of a part whose weights are in another preset."""
+    plan = preset.record["model"]["overrides"][part]
+    return load_model(open_part(preset, part), classes=plan.get("overrides", {}).get("classes"))
 
 
 def _copy_all_but_head(source, target, preset: Preset) -> None:

@@ -22,24 +22,24 @@ class Preset:
         return self.record["name"]
 
     def file(self, name: str) -> Path:
-        """The path of one of the preset's files, its sha256 checked.
+        """The path of a file of the preset, after checking its size and sha256.
 
         Raises:
-            ZooError: not one of its files, missing, truncated or changed, or outside the folder.
+            ZooError: the file is not listed, is missing, truncated or changed, or lies outside the folder.
         """
         if name not in self.record["files"]:
-            raise ZooError(f"preset {self.path} lists no file {name}")
+            raise ZooError(f"preset {self.path} has no file {name}")
         path = self.path / name
         if not path.resolve().is_relative_to(self.path.resolve()):
             raise ZooError(f"preset {self.path} lists {name}, which lies outside its folder")
         expected = self.record["files"][name]
         if not path.is_file():
-            raise ZooError(f"{path} is missing: the preset is incomplete; fetch or make it again")
+            raise ZooError(f"{path} is missing: the preset is incomplete; download or save it again")
         if path.stat().st_size != expected["size"]:
             sizes = f"{path.stat().st_size} bytes, not {expected['size']}"
-            raise ZooError(f"{path} is damaged: {sizes}; fetch or make it again")
+            raise ZooError(f"{path} is damaged: {sizes}; download or save it again")
         if sha256(path) != expected["sha256"]:
-            raise ZooError(f"{path} is damaged: its sha256 is not the one in preset.json; fetch or make it again")
+            raise ZooError(f"{path} is damaged: its sha256 differs from preset.json; download or save it again")
         return path
 
     def verify(self) -> None:
@@ -58,7 +58,7 @@ def sha256(path: Path) -> str:
 
 
 def read_preset(path: Path) -> Preset:
-    """The preset in a folder.
+    """Reads the preset in a folder.
 
     Raises:
         ZooError: its preset.json can't be used.

@@ -1,11 +1,11 @@
-"""`zoo.save`: a model with its task becomes a preset."""
+"""`zoo.save`: writes a model and its task as a preset."""
 
 import dataclasses
 import datetime
 import os
 import platform
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from pathlib import Path
 
 from zoo.tasks import task_class, task_of  # first: it checks Keras's backend
@@ -18,6 +18,7 @@ from zoo import preset as presets
 from zoo.errors import ZooError, checked_path
 from zoo.inference import Pipeline, pipeline
 from zoo.preset import Preset, weights
+from zoo.preset.parts import copied_parts, referenced
 from zoo.registry import Origin, create_model
 
 
@@ -31,19 +32,20 @@ def save(
 ) -> Preset:
     """Writes a preset, whole or not at all.
 
-    Metrics and provenance of a model that was fitted are its own: nothing is taken over from the preset it was loaded
-    from but its name. One that was not fitted keeps them.
+    If a model was loaded from a preset and not trained further, the new preset keeps the old metrics and provenance. If
+    it was trained, the new preset names the old one as the model it started from and keeps the terms of the old data.
 
     Args:
-        model: from load or create_model; or a preset's name or path, to convert it.
+        model: a model from load or create_model; or the name or path of a preset, which is converted.
         path: the preset's folder.
-        like: the preset whose task and plan a model has that lost its origin (a clone, a wrapped model).
-        labels: names of the classes; by default those of the data set it was fitted on, else their numbers.
-        storage: "float32", "float16" or "int8"; by default a preset's own, and float32 for a model.
-        samples: files that go into the preset with the answers it gives to them.
+        like: a preset with the model's task and architecture, for a model without an origin (a clone, a wrapped model).
+        labels: names of the classes; by default the names from the model's preset or data set, else numbers.
+        storage: "float32", "float16" or "int8"; by default the storage of the preset that `model` is or was loaded
+            from, and float32 for a new or trained model.
+        samples: files that are stored in the preset with the model's answers; by default the samples of that preset.
 
     Raises:
-        ZooError: no origin, labels that don't match, a sample that can't be answered, or no place to write.
+        ZooError: the model has no origin, labels don't match, a sample can't be answered, or `path` can't be written.
     """
     path = checked_path(path, "path")
     parent = None
@@ -51,17 +53,10 @@ def save(
         parent = presets.open_preset(model)
         model = presets.load_model(parent)
     elif like is not None:
-        values, model = model.get_weights(), presets.load_model(presets.open_preset(like))
-        try:
-            model.set_weights(values)
-        except ValueError as error:
-            raise ZooError(f"the model's weights do not fit the plan of {like}: {str(error).splitlines()[0]}") from None
-    task_of(model)  # has it an origin, and does the task fit?
+        model = _with_origin(model, like)
+    task_of(model)  # raises if there is no origin, or the task does not fit
+    parent = parent or _unchanged_preset(model)
     origin = model.origin
-    if parent is None and origin.parent and weights.digest(model) == origin.digest:
-        known = {key: value for key, value in origin.parent.record["task"]["settings"].items() if key != "labels"}
-        if origin.settings == known and origin.assets == origin.parent.assets():
-            parent = origin.parent
     if labels is not None:
         origin = model.origin = _relabelled(model, labels)
     kept = parent.record if parent else {}
@@ -86,24 +81,48 @@ def save(
     )
 
 
+def _with_origin(model: keras.Model, like: str) -> keras.Model:
+    """The model of the preset `like`, with the weights of `model`."""
+    values, model = model.get_weights(), presets.load_model(presets.open_preset(like))
+    try:
+        model.set_weights(values)
+    except ValueError as error:
+        reason = str(error).splitlines()[0]
+        raise ZooError(f"the model's weights do not fit the architecture of {like}: {reason}") from None
+    return model
+
+
+def _unchanged_preset(model: keras.Model) -> Preset | None:
+    """The preset that the model was loaded from, if weights, settings, assets and classes are unchanged."""
+    origin = model.origin
+    if not origin.parent or weights.digest(model) != origin.digest:
+        return None
+    record = origin.parent.record
+    settings = {key: value for key, value in record["task"]["settings"].items() if key != "labels"}
+    has_head = origin.overrides.get("classes") == record["model"]["overrides"].get("classes")
+    is_unchanged = origin.settings == settings and origin.assets == origin.parent.assets() and has_head
+    return origin.parent if is_unchanged else None
+
+
 def inherited_terms(origin: Origin, data: str | None = None) -> dict[str, str]:
-    """Terms of the data that a model has seen: `data`'s, and those of the preset it started from."""
+    """Terms of a model's training data: `data`, and the terms of the presets that it started from or contains."""
     seen = origin.terms.get("data")
-    told = [data, f"{origin.preset}, which it started from: {seen}" if seen else None]
-    return {"data": "; ".join(filter(None, told))} if any(told) else {}
+    terms = [data, f"{origin.preset}, which it started from: {seen}" if seen else None]
+    terms += [part.text(name) for name, part in origin.parts.items() if part.text(name) not in (seen or "")]
+    return {"data": "; ".join(filter(None, terms))} if any(terms) else {}
 
 
 def _relabelled(model: keras.Model, labels: list[str]) -> Origin:
-    """The model's origin with other labels; raises ZooError where they don't match."""
+    """The model's origin with other labels; raises ZooError if they don't match."""
     if not isinstance(labels, (list, tuple)) or not all(isinstance(label, str) for label in labels):
-        raise ZooError(f"labels={labels!r} is no list of strings")
+        raise ZooError(f"labels must be a list of strings, got {labels!r}")
     if len(set(labels)) < len(labels):
-        raise ZooError(f"labels={labels!r} names a class twice")
+        raise ZooError(f"labels must be unique, got {labels!r}")
     origin, known = model.origin, model.origin.labels or []
     if set(labels) == set(known) and list(labels) != list(known):
         raise ZooError(f"labels are in another order than the model's classes: {', '.join(known)}")
     changed = dataclasses.replace(origin, labels=list(labels))
-    task_class(origin.task)(model, origin.settings, changed.labels, origin.assets)  # does their number fit?
+    task_class(origin.task)(model, origin.settings, changed.labels, origin.assets)  # raises if their number is wrong
     return changed
 
 
@@ -120,17 +139,15 @@ def write_preset(
     samples: Iterable[str | os.PathLike] | None = None,
     old: Preset | None = None,
 ) -> Preset:
-    """Joins what is known of a model into a preset and writes it; `old` gives the samples where none are named."""
+    """Writes a model and the facts about it as a preset; if `samples` is None, it takes the samples of `old`."""
     origin = model.origin
+    kept = referenced(model)
+    copied = copied_parts(model, kept)
+    if copied:
+        provenance = {**provenance, "parts": copied}
     others = {f"assets/{file}": content for file, content in origin.assets.items()}
-    shown = {}
-    for sample in [checked_path(sample, "sample") for sample in samples or ()]:
-        if f"samples/{sample.name}" in shown:
-            raise ZooError(f"two samples are named {sample.name}: give each a name of its own")
-        shown[f"samples/{sample.name}"] = _bytes(sample)
-    if samples is None and old is not None:
-        shown = {row["input"]: old.file(row["input"]).read_bytes() for row in old.record.get("samples", [])}
-    answer = pipeline(_as_stored(model, storage)) if shown else None
+    shown = _samples(samples, old)
+    answer = pipeline(_as_stored(model, storage, kept)) if shown else None
     answered = [{"input": name, "answer": _answer(answer, name, content)} for name, content in shown.items()]
     others |= shown
     settings = dict(origin.settings)
@@ -139,15 +156,29 @@ def write_preset(
     record = {
         "name": name,
         "model": {"name": origin.model, "overrides": origin.overrides},
+        **({"parts": kept} if kept else {}),
         "task": {"name": origin.task, "settings": settings},
-        "parameters": int(sum(np.prod(weight.shape) for weight in _trainable(model))),
+        "parameters": _parameters(origin),
         "data": data,
         "provenance": provenance,
         "metrics": metrics,
         "terms": terms,
         "samples": answered,
+        **({"op_libraries": libraries} if (libraries := task_of(model).op_libraries()) else {}),
     }
     return presets.write(Path(path), record, model, storage, others)
+
+
+def _samples(samples: Iterable[str | os.PathLike] | None, old: Preset | None) -> dict[str, bytes]:
+    """{name in the preset: content} of the samples; if `samples` is None, the samples of `old`."""
+    if samples is None and old is not None:
+        return {row["input"]: old.file(row["input"]).read_bytes() for row in old.record.get("samples", [])}
+    contents = {}
+    for sample in [checked_path(sample, "sample") for sample in samples or ()]:
+        if f"samples/{sample.name}" in contents:
+            raise ZooError(f"two samples are named {sample.name}: rename one of them")
+        contents[f"samples/{sample.name}"] = _bytes(sample)
+    return contents
 
 
 def _bytes(sample: Path) -> bytes:
@@ -157,31 +188,36 @@ def _bytes(sample: Path) -> bytes:
         raise ZooError(f"sample {sample}: {error.strerror}") from None
 
 
-def _as_stored(model: keras.Model, storage: str) -> keras.Model:
-    """The model with the rounding that its preset will have."""
+def _as_stored(model: keras.Model, storage: str, parts: Collection[str]) -> keras.Model:
+    """A copy of the model with weights rounded as in `storage`; `parts` are in other presets and are not rounded."""
     twin = create_model(model.origin.model, **model.origin.overrides)
     with tempfile.TemporaryDirectory() as folder:
-        weights.write(model, Path(folder) / presets.WEIGHTS, storage)
-        weights.read(twin, Path(folder) / presets.WEIGHTS)
+        weights.write(model, Path(folder) / presets.WEIGHTS, storage, parts)
+        weights.read(twin, Path(folder) / presets.WEIGHTS, parts)
+    for part in parts:
+        twin.get_layer(part).set_weights(model.get_layer(part).get_weights())
     twin.origin = model.origin
     return twin
 
 
 def _answer(answer: Pipeline, name: str, content: bytes) -> dict:
-    told = answer(content, errors="return")
-    if "error" in told:
-        raise ZooError(f"{name} can't be a sample: {told['error']}")
-    return {key: value for key, value in told.items() if key != "input"}
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / Path(name).name
+        path.write_bytes(content)
+        try:
+            row = answer(answer.task.sample(path), errors="return")
+        except ValueError as error:  # a text that is not UTF-8, or damaged JSON
+            row = {"error": str(error)}
+    if "error" in row:
+        raise ZooError(f"{name} can't be a sample: {row['error']}")
+    return {key: value for key, value in row.items() if key != "input"}
 
 
-def _trainable(model: keras.Model) -> list:
-    """The weights that training changes with everything thawed."""
-    whole = model.trainable
-    frozen = {layer.name: layer.trainable for layer in model.layers}
-    for part in [model, *model.layers]:
-        part.trainable = True
-    found = list(model.trainable_weights)
-    model.trainable = whole
-    for layer in model.layers:
-        layer.trainable = frozen[layer.name]
-    return found
+def _parameters(origin: Origin) -> int:
+    """The number of trainable parameters if nothing is frozen.
+
+    They are counted on a new model, because layers at any depth of this model may be frozen.
+    """
+    model = create_model(origin.model, **origin.overrides)
+    model.trainable = True
+    return int(sum(np.prod(weight.shape) for weight in model.trainable_weights))

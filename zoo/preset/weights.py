@@ -1,11 +1,11 @@
-"""A model's weights as a file: Keras's own HDF5 layout, in float32, float16, or int8 with a scale an output channel."""
+"""Weights files: Keras's HDF5 layout in float32, float16, or int8 with one scale per output channel."""
 
 import contextlib
 import hashlib
 import os
 import re
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 
 import h5py
@@ -16,22 +16,27 @@ from zoo.errors import ZooError
 STORAGES = ("float32", "float16", "int8")
 
 
-def write(model, path: Path, storage: str = "float32") -> None:
-    """Writes the weights of a keras.Model to `path` (*.weights.h5).
+def write(model, path: Path, storage: str = "float32", without: Collection[str] = ()) -> None:
+    """Writes the weights of a keras.Model to `path` (*.weights.h5), except those of the layers named in `without`.
 
-    float16 and float32 files are loaded by Keras's own `load_weights`, too. In int8 every array of two or more
-    dimensions is rounded to 255 steps between minus and plus its channel's greatest magnitude; vectors stay float32.
+    Keras's own `load_weights` can read float16 and float32 files. In int8 every array of two or more dimensions is
+    rounded to 255 steps between minus and plus the greatest magnitude of its channel; vectors stay float32.
 
     Raises:
         ZooError: an unknown storage, or weights that float16 or int8 can't hold.
         OSError: the file can't be written.
     """
     if storage not in STORAGES:
-        raise ZooError(f"storage={storage!r} is none of {', '.join(STORAGES)}")
+        raise ZooError(f"storage must be one of {', '.join(STORAGES)}, got {storage!r}")
     try:
-        model.save_weights(path)
+        if without:
+            import keras
+
+            keras.saving.save_weights(model, path, objects_to_skip=_layers(model, without))
+        else:
+            model.save_weights(path)
         _convert(path, storage)
-    except (OSError, RuntimeError) as error:  # h5py tells of a full disk as either, in many lines
+    except (OSError, RuntimeError) as error:  # h5py raises either on a full disk, with many lines of text
         number = re.search(r"errno = (\d+)", str(error))
         if number is None:
             raise
@@ -39,7 +44,7 @@ def write(model, path: Path, storage: str = "float32") -> None:
 
 
 def _convert(path: Path, storage: str) -> None:
-    """Rounds the arrays of a file of float32 weights, and leaves out what a compiled model's optimizer keeps."""
+    """Rounds the arrays of a file of float32 weights, and removes the variables of the optimizer."""
     with h5py.File(path, "r+") as file:
         file.pop("optimizer", None)
         for name in _arrays(file):
@@ -58,7 +63,7 @@ def _convert(path: Path, storage: str) -> None:
             else:
                 file[name], scale = quantize(values)
                 file[name].attrs["scale"] = scale
-    # What was replaced or left out still takes up room: copy what is left into a file of its own.
+    # HDF5 does not free the space of removed arrays, so the rest is copied into a new file.
     packed = path.with_name(f"packed.{path.name}")
     with h5py.File(path, "r") as source, h5py.File(packed, "w") as target:
         target.attrs.update(source.attrs)
@@ -68,15 +73,15 @@ def _convert(path: Path, storage: str) -> None:
 
 
 def quantize(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Float values (..., C) to int8 and the float32 scales that give them back: values ~ int8 * scale.
+    """Rounds float values (..., C) to int8 with float32 scales, so that values ~ int8 * scale.
 
-    The output channel is the last axis, or the one before it where the last has size one (depthwise kernels).
+    The output channel is the last axis, or the axis before it if the last has size 1 (depthwise kernels).
 
     Raises:
-        ZooError: a value is infinite or no number.
+        ZooError: a value is infinite or NaN.
     """
     if not np.isfinite(values).all():
-        raise ZooError("int8 can't hold weights that are infinite or no numbers; use storage='float32'")
+        raise ZooError("int8 can't hold weights that are infinite or NaN; use storage='float32'")
     channel = values.ndim - 1 if values.shape[-1] > 1 else values.ndim - 2
     others = tuple(axis for axis in range(values.ndim) if axis != channel)
     scale = np.abs(values).max(axis=others, keepdims=True) / 127.0
@@ -84,26 +89,39 @@ def quantize(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return np.clip(np.rint(values / scale), -127, 127).astype("int8"), scale
 
 
-def read(model, path: Path) -> None:
-    """Loads a file that `write` made into a model of the same plan.
+def _layers(model, names: Collection[str]) -> list:
+    """The layers with these names, and all layers inside them."""
+    layers = [model.get_layer(name) for name in names]
+    for layer in layers:  # the list grows during the loop
+        layers += getattr(layer, "layers", ())
+    return layers
+
+
+def read(model, path: Path, without: Collection[str] = ()) -> None:
+    """Loads a file written by `write` into a model of the same architecture, except the layers named in `without`.
 
     Raises:
-        ZooError: the file is no weights file, or of another model.
+        ZooError: the file is not a weights file, or belongs to another model.
     """
+    import keras
+
     try:
         with h5py.File(path, "r") as file:
             held = len(_arrays(file))
-        if held != len(model.weights):  # Keras would warn of each and leave some as they are
-            raise ValueError(f"it holds {held} arrays, the model has {len(model.weights)} weights")
+        skipped = _layers(model, without)
+        others = {id(weight) for layer in skipped for weight in layer.weights}
+        expected = sum(id(weight) not in others for weight in model.weights)
+        if held != expected:  # Keras would only warn, and keep some initial weights
+            raise ValueError(f"it holds {held} arrays, the model has {expected} weights")
         with _dequantized(path) as plain:
-            model.load_weights(plain)
+            keras.saving.load_weights(model, plain, objects_to_skip=skipped)
     except (ValueError, KeyError, OSError) as error:
         reason = " ".join(str(error).split())[:200]
         raise ZooError(f"the weights in {path} do not fit the model {model.name}: {reason}") from error
 
 
 def digest(model) -> str:
-    """A hash of a model's weights: two models with equal weights have equal digests."""
+    """A hash of the weights of a model or layer: two models with equal weights have equal digests."""
     total = hashlib.sha256()
     for variable in model.weights:
         total.update(np.ascontiguousarray(variable.numpy()).tobytes())
@@ -118,7 +136,7 @@ def _arrays(file: h5py.File) -> list[str]:
 
 @contextlib.contextmanager
 def _dequantized(path: Path) -> Iterator[Path]:
-    """The file itself, or, where it holds int8, a float32 copy that is gone afterwards."""
+    """The file itself or, if it contains int8, a temporary float32 copy."""
     with h5py.File(path, "r") as file:
         if not any("scale" in file[name].attrs for name in _arrays(file)):
             yield path

@@ -1,4 +1,4 @@
-"""Presets are written whole or not at all."""
+"""Writing presets to disk, whole or not at all."""
 
 import contextlib
 import errno
@@ -7,31 +7,35 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from zoo.errors import ZooError
-from zoo.preset import cache, card, weights
+from zoo.files import hidden_folder, whole_file
+from zoo.preset import cache, card
 from zoo.preset.preset import WEIGHTS, Preset, read_preset, sha256
 from zoo.preset.preset_json import FORMAT, record_text
 
 
 def write(path: Path, record: dict, model, storage: str, others: dict[str, bytes]) -> Preset:
-    """Writes a preset whole, or leaves what was there.
+    """Writes a preset; if an error occurs while the files are written, the folder stays as it was.
 
-    Everything is written into a hidden folder beside and then moved in; preset.json goes out first and comes in
-    last, so that a kill leaves the old preset, none, or the new one. Other files of the folder stay.
+    All files are written to a hidden folder beside `path` and then moved into `path`. The old preset.json is removed
+    before the first move, and the new one is moved last. So if the process is killed, the folder holds the old preset,
+    no preset, or the new preset. Other files in the folder are kept.
 
     Args:
         path: the preset's folder.
         record: the content of preset.json, without format, files and storage.
-        model: the keras.Model whose weights it holds.
+        model: the keras.Model whose weights are written, except those of record["parts"].
         storage: "float32", "float16" or "int8".
-        others: further files by name, such as "assets/vocabulary.txt".
+        others: content of further files by name, such as "assets/vocabulary.txt".
     """
+    from zoo.preset import weights  # imports NumPy and h5py, which listings do without
+
     path = Path(path)
     for name in others:
         if cache.leaves_folder(name):
-            raise ZooError(f"{name!r} can't be a file of the preset {path}: it leaves the folder")
+            raise ZooError(f"{name!r} can't be a file of the preset {path}: it leads out of the folder")
     try:
-        with cache.hidden_folder(path) as hidden:
-            weights.write(model, hidden / WEIGHTS, storage)
+        with hidden_folder(path) as hidden:
+            weights.write(model, hidden / WEIGHTS, storage, record.get("parts") or ())
             for name, content in others.items():
                 (hidden / name).parent.mkdir(parents=True, exist_ok=True)
                 (hidden / name).write_bytes(content)
@@ -42,7 +46,7 @@ def write(path: Path, record: dict, model, storage: str, others: dict[str, bytes
             record = {"format": FORMAT, **record, "storage": storage, "files": files}
             (hidden / "README.md").write_text(card.card(record), encoding="utf-8")
             (hidden / "preset.json").write_text(record_text(record), encoding="utf-8")
-            read_preset(hidden)  # before the old one goes
+            read_preset(hidden)  # before the old preset is removed
             _to_disk(path for path in hidden.rglob("*") if path.is_file())
             _move_in(hidden, path, [*files, "README.md", "preset.json"])
     except OSError as error:
@@ -51,13 +55,13 @@ def write(path: Path, record: dict, model, storage: str, others: dict[str, bytes
 
 
 def _move_in(hidden: Path, path: Path, names: list[str]) -> None:
-    """Moves a preset's files into its folder, preset.json last, and removes those that the old preset listed."""
+    """Moves a preset's files into its folder, preset.json last, and removes the other files of the old preset."""
     path.mkdir(exist_ok=True)
     old: set[str] = set()
     if (path / "preset.json").is_file():
-        with contextlib.suppress(ZooError):  # a damaged one is overwritten
+        with contextlib.suppress(ZooError):  # a damaged preset is overwritten
             old = set(read_preset(path).record["files"])
-    for name in names:  # whatever can fail, fails while the old preset is there
+    for name in names:  # errors must occur while the old preset is still there
         (path / name).parent.mkdir(parents=True, exist_ok=True)
         if (path / name).is_dir():
             raise IsADirectoryError(errno.EISDIR, f"{name} is a folder")
@@ -71,8 +75,8 @@ def _move_in(hidden: Path, path: Path, names: list[str]) -> None:
 
 
 def _to_disk(paths: Iterable[Path]) -> None:
-    """Waits until files, or the names in folders, are on the disk: a run's checkpoints go when its preset is there."""
-    if os.name != "posix":  # elsewhere folders can't be opened
+    """Syncs files and folders to disk, because a run removes its checkpoints after its preset is written."""
+    if os.name != "posix":  # other systems can't open folders
         return
     for path in paths:
         handle = os.open(path, os.O_RDONLY)
@@ -83,16 +87,13 @@ def _to_disk(paths: Iterable[Path]) -> None:
 
 
 def update(preset: Preset, **changes) -> Preset:
-    """Replaces parts of preset.json and writes the card anew, each file whole or not at all."""
+    """Replaces keys of preset.json and rewrites the card; each file is written whole or not at all."""
     record = {**preset.record, **changes}
     texts = {"README.md": card.card(record), "preset.json": record_text(record)}
     try:
         for name, text in texts.items():
-            hidden = preset.path / f".{name}.{os.getpid()}.tmp"
-            with contextlib.ExitStack() as stack:
-                stack.callback(hidden.unlink, missing_ok=True)
+            with whole_file(preset.path / name) as hidden:
                 hidden.write_text(text, encoding="utf-8")
-                hidden.replace(preset.path / name)
     except OSError as error:
         raise ZooError(f"can't write into the preset {preset.path}: {error.strerror}") from error
     return read_preset(preset.path)

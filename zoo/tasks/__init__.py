@@ -1,21 +1,24 @@
-"""Tasks: the way from the raw world to a model's tensors and back. One file a task.
+"""Tasks: the way from raw input to a model's tensors and from its outputs to answers. One file per task.
 
-Importing this checks that Keras runs on TensorFlow: models alone run on other backends, tasks do not.
+A task is a file zoo/tasks/NAME.py, or a class that another distribution names in its entry-point group `zoo.tasks`
+(NAME = package.module:Class). A file is found by its name, and only the task in use is imported.
+
+Importing this package checks that Keras runs on TensorFlow: models alone run on other backends, tasks do not.
 """
 
+import functools
 import importlib
 import json
 import os
+import re
+from importlib import metadata
 from pathlib import Path
 
 from zoo.errors import ZooError, unknown
 
-_NAMES = ("image_classification", "tensor_classification", "translation")
-_TEXT = ("translation",)
-
 
 def _guard() -> None:
-    """One line before anything breaks: another backend, or another order of axes, in the user's environment."""
+    """Raises ZooError if Keras is set to another backend or order of axes, before its own errors appear."""
     home = Path(os.environ.get("KERAS_HOME") or Path.home() / ".keras")
     file = home / "keras.json"
     try:
@@ -35,35 +38,72 @@ def _guard() -> None:
 _guard()
 
 
-def names() -> tuple[str, ...]:
-    return _NAMES
+@functools.cache
+def _own() -> frozenset[str]:
+    """The tasks of this package: the files that define a class with the file's name."""
+    files = Path(__file__).parent.glob("*.py")
+    return frozenset(
+        file.stem for file in files if re.search(rf'^    name = "{file.stem}"$', file.read_text("utf-8"), re.MULTILINE)
+    )
 
 
-def takes_text(name: str) -> bool:
-    """Whether an input of the task, on the command line, is a sentence and never a file's path."""
-    return name in _TEXT
+def _third_parties() -> dict[str, metadata.EntryPoint]:
+    points = sorted(metadata.entry_points(group="zoo.tasks"), key=lambda point: point.value)
+    return {point.name: point for point in points if point.name not in _own()}
+
+
+def names(own: bool = False) -> list[str]:
+    """Every task; with own=True only those of this package."""
+    return sorted(_own() if own else {*_own(), *_third_parties()})
+
+
+def _class_name(name: str) -> str:
+    return "".join(part.capitalize() for part in name.split("_"))
 
 
 def task_class(name: str):
-    """The class of a task by its name; it imports the task's file alone."""
-    if name not in _NAMES:
-        raise unknown("task", name, _NAMES)
-    module = importlib.import_module(f"zoo.tasks.{name}")
-    return getattr(module, "".join(part.capitalize() for part in name.split("_")))
+    """The class of a task by its name; imports the task's file alone.
+
+    Raises:
+        ZooError: the task is unknown, can't be imported, or is not a Task of this name.
+    """
+    if name in _own():
+        return getattr(importlib.import_module(f"zoo.tasks.{name}"), _class_name(name))
+    points = _third_parties()
+    if name not in points:
+        raise unknown("task", name, names())
+    from zoo.tasks.task import Task
+
+    try:
+        loaded = points[name].load()
+    except (ImportError, AttributeError) as error:
+        raise ZooError(f"task {name}: {points[name].value} can't be imported: {error}") from error
+    if not (isinstance(loaded, type) and issubclass(loaded, Task)) or getattr(loaded, "name", None) != name:
+        raise ZooError(f"task {name}: {points[name].value} must be a subclass of Task with name = {name!r}")
+    return loaded
+
+
+def settings_class(name: str):
+    """The settings class of a task by its name; for tasks of this package it does not import TensorFlow."""
+    if name in _own():
+        return getattr(importlib.import_module("zoo.tasks.settings"), f"{_class_name(name)}Settings")
+    return task_class(name).Settings
 
 
 def task_of(model, **settings):
-    """The task that a model was made for, bound to it; `settings` go over the recorded ones.
+    """The task that a model was made for, bound to it; `settings` override the recorded ones.
 
     Raises:
-        ZooError: the model has lost its origin, a setting is unknown, or the task does not fit the model.
+        ZooError: the model has no origin, a setting is wrong, or the task does not fit the model.
     """
     if not hasattr(model, "layers"):
-        raise ZooError(f"{model!r} is no Keras model: give one from zoo.load or zoo.create_model")
+        raise ZooError(f"{model!r} is not a Keras model: give one from zoo.load or zoo.create_model")
     origin = getattr(model, "origin", None)
     if origin is None:
         raise ZooError(
             f"the model {model.name} has no origin (a clone or a wrapped model loses it); "
             'set model.origin = zoo.load("...").origin, or pass like= to zoo.save'
         )
-    return task_class(origin.task)(model, {**origin.settings, **settings}, origin.labels, origin.assets)
+    task = task_class(origin.task)
+    today = task.Settings.today
+    return task(model, {**today(origin.settings), **today(settings)}, origin.labels, origin.assets)

@@ -1,6 +1,7 @@
-"""Joins a data set to a model's preprocessing."""
+"""Data sets with the preprocessing of a model's task."""
 
 from collections.abc import Callable
+from typing import Any
 
 import keras
 import tensorflow as tf
@@ -25,25 +26,25 @@ def dataset(
     data_dir: str | None = None,
     limit: int | None = None,
 ) -> tf.data.Dataset:
-    """A tf.data.Dataset of (inputs, y) batches, ready for model.fit and model.evaluate; of texts (inputs, y, weights).
+    """A tf.data.Dataset of (inputs, y) batches, for model.fit and model.evaluate; for texts (inputs, y, weights).
 
     Args:
-        name: a TFDS name, or a path: of a folder with one subfolder of files a class, images or .npy for tensors; for
-            translation of a file with a source, a tab and a target a line.
+        name: a TFDS name, or the path of your own files in the task's layout: a folder with one subfolder of images (or
+            .npy files) per class; for translation a file of lines with a source, a tab and a target.
         split: "train", "validation", "test", or TFDS's slices.
-        model: from load or create_model; its task preprocesses.
+        model: from load or create_model; its task does the preprocessing.
         batch_size: of every batch but the last.
-        augment: training's random changes: True for those that the model was trained with, or a dict of the task's
-            own, such as {"flip": True, "crop": 0.35} for images; their range is in the task's documentation.
-        shuffle: by default the train split is shuffled, others are not.
-        seed: each iteration over the data set is an epoch e; its order and augmentation follow from (seed, e).
-        epochs: so many in one iteration over the data set, each with an order and augmentation of its own; for fit with
-            `steps_per_epoch`, and for tf.data service, whose workers then take an epoch each.
+        augment: random changes for training: True for those of the model's own training, or a value of the task's
+            setting `augment`, such as {"flip": True, "crop": 0.35} for images.
+        shuffle: by default only the train split is shuffled, and no split if the task carries state between batches.
+        seed: each iteration over the data set is an epoch e; its order and augmentation depend on (seed, e) alone.
+        epochs: number of epochs in one iteration over the data set, each with its own order and augmentation; for fit
+            with `steps_per_epoch`, and for tf.data service, whose workers then take one epoch each.
         data_dir: where TFDS keeps its data.
-        limit: only the first so many examples.
+        limit: number of examples to use, from the start; None for all.
 
     Raises:
-        ZooError: no such data set or split, or not as many classes as the model has.
+        ZooError: the data set or split is unknown, or its classes are not those of the model.
 
     >>> model.fit(zoo.dataset("mnist", model=model, augment=True))   # doctest: +SKIP
     """
@@ -51,41 +52,19 @@ def dataset(
     if epochs is not None:
         checked_count(epochs, "epochs")
     task = task_of(model, **({"augment": augment} if isinstance(augment, dict) else {}))
-    source = open_source(name, split, task.fields, data_dir, limit)
-    check_labels(task, source)
+    source = open_source(name, split, task.fields, task.layout, data_dir, limit)
+    task.check_source(source)
     if model.origin.labels is None:
         model.origin.labels = source.labels
+    is_train = split.startswith("train") if shuffle is None else shuffle
     if shuffle is None:
-        shuffle = split.startswith("train")
-    if shuffle:
-        task.check(source)
-    if shuffle or model.origin.data is None:  # what it is fitted on, and not what it is measured on afterwards
+        shuffle = is_train and not task.carried
+    if is_train:
+        task.check_examples(source)
+    if is_train or model.origin.data is None:  # the training data, not a split for evaluation
         model.origin.data = {"name": source.name, "version": source.version, "split": split}
     batches = stream(task, source, batch_size, seed, augment=bool(augment), shuffle=shuffle)
     return batches.counted() if epochs is None else batches.epochs(epochs)
-
-
-def check_labels(task: Task, source: Source) -> None:
-    classes = getattr(task, "classes", None)
-    if classes and source.labels and len(source.labels) != classes:
-        raise ZooError(
-            f"{source.name} has {len(source.labels)} classes, the model {classes}: "
-            f"load or create it with classes={len(source.labels)}"
-        )
-    known, others = set(task.labels or ()), set(source.labels or ())
-    if known & others and others - known:  # with no name in common they may be the same classes, renamed
-        raise ZooError(
-            f"{source.name} has classes that the model does not know, such as {sorted(others - known)[0]!r}; it knows "
-            f"{', '.join(sorted(known)[:10])}: to train it on these, load it with labels=[...] of their names"
-        )
-
-
-def _same_numbers(task: Task, source: Source) -> Callable[[dict], dict]:
-    """Examples with the model's numbers of the classes, where the data set counts the same names in another order."""
-    if not task.labels or not source.labels or set(task.labels) != set(source.labels):
-        return lambda example: example
-    numbers = tf.constant([task.labels.index(label) for label in source.labels], tf.int64)
-    return lambda example: {**example, "label": tf.gather(numbers, example["label"])}
 
 
 def stream(
@@ -98,17 +77,25 @@ def stream(
     shuffle: bool,
     finish: Callable | None = None,
 ) -> Stream:
-    """The task's way through the one input pipeline, to model inputs or to what `finish` makes of prepared items."""
-    renumbered = _same_numbers(task, source)
+    """The input pipeline of a source: batches of (inputs, y), or (inputs, y, weights).
 
-    @tf.autograph.experimental.do_not_convert  # its errors come as they are, and tracing is quicker
+    Args:
+        finish: replaces `task.batch`: a batch of prepared items -> inputs; the batches are then (inputs, y).
+
+    Raises:
+        ZooError: the task carries state between batches, but the examples are shuffled or a batch is not full.
+    """
+    source = _in_whole_batches(task, source, batch_size, shuffle)
+    aligned = task.aligned(source)
+
+    @tf.autograph.experimental.do_not_convert  # keeps errors as they are, and traces faster
     def prepare(stub):
-        example = renumbered(source.load(stub))
+        example = aligned(source.load(stub))
         return task.prepare(task.read(example)), task.targets(example)
 
     def augmented(item, seed):
         prepared, y = item
-        return task.augment(prepared, seed), y
+        return task.augment(prepared, y, seed)
 
     def finished(prepared, y):
         return (finish(prepared), y) if finish else task.batch(prepared, y)
@@ -124,4 +111,80 @@ def stream(
         shuffle,
         task.length,
         task.longest,
+        _padding(task),
     )
+
+
+def frozen_stream(
+    task: Task,
+    source: Source,
+    batch_size: int,
+    seed: int,
+    rows: Callable[[tf.Tensor], dict],
+    *,
+    augment: bool,
+    shuffle: bool,
+) -> Stream:
+    """Like `stream`, but the model inputs were computed before, such as the outputs of a frozen part of the model.
+
+    Args:
+        rows: function of numbers of examples (B,) -> the model inputs of these examples.
+    """
+    source = _in_whole_batches(task, source, batch_size, shuffle)
+    aligned = task.aligned(source)
+
+    @tf.autograph.experimental.do_not_convert
+    def prepare(number, stub):  # the number, so that shuffling moves no large tensors
+        return {"number": number}, task.targets(aligned(source.load(stub)))
+
+    def augmented(item, seed):
+        prepared, y = item
+        return prepared, task.augment_targets(y, seed)
+
+    def finished(prepared, y):
+        return task.join(rows(prepared["number"]), y)
+
+    return Stream(
+        source.stubs.enumerate(),
+        prepare,
+        augmented if augment else None,
+        finished,
+        source.examples,
+        batch_size,
+        seed,
+        shuffle,
+        task.length,
+        task.longest,
+        _padding(task),
+    )
+
+
+def _in_whole_batches(task: Task, source: Source, batch_size: int, shuffle: bool) -> Source:
+    """The examples that a task makes of a source, checked against what carried state needs."""
+    source = task.examples(source, batch_size)
+    if task.carried and shuffle:
+        raise ZooError(f"{task.name} carries state from batch to batch: its examples can't be shuffled")
+    if task.carried and source.examples % batch_size:
+        raise ZooError(
+            f"{task.name} carries state from batch to batch, so every batch must be full: {source.name} has "
+            f"{source.examples} examples in {source.split}, which is not a multiple of batch_size {batch_size}"
+        )
+    return source
+
+
+def _padding(task: Task) -> Callable | None:
+    """A function specs of (prepared, y) -> padding values of the same structure; None if all are zero."""
+    if not task.padding:
+        return None
+
+    def constants(spec, value: Any):
+        if isinstance(spec, dict):
+            return {name: constants(own, value.get(name) if isinstance(value, dict) else value)
+                    for name, own in spec.items()}  # fmt: skip
+        return None if value is None else tf.constant(value, spec.dtype)
+
+    def padding(element_spec):
+        prepared, y = element_spec
+        return constants(prepared, dict(task.padding)), constants(y, task.padding.get("y"))
+
+    return padding

@@ -1,275 +1,379 @@
-"""The seam that every task fills: from raw input to a model's tensors, and from its outputs to answers.
+"""The base class of every task: from raw input to a model's tensors, and from its outputs to answers.
 
-    read          example of a data set -> raw tensors
-    prepare       raw -> prepared: what needs no random number
-    augment       prepared -> prepared, in training only
-    finish        a batch of prepared items, or one -> model inputs
-    targets       example -> y
-    batch         a batch of prepared items and their y -> inputs, y and, where not all counts alike (padding), weights
-    adapt         what is learned from the training data before the first step
-    loss, metrics what compile gets
-    measure       a data set's split -> the figures of `zoo evaluate`
-    views         a batch of prepared items, or one -> what answers are made from: model inputs, or several an item
-    outputs       what `views` gives -> model outputs
-    answer        model outputs -> answers, in the graph
-    pictures      of a batch and its outputs, what a run shows in TensorBoard
-    signatures    what a server sees: raw in, answers and `error` out
-    portable      what an engine without strings and decoders runs, and its inputs from prepared items
-    blank         an input that any model of the task can answer, for a server's warm-up
-    sample        a preset's sample, a file -> an input of the user
-    encode, told  Python's side of the two: an input of the user -> raw, and answers -> a dict
+A task inherits from an input kind (zoo/tasks/inputs/) and an output kind (zoo/tasks/outputs/), both subclasses of
+`Task`: `class Translation(TextInput, Generation)`. The lists below name the methods and attributes that each kind
+defines. From these `Task` builds the served signatures, the code path for a single item, and the masking of bad items.
 
-`preprocess` is `finish(prepare(raw))`: the same function in a data set, in a pipeline and in a SavedModel.
+Input kind
+    raw_kinds, raw_inputs    the arguments of the served signature
+    read             example of a data set -> raw tensors
+    raw_batch        a batch of examples -> the arguments of the served signature
+    prepare          raw tensors -> prepared: all computation without random numbers
+    augment_inputs   prepared, seed -> prepared, in training only
+    finish           a batch of prepared items, or a single item -> model inputs
+    windows          like finish, but for answers; may return several windows per item
+    checked          a batch of raw inputs, in the graph -> the result of `windows`, and `error`
+    checked_single   the same for a single item, if there is a faster way
+    layout           how a user's own files become a data set
+    neutral_input, sample, preview    an input for warm-up, a sample file as an input, a sample as text
+
+Output kind
+    targets          example -> y
+    augment_targets  y, seed -> y, in training only
+    join             model inputs, y -> inputs, y, and weights if items or tokens have different weights (padding)
+    loss, metrics, criterion    the arguments of compile, and the metric that chooses between models
+    measure          a split of a data set -> the metrics of `zoo evaluate`
+    run              a model and the result of `windows` -> outputs
+    answer           outputs -> answers, in the graph
+    answer_layout    how outputs become the Python value of an answer
+    lines, csv_columns, csv_values, summary       how an answer is printed
+    pictures         pictures that training writes for TensorBoard
+
+Either kind: adapt, check_source, check_examples, explanations, resources, op_libraries.
+
+`preprocess` is `finish(prepare(raw))`. Data sets, pipelines and SavedModels use the same functions.
 """
 
 import dataclasses
-import math
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar, NamedTuple
 
 import keras
 import tensorflow as tf
 
-from zoo.errors import ZooError, unknown
-
-# The weighted mean: items of weight 0 (padding) do not count, where Keras's default divides by their number, too.
-REDUCTION = "mean_with_sample_weight"
-
-
-@keras.saving.register_keras_serializable("zoo")
-class FunctionLoss(keras.losses.Loss):
-    """A function (y_true, y_pred) -> (B,) as a Keras loss."""
-
-    def __init__(self, function: Callable, name: str | None = None):
-        super().__init__(name or function.__name__, reduction=REDUCTION)
-        self.function = function
-
-    def call(self, y_true, y_pred):
-        return self.function(y_true, y_pred)
-
-    def get_config(self):
-        return {"name": self.name, "function": keras.saving.serialize_keras_object(self.function)}
-
-    @classmethod
-    def from_config(cls, config):
-        return cls(keras.saving.deserialize_keras_object(config["function"]), config["name"])
+from zoo.data.sources import Layout
+from zoo.errors import ZooError
+from zoo.tasks import answers, raw, signatures
+from zoo.tasks.settings import TaskSettings
 
 
-def is_shared(y_true, y_pred) -> bool:
-    """Whether targets are shares of classes, and not their numbers, which Keras may hand over as (B, 1)."""
-    return len(y_true.shape) == len(y_pred.shape) and y_true.shape[-1] == y_pred.shape[-1] > 1
+class Criterion(NamedTuple):
+    """The metric by which recipes, early stopping and `zoo tune` choose between models: its name and direction."""
 
+    metric: str
+    direction: str  # "max" or "min"
 
-@keras.saving.register_keras_serializable("zoo")
-class CrossEntropy(keras.losses.Loss):
-    """Cross-entropy of logits (B, ..., classes) with class numbers (B, ...) or shares of classes (B, ..., classes).
+    def score(self, row: dict) -> tuple[float, float]:
+        """A row of a run's history -> a pair that is greater for a better model.
 
-    Args:
-        label_smoothing: the share of each target that is spread evenly over all classes (Szegedy et al. 2015, arXiv
-            1512.00567, section 7).
-    """
-
-    def __init__(self, label_smoothing: float = 0.0, name: str = "cross_entropy"):
-        super().__init__(name, reduction=REDUCTION)
-        self.label_smoothing = label_smoothing
-
-    def call(self, y_true, y_pred):
-        shares = is_shared(y_true, y_pred)
-        if not self.label_smoothing and not shares:
-            return keras.losses.sparse_categorical_crossentropy(y_true, y_pred, from_logits=True)
-        classes, even = y_pred.shape[-1], self.label_smoothing / y_pred.shape[-1]
-        if shares:
-            y_true = (1.0 - self.label_smoothing) * y_true + even
-        else:
-            y_true = tf.reshape(tf.cast(y_true, tf.int32), tf.shape(y_pred)[:-1])
-            y_true = tf.one_hot(y_true, classes, 1.0 - self.label_smoothing + even, even)
-        return tf.nn.softmax_cross_entropy_with_logits(y_true, y_pred)
-
-    def get_config(self):
-        return {"label_smoothing": self.label_smoothing, "name": self.name}
+        The first number is the validation metric, 0 without validation data. The second is minus the validation loss,
+        or minus the training loss.
+        """
+        value = row.get(f"val_{self.metric}", 0.0)
+        return value if self.direction == "max" else -value, -row.get("val_loss", row["loss"])
 
 
 @dataclasses.dataclass(frozen=True)
 class Measured:
-    """What `zoo evaluate` found: figures by name, what draws a picture of them into a file, how a figure was made."""
+    """Result of `Task.measure`.
+
+    Attributes:
+        metrics: values by name.
+        draw: function that draws a picture of the metrics into a file; None if the task has no such picture.
+        how: name of a metric -> a note on how it was computed; not every metric has a note.
+    """
 
     metrics: dict[str, float]
-    draw: Callable[[Path], None]
+    draw: Callable[[Path], None] | None = None
     how: dict[str, str] = dataclasses.field(default_factory=dict)
 
 
 class Task:
-    """A task bound to a model; subclasses are one file each.
+    """A task bound to a model.
 
     Args:
         model: the keras.Model; sizes are read from its inputs and outputs.
-        settings: differences from `defaults`.
-        labels: names of the classes, or None.
-        assets: files the task needs by name, such as a vocabulary.
+        settings: the settings that differ from the defaults of `Settings`.
+        labels: names of the classes, or None if they have no names.
+        assets: name -> content of the files that the task needs, such as a vocabulary.
+
+    Raises:
+        ZooError: a setting is unknown or out of its range, or the model does not fit the task.
     """
 
-    name: str
-    fields: tuple[str, ...]  # the fields of a data set that it reads
-    defaults: dict[str, Any]
-    length: Callable | None = None  # (prepared, y) -> (), where batches are made of items of about the same
-    longest: int | None = None  # the most that an axis of unknown size holds
+    name: ClassVar[str]
+    Settings: ClassVar[type[TaskSettings]]
+    fields: ClassVar[tuple[str, ...]]  # fields of a data set that the task reads
+    layout: ClassVar[Layout | None] = None
+    criterion: ClassVar[Criterion] = Criterion("loss", "min")
+    answer_layout: ClassVar[answers.Layout]
+    # Kind of explanation -> module with `explain`, `draw` and `line` (see zoo/explaining/); the first is the default.
+    explanations: ClassVar[dict[str, str]] = {}
+    raw_kinds: ClassVar[dict[str, str]]  # argument of the served signature -> its kind (see zoo/tasks/raw/)
+    carried: ClassVar[dict[str, str]] = {}  # output -> input: state that a batch passes to the next batch
+    resets: ClassVar[str | None] = None  # with `carried`: input (B,), true if a row's state is reset
+    # Field of prepared, or "y" -> its padding value, if not zero. If y is a dict, the value may be a dict of its keys.
+    padding: ClassVar[dict[str, Any]] = {}
+
+    length: Callable | None = None  # (prepared, y) -> () its length; batches then hold items of about the same length
+    longest: int | None = None  # greatest size of an axis of unknown size
 
     def __init__(self, model: keras.Model, settings: dict, labels: list[str] | None, assets: dict[str, bytes]):
-        for key, value in settings.items():
-            if key not in self.defaults:
-                raise unknown(f"setting of {self.name}", key, self.defaults)
-            default = self.defaults[key]
-            if isinstance(default, (int, float)) and not isinstance(default, bool):
-                if not isinstance(value, (int, float)) or isinstance(value, bool) or not math.isfinite(value):
-                    raise ZooError(f"{self.name}: {key}={value!r} is no number")
-            elif default is not None and value is not None and not isinstance(value, type(default)):
-                raise ZooError(f"{self.name}: {key}={value!r} is no {type(default).__name__}")
-        self.model, self.assets = model, assets
-        self.settings = {**self.defaults, **settings}
-        self.labels = labels
+        self.settings = self.Settings.checked(self.name, settings)
+        self.model, self.labels, self.assets = model, labels, assets
+
+    # Training data.
 
     @classmethod
     def adapt(cls, source, settings: dict, assets: dict[str, bytes]) -> tuple[dict, dict[str, bytes], dict]:
-        """What the training data decides: (settings, assets, model overrides). Run once, before the first step.
+        """Adapts to the training data before the first step; returns (settings, assets, model arguments).
 
         Args:
             source: the training split.
-            settings: of the model or preset that is trained, and the recipe's.
-            assets: of the preset; a new model has none.
+            settings: the settings of the model or preset that is trained, and those of the recipe.
+            assets: the assets of the preset; empty for a new model.
         """
         return {}, {}, {}
 
-    def check(self, source) -> None:
-        """Raises ZooError where an example of a data set can't be learned from."""
+    def check_source(self, source) -> None:
+        """Raises ZooError if a data set does not fit the model, such as a data set of other classes."""
+
+    def check_examples(self, source) -> None:
+        """Raises ZooError if a data set has an example that the model can't be trained on."""
+
+    def examples(self, source, batch_size: int):
+        """A source -> the source to stream. Override it to make other examples, such as windows of a text.
+
+        With carried state, row r of a batch must continue row r of the batch before, and every batch must be full.
+        """
+        return source
+
+    def aligned(self, source) -> Callable[[dict], dict]:
+        """A function that converts the numbers of an example to those of the model, such as its class numbers."""
+        return lambda example: example
+
+    # From an example or a raw input to the model's inputs.
+
+    def raw_inputs(self) -> tuple[raw.RawInput, ...]:
+        """The arguments of the served signature. Override it for arguments whose items are not scalars."""
+        return tuple(raw.RawInput(name, kind) for name, kind in self.raw_kinds.items())
 
     def read(self, example: dict) -> dict:
+        """An example of a data set -> raw tensors. An unreadable example ends the run with an error that names it."""
+        raise NotImplementedError
+
+    def raw_batch(self, examples: dict) -> dict:
+        """A batch of examples -> the arguments of the served signature."""
         raise NotImplementedError
 
     def prepare(self, raw: dict) -> dict:
+        """Raw tensors of one item -> prepared: all computation without random numbers."""
         return raw
 
-    def augment(self, prepared: dict, seed: tf.Tensor) -> dict:
+    def augment(self, prepared: dict, y, seed: tf.Tensor) -> tuple[dict, Any]:
+        """Randomly changes one example in training; seed is (2,). Override it if y depends on the change."""
+        return self.augment_inputs(prepared, seed), self.augment_targets(y, seed)
+
+    def augment_inputs(self, prepared: dict, seed: tf.Tensor) -> dict:
         return prepared
+
+    def augment_targets(self, y, seed: tf.Tensor):
+        return y
 
     def finish(self, prepared: dict) -> dict:
+        """A batch of prepared items, or a single item -> model inputs."""
         return prepared
 
-    def batch(self, prepared: dict, y) -> tuple:
-        return self.finish(prepared), y
-
-    def views(self, prepared: dict) -> dict:
+    def windows(self, prepared: dict) -> dict:
+        """Like `finish`, but for answers. An input kind may return several windows per item, which `run` accepts."""
         return self.finish(prepared)
 
-    def outputs(self, inputs: dict) -> dict:
-        return self.model(inputs, training=False)
-
     def preprocess(self, raw: dict) -> dict:
-        """One item's raw tensors -> the model's inputs."""
+        """Raw tensors of one item -> model inputs."""
         return self.finish(self.prepare(raw))
 
-    def targets(self, example: dict):
+    def checked(self, raw: dict) -> tuple[dict, tf.Tensor]:
+        """A batch of raw inputs, by the names of `raw_inputs` -> the result of `windows`, and error (B,).
+
+        The error of a good item is "". A bad item is replaced by a neutral one, so that the other items are answered.
+        """
         raise NotImplementedError
+
+    def checked_single(self, encoded: dict) -> Callable[[dict], tuple[dict, tf.Tensor]]:
+        """A function of one item's raw tensors -> its result of `windows`, and error ().
+
+        The argument is the encoded item, because the fastest function may depend on it. The function may raise
+        InvalidArgumentError in the graph for an item that can't be decoded; `damaged` then returns the error.
+        """
+        return self._batch_of_one
+
+    def _batch_of_one(self, raw: dict) -> tuple[dict, tf.Tensor]:
+        inputs, error = self.checked({name: value[tf.newaxis] for name, value in raw.items()})
+        return tf.nest.map_structure(lambda value: value[0], inputs), error[0]
+
+    def damaged(self, raw: dict) -> tf.Tensor:
+        """The error () of an item for which the graph of `checked_single` raised InvalidArgumentError."""
+        raise NotImplementedError
+
+    # Training.
+
+    def targets(self, example: dict):
+        """One example -> y."""
+        raise NotImplementedError
+
+    def join(self, inputs: dict, y) -> tuple:
+        """A batch of model inputs and y -> (inputs, y), or (inputs, y, weights)."""
+        return inputs, y
+
+    def batch(self, prepared: dict, y) -> tuple:
+        """A batch of prepared items and y -> (inputs, y), or (inputs, y, weights)."""
+        return self.join(self.finish(prepared), y)
 
     def loss(self, label_smoothing: float = 0.0):
+        """A Keras loss, or a dict of them by the name of the model's output."""
         raise NotImplementedError
 
-    def metrics(self) -> list:
-        raise NotImplementedError
-
-    def measure(self, source, batch_size: int, report: Callable | None) -> Measured:
-        """The figures of a split; report(examples done, examples) is called on the way."""
-        raise NotImplementedError
-
-    def answer(self, outputs: dict) -> dict:
-        raise NotImplementedError
-
-    def pictures(self, inputs: dict, y, outputs: dict) -> dict[str, Callable]:
-        """name -> what draws the picture into a file."""
-        return {}
-
-    def signatures(self) -> dict[str, tuple[Callable, dict]]:
-        """name -> (function of named batches, their tf.TensorSpec by name)."""
-        raise NotImplementedError
-
-    def resources(self) -> list:
-        """What the signatures use beside the model and a SavedModel must hold: tables, tokenizers."""
-        return []
-
-    def op_libraries(self) -> list[str]:
-        """Files of tensorflow-text with operations that the signatures use."""
-        return []
-
-    def portable(self, rounded: bool) -> tuple[Callable, dict, Callable]:
-        """For ONNX Runtime and LiteRT: a function of named batches, their tf.TensorSpec by name, and what makes such
-        batches of prepared ones; images come in 8 bits where `rounded`."""
-        raise ZooError(f"{self.name} is exported as saved_model only")
-
-    def one(self) -> Callable:
-        """The short way of a single encoded item to its answers in NumPy, `error` among them."""
-        raise NotImplementedError
-
-    def is_batch(self, x) -> bool:
-        """Whether what a pipeline was called with is several items, and not one."""
-        return isinstance(x, (list, tuple))
-
-    def blank(self) -> Any:
-        raise NotImplementedError
-
-    def sample(self, path: Path) -> Any:
-        return str(path)
-
-    def encode(self, item) -> Any:
-        """The user's input (path, bytes, array, sentence) -> what `collate` takes; raises InputError."""
-        raise NotImplementedError
-
-    def collate(self, encoded: list) -> dict:
-        """Encoded items -> the inputs of the serving signature."""
-        raise NotImplementedError
-
-    def told(self, answers: dict) -> dict:
-        """One item's answers in NumPy -> a dict of plain Python values."""
+    def metrics(self) -> list | dict:
+        """Keras metrics, or lists of them by the name of the model's output."""
         raise NotImplementedError
 
     def compile(self, model: keras.Model | None = None) -> None:
         """Compiles the model with the task's defaults."""
         (model or self.model).compile(keras.optimizers.Adam(1e-3), self.loss(), weighted_metrics=self.metrics())
 
+    def measure(self, source, batch_size: int, report: Callable | None) -> Measured:
+        """Computes the metrics of a split; calls report(examples done, examples) after each batch.
 
-def read_safely(encoded, check: Callable, read: Callable, damaged: Callable, neutral) -> tuple[tf.Tensor, tf.Tensor]:
-    """Reads a batch in the graph so that a bad item costs its neighbours nothing.
+        The default implementation computes the task's `metrics` from the model's outputs and has no picture.
+        """
+        from zoo.tasks.dataset import stream
 
-    TensorFlow's decoders fail a whole batch for one bad item; inside a tf.data pipeline that ignores errors they do
-    not, and such a pipeline survives in a SavedModel.
+        batches = stream(self, source, batch_size, augment=False, shuffle=False)
+        metrics = self.metrics()
+        by_output = metrics if isinstance(metrics, dict) else {next(iter(self.model.output)): metrics}
+        forward = tf.function(lambda inputs: self.model(inputs, training=False), reduce_retracing=True)
+        done = 0
+        for inputs, y, *weights in batches.epoch(0):
+            outputs = forward(inputs)
+            for output, each in by_output.items():
+                own = [value[output] if isinstance(value, dict) else value for value in (y, *weights)]
+                for metric in each:
+                    metric.update_state(own[0], outputs[output], *own[1:])
+            done += len(tf.nest.flatten(inputs)[0])
+            if report:
+                report(done, batches.examples)
+        return Measured({metric.name: float(metric.result()) for each in by_output.values() for metric in each})
 
-    Args:
-        encoded: (B,) strings.
-        check: () string -> () string, what is wrong by the header; must not raise.
-        read: () string -> tensor; may raise.
-        damaged: () string -> () string, the error of an item whose `read` raised.
-        neutral: the tensor that stands for a bad item.
+    def pictures(self, inputs: dict, y, outputs: dict) -> dict[str, Callable]:
+        """Pictures for TensorBoard: name -> function that draws a batch and its outputs into a file."""
+        return {}
 
-    Returns:
-        items (B, ...), and error (B,), "" where the item is good.
-    """
-    count = tf.size(encoded)
-    neutral = tf.convert_to_tensor(neutral)
+    # From the model's inputs to answers.
 
-    @tf.autograph.experimental.do_not_convert
-    def item(index):
-        one = encoded[index]
-        error = check(one)
-        value = tf.cond(error == "", lambda: tf.ensure_shape(read(one), neutral.shape), lambda: neutral)
-        return index, value, error
+    def run(self, model: keras.Model, inputs: dict) -> dict:
+        """Runs a model with the inputs of the task's model on a batch of results of `windows`; returns its outputs."""
+        return model(inputs, training=False)
 
-    sentinel = tf.data.Dataset.from_tensors((count, neutral, tf.constant("")))  # the rest must not be empty
-    items = tf.data.Dataset.range(tf.cast(count, tf.int64), output_type=tf.int32)
-    items = items.map(item, num_parallel_calls=tf.data.AUTOTUNE).ignore_errors().concatenate(sentinel)
-    index, values, errors = items.batch(tf.cast(count, tf.int64) + 1).get_single_element()
-    index, values, errors = index[:-1, tf.newaxis], values[:-1], errors[:-1]
-    batch = tf.broadcast_to(neutral, tf.concat([[count], tf.shape(neutral)], axis=0))
-    batch = tf.tensor_scatter_nd_update(batch, index, values)
-    is_read = tf.scatter_nd(index, tf.ones_like(index[:, 0]), [count]) > 0
-    error = tf.tensor_scatter_nd_update(tf.fill([count], ""), index, errors)
-    texts = tf.cond(tf.reduce_all(is_read), lambda: error, lambda: tf.map_fn(damaged, encoded))
-    return batch, tf.where(is_read, error, texts)
+    def outputs(self, inputs: dict) -> dict:
+        """A batch of results of `windows` -> outputs, as `answer` takes them."""
+        return self.run(self.model, inputs)
+
+    def checked_outputs(self, inputs: dict, outputs: dict, error: tf.Tensor) -> tf.Tensor:
+        """Adds the errors that are visible only in the outputs to error (B,)."""
+        return error
+
+    def answer(self, outputs: dict) -> dict:
+        """A batch of outputs -> answers by name, (B, ...)."""
+        raise NotImplementedError
+
+    def heads(self) -> dict[str, tuple[keras.Model, Callable]]:
+        """Additional signatures on raw input: name -> (model with the same inputs, function outputs -> answers)."""
+        return {}
+
+    def signatures(self) -> dict[str, tuple[Callable, dict[str, tf.TensorSpec]]]:
+        """The signatures that map raw input to answers, and "tensors", the model itself.
+
+        Each name maps to (function of named batches, their specs).
+        """
+        return signatures.of_task(self)
+
+    def single(self) -> Callable[[dict], dict]:
+        """A function of the encoded raw inputs of one item -> its answers and `error`, in NumPy."""
+        return signatures.single(self)
+
+    def check_complete(self) -> None:
+        """Raises ZooError if the model can't answer, such as one without a head or a vocabulary."""
+
+    def portable(self, is_rounded: bool) -> tuple[Callable, dict, Callable]:
+        """The part of the task that runs in ONNX Runtime and LiteRT, without strings and image decoders.
+
+        Args:
+            is_rounded: whether images are 8-bit integers.
+
+        Returns:
+            A function of named batches, their specs by name, and a function from prepared batches to such batches.
+        """
+        raise ZooError(f"{self.name} can be exported as saved_model only")
+
+    def portable_manifest(self) -> dict:
+        """Entries of the manifest beside an ONNX or LiteRT file that its runner needs, such as labels."""
+        return {}
+
+    def resources(self) -> list:
+        """Tables and tokenizers of the signatures, which a SavedModel must track beside the model."""
+        return []
+
+    def op_libraries(self) -> list[str]:
+        """Library files of tensorflow-text that contain the operations of the signatures."""
+        return []
+
+    # From Python values to raw inputs, and from outputs to Python values and text.
+
+    def encode(self, item: Any) -> dict[str, Any]:
+        """A user's input -> its raw inputs by name; raises InputError."""
+        return raw.encode(self.raw_inputs(), item)
+
+    def collate(self, encoded: list[dict]) -> dict[str, tf.Tensor]:
+        """Encoded items -> the arguments of the served signature."""
+        batch = raw.batch(self.raw_inputs(), encoded)
+        return {each.name: tf.constant(batch[each.name], each.dtype) for each in self.raw_inputs()}
+
+    def is_batch(self, x: Any) -> bool:
+        """Whether the argument of a pipeline is a list of items rather than one item."""
+        return raw.is_batch(self.raw_inputs(), x)
+
+    def to_python(self, outputs: dict) -> dict:
+        """One item's answers in NumPy -> plain Python values."""
+        return answers.to_python(self.answer_layout, outputs)
+
+    @classmethod
+    def takes_text(cls) -> bool:
+        """Whether an input is a single text; the command line then prints answers without the input in front."""
+        return [*cls.raw_kinds.values()] == ["text"]
+
+    @classmethod
+    def takes_files(cls) -> bool:
+        """Whether an input is a single file; the command line then takes folders too."""
+        return len(cls.raw_kinds) == 1 and not cls.takes_text()
+
+    def neutral_input(self) -> Any:
+        """A user's input that every model of the task can answer, for a server's warm-up."""
+        raise NotImplementedError
+
+    def sample(self, path: Path) -> Any:
+        """The path of a preset's sample file -> a user's input."""
+        return str(path) if self.takes_files() else path.read_text("utf-8").strip()
+
+    def preview(self, item: Any) -> str:
+        """A sample as text for a terminal."""
+        return str(item)
+
+    def lines(self, row: dict) -> list[str]:
+        """An answer as printed lines."""
+        return [self.summary(row) if self.takes_text() else f"{row['input']}: {self.summary(row)}"]
+
+    def csv_columns(self) -> tuple[str, ...]:
+        """The column names of answers in CSV. Raises ZooError if an answer does not fit in columns."""
+        return ("answer",)
+
+    def csv_values(self, row: dict) -> tuple:
+        return (self.summary(row),)
+
+    def summary(self, row: dict) -> str:
+        """The best result of an answer in a few words."""
+        raise NotImplementedError
+
+    def comparable(self, answer: dict, other: dict) -> Any:
+        """The part of an answer that is compared with the answer of a model of lower precision."""
+        return answer

@@ -1,1 +1,1 @@
-"""Models that read and write."""
+"""Models of text."""

@@ -1,11 +1,14 @@
-"""The translator that looks back: Bahdanau, Cho & Bengio 2015, "Neural machine translation by jointly learning to
+"""Translation with attention: Bahdanau, Cho & Bengio 2015, "Neural machine translation by jointly learning to
 align and translate", arXiv 1409.0473 (RNNsearch).
 
-An encoder in both directions annotates every source token; at every step of the decoder an attention weighs these
-annotations by the decoder's state, and a maxout layer reads state, last token and context. Appendix A has the
-equations. Deviations: gates reset after the recurrent product and not before it (as cuDNN has it, so that this product
-is one), with biases on both sides of it; weights start as Keras's layers do, where the paper draws most of them with a
-deviation of 0.01. The paper trains by Adadelta on the words of two lists of 30,000, here recipes choose.
+A bidirectional encoder computes an annotation of every source token. At every step of the decoder, attention computes
+the context: a mean of the annotations, weighted according to the decoder's state. A maxout layer then reads the state,
+the last token and the context (equations in appendix A).
+
+Differences from the paper: the reset gate is applied after the recurrent matrix product instead of before it, as in
+cuDNN, so that one product is enough; there are biases on both sides of the gate. Weights have Keras's default
+initialisation; the paper draws most of them with a standard deviation of 0.01. The paper trains with Adadelta on
+vocabularies of 30,000 words; here the recipe sets the optimizer and the vocabulary size.
 """
 
 import keras
@@ -19,27 +22,28 @@ from zoo.registry import register_model
 
 @keras.saving.register_keras_serializable("zoo")
 class AttentionDecoder(layers.Layer):
-    """A recurrent layer that is given, at every step, a mean of the source weighted by its state before the step.
+    """A recurrent layer that attends to the source at every step, with its state before the step as the query.
 
-    Shapes: B batch, T target steps, S source tokens, E embedding, U units, D annotation.
+    Shapes: B batch, T target steps, S source tokens, E embedding size, U units, D annotation size.
 
     Args:
         units: U.
         cell: "gru" or "lstm".
         attention: "additive", "dot" or "general".
-        attention_units: the size of additive attention.
-        dropout: of the state in the recurrent products, one draw a sequence.
+        attention_units: the hidden size of additive attention.
+        dropout: dropout rate of the state in the recurrent products; the mask is drawn once per sequence.
     """
 
     def __init__(self, units: int, cell: str, attention: str, attention_units: int, dropout: float = 0.0, **options):
         super().__init__(**options)
-        self.supports_jit = False  # XLA would compile anew for every length
+        self.supports_jit = False  # XLA would recompile for every sequence length
         policy = self.dtype_policy
         self.units = units
         self.bridge = layers.Dense(units, activation="tanh", dtype=policy, name="bridge")
         self.cell = Cell(units, cell, dtype=policy, name="cell")
         wide = Cell.GATES[cell] * units
-        # What the context is to the cell. As a product of a mean is the mean of products, it is made once a source.
+        # Projects the context to the cell's gates. The projection of a mean equals the mean of projections, so the
+        # annotations are projected once per source.
         self.context = layers.Dense(wide, use_bias=False, dtype=policy, name="context")
         self.attention = Attention(attention, attention_units, units, dtype=policy, name="attention")
         self.dropout = layers.Dropout(dropout, dtype=policy, name="dropout")
@@ -54,23 +58,23 @@ class AttentionDecoder(layers.Layer):
         """Teacher forcing.
 
         Args:
-            embedded: (B, T, E), the tokens before.
-            annotations: (B, S, D) of the source.
-            last: (B, U), what the first state is made of.
+            embedded: (B, T, E), the embedded previous tokens.
+            annotations: (B, S, D), the annotations of the source.
+            last: (B, U), the backward encoder state at the first token; gives the first state.
             mask: (B, S), true on source tokens.
 
         Returns:
-            Of each step the state before it (B, T, U), the context (B, T, D) and the attention (B, T, S).
+            The state before each step (B, T, U), its context (B, T, D) and its attention (B, T, S).
         """
         keys, values, states = self.attention(annotations), self.context(annotations), self.first(last)
         kept = dropped(self.dropout, states[0], training)
-        given = ops.transpose(self.cell(embedded), (1, 0, 2))  # (T, B, gates)
+        products = ops.transpose(self.cell(embedded), (1, 0, 2))  # (T, B, gates)
 
-        def step(states, given):
-            after, weights = self.one(given, states, keys, values, mask, kept)
+        def step(states, products):
+            after, weights = self.advance(products, states, keys, values, mask, kept)
             return after, (states[0], weights)
 
-        _, (before, weights) = scan(step, states, given)
+        _, (before, weights) = scan(step, states, products)
         before, weights = ops.transpose(before, (1, 0, 2)), ops.transpose(weights[:, :, 0], (1, 0, 2))
         return before, ops.matmul(weights, annotations), weights
 
@@ -79,14 +83,19 @@ class AttentionDecoder(layers.Layer):
         h = self.bridge(last)
         return (h,) if self.cell.kind == "gru" else (h, ops.zeros_like(h))
 
-    def one(self, given, states, keys, values, mask, kept=None, beams: int = 1):
-        """One step: what the cell made of the token (B, gates) -> states after, and attention (B, beams, S).
+    def advance(self, products, states, keys, values, mask, kept=None, beams: int = 1):
+        """One step: the states after it, and the attention (B, beams, S).
 
-        keys (B, S, A) and values (B, S, gates) are what `attention` and `context` make of the annotations. given and
-        states have `beams` rows an item of these, which stand together.
+        Args:
+            products: (B * beams, gates), the output of `cell` for the token; the rows of an item are consecutive.
+            states: the states before the step, (B * beams, U) each.
+            keys, values: (B, S, A) and (B, S, gates), the outputs of `attention` and `context` for the annotations.
+            mask: (B, S), true on source tokens.
+            kept: as in `Cell.advance`.
+            beams: the number of rows per item.
         """
         weights = self.attention.weigh(states[0], keys, mask, beams)
-        return self.cell.advance(given + context_of(weights, values), states, kept), weights
+        return self.cell.advance(products + context_of(weights, values), states, kept), weights
 
     def compute_output_spec(self, embedded, annotations, last, mask, training=None):
         batch, time, _ = embedded.shape
@@ -116,14 +125,14 @@ class Maxout(layers.Layer):
 
 @keras.saving.register_keras_serializable("zoo")
 class AttentionSeq2seqModel(keras.Model):
-    """Built by `attention_seq2seq`, whose arguments these are; a generator for `zoo.decoding`.
+    """The model of `attention_seq2seq`, with the same arguments; a generator for `zoo.decoding`.
 
-    Inputs: `source` (B, S) token ids, `source_length` (B,), `target` (B, T) the tokens before those to be told.
+    Inputs: `source` (B, S), token ids; `source_length` (B,); `target` (B, T), the tokens before those to predict.
     Output: `logits` (B, T, V).
     """
 
     attends = True
-    shares_memory = True  # by the beams of an item
+    shares_memory = True  # the beams of an item share one memory
 
     def __init__(self, name="attention_seq2seq", **arguments):
         self.arguments = arguments
@@ -161,7 +170,7 @@ class AttentionSeq2seqModel(keras.Model):
         embedded = self.drop_target(self.drop_words[1](self.target_embedding(target)))
         states, contexts, _ = self.decoder(embedded, annotations, last, mask)
         inputs = {"source": source, "source_length": length, "target": target}
-        super().__init__(inputs, {"logits": self._told(states, embedded, contexts)}, name=name)
+        super().__init__(inputs, {"logits": self._logits(states, embedded, contexts)}, name=name)
 
     def _annotated(self, source, length):
         """-> annotations (B, S, D), the backward state at the first token (B, U), mask (B, S)."""
@@ -171,7 +180,7 @@ class AttentionSeq2seqModel(keras.Model):
         backward, last = self.backward(embedded, mask)
         return self.drop_annotations(self.joined([forward, backward])), last[0], mask
 
-    def _told(self, states, embedded, contexts):
+    def _logits(self, states, embedded, contexts):
         """State before the step, last token and context -> logits (section A.2.2)."""
         return self.head(self.drop_readout(self.readout(self.readout_inputs([states, embedded, contexts]))))
 
@@ -185,11 +194,11 @@ class AttentionSeq2seqModel(keras.Model):
 
     def step(self, tokens, state, memory, beams: int = 1):
         embedded = self.target_embedding(tokens)
-        given = self.decoder.cell(embedded)
+        products = self.decoder.cell(embedded)
         keys, values, mask = memory["keys"], memory["values"], memory["mask"]
-        states, weights = self.decoder.one(given, state["states"], keys, values, mask, beams=beams)
+        states, weights = self.decoder.advance(products, state["states"], keys, values, mask, beams=beams)
         context = context_of(weights, memory["annotations"])
-        logits = self._told(state["states"][0], embedded, context)
+        logits = self._logits(state["states"][0], embedded, context)
         return logits, {"states": states, "attention": ops.reshape(weights, (-1, ops.shape(mask)[1]))}
 
     def get_config(self):
@@ -204,7 +213,7 @@ class AttentionSeq2seqModel(keras.Model):
     task="translation",
     paper="Bahdanau, Cho & Bengio 2015, Neural machine translation by jointly learning to align and translate, "
     "arXiv 1409.0473",
-    parameters=80_452_000,  # the sum of the appendix's matrices, and biases; the paper states none
+    parameters=80_452_000,  # the appendix's matrices plus biases; the paper does not state a number
     tiny={
         "source_vocabulary": 40, "target_vocabulary": 30, "embedding": 10, "units": 8, "attention_units": 7, "maxout": 9
     },
@@ -227,20 +236,34 @@ def attention_seq2seq(
     """A translator that attends to its source at every step: sequences of tokens in, logits of the next token out.
 
     Args:
-        source_vocabulary, target_vocabulary: their numbers of tokens.
-        embedding: the size of a token's vector.
-        units: of the decoder.
-        encoder_units: of the encoder, in either direction; by default as many as the decoder's.
-        attention: "additive" (the paper's), or Luong's "dot" and "general"; "dot" needs encoder_units of half the
-            decoder's.
-        attention_units: of additive attention.
+        source_vocabulary, target_vocabulary: the number of tokens in each vocabulary.
+        embedding: the size of a token's embedding.
+        units: units of the decoder.
+        encoder_units: units of the encoder in each direction; by default `units`.
+        attention: "additive" (the paper's), or Luong's "dot" or "general"; "dot" needs encoder_units = units / 2.
+        attention_units: units of additive attention.
         maxout: units of the readout.
         cell: "gru" (the paper's) or "lstm".
-        dropout: of embeddings, annotations and readout; the paper has none.
-        recurrent_dropout: of the states in the recurrent products, one draw a sequence.
-        word_dropout: the share of tokens, on either side, whose vectors are dropped whole (Gal & Ghahramani 2016, arXiv
-            1512.05287, section 4.2, but a token at a time).
+        dropout: dropout rate of embeddings, annotations and readout; the paper uses no dropout.
+        recurrent_dropout: dropout rate of the states in the recurrent products; masks are drawn once per sequence.
+        word_dropout: the fraction of source and target tokens whose whole vectors are dropped (Gal & Ghahramani 2016,
+            arXiv 1512.05287, section 4.2, but each token is drawn separately).
         tied: "none" (the paper's); "target": the target embeddings are also the output weights, which needs
-            maxout = embedding; "all": and the source embeddings, which needs equal vocabularies.
+            maxout = embedding; "all": the source embeddings, too, share these weights, which needs source and target
+            vocabularies of equal size.
     """
-    return AttentionSeq2seqModel(**locals())
+    return AttentionSeq2seqModel(
+        source_vocabulary=source_vocabulary,
+        target_vocabulary=target_vocabulary,
+        embedding=embedding,
+        units=units,
+        encoder_units=encoder_units,
+        attention=attention,
+        attention_units=attention_units,
+        maxout=maxout,
+        cell=cell,
+        dropout=dropout,
+        recurrent_dropout=recurrent_dropout,
+        word_dropout=word_dropout,
+        tied=tied,
+    )

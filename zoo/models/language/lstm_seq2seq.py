@@ -1,10 +1,10 @@
-"""The thought vector: Sutskever, Vinyals & Le 2014, "Sequence to sequence learning with neural networks".
+"""Translation through one vector: Sutskever, Vinyals & Le 2014, "Sequence to sequence learning with neural networks".
 
-arXiv 1409.3215. A deep LSTM reads the source from its last token to its first (section 3.3), and hands its states,
-layer by layer, to a deep LSTM that tells the target. Nothing else of the source reaches the decoder.
+arXiv 1409.3215. A deep LSTM reads the source from its last token to its first (section 3.3). Its last states
+initialise, layer by layer, a deep LSTM that generates the target. The decoder gets nothing else from the source.
 
-Deviations: the source's end is read first, with the rest of the reversed sentence, and weights start as Keras's layers
-do (forget gates open), where the paper draws them from -0.08 to 0.08.
+Deviations: the end of the source is read first, as part of the reversed sentence, and weights are initialised as in
+Keras's layers (forget gates open), where the paper draws them from -0.08 to 0.08.
 """
 
 import keras
@@ -17,9 +17,9 @@ from zoo.registry import register_model
 
 @keras.saving.register_keras_serializable("zoo")
 class LstmSeq2seqModel(keras.Model):
-    """Built by `lstm_seq2seq`, whose arguments these are; a generator for `zoo.decoding`.
+    """The model of `lstm_seq2seq`, with the same arguments; a generator for `zoo.decoding`.
 
-    Inputs: `source` (B, S) token ids, `source_length` (B,), `target` (B, T) the tokens before those to be told.
+    Inputs: `source` (B, S) token ids, `source_length` (B,), `target` (B, T) the tokens before those to predict.
     Output: `logits` (B, T, V).
     """
 
@@ -60,17 +60,17 @@ class LstmSeq2seqModel(keras.Model):
         for layer, drop, first in zip(self.decoder, self.drops[1], states, strict=False):
             value, _ = layer(drop(value), states=first)
         inputs = {"source": source, "source_length": length, "target": target}
-        super().__init__(inputs, {"logits": self._told(value)}, name=name)
+        super().__init__(inputs, {"logits": self._logits(value)}, name=name)
 
     def _read(self, source, length) -> list:
-        """The encoder's last states, (B, U) each, by layer."""
+        """The last states of each layer of the encoder, (B, U) each."""
         value, mask, states = self.drop_words[0](self.source_embedding(source)), self.mask(source, length), []
         for layer, drop in zip(self.encoder, self.drops[0], strict=False):
             value, last = layer(drop(value), mask)
             states.append(tuple(last))
         return states
 
-    def _told(self, value):
+    def _logits(self, value):
         return self.head(self.drops[1][-1](value))
 
     def encode(self, inputs):
@@ -84,7 +84,7 @@ class LstmSeq2seqModel(keras.Model):
         for layer, before in zip(self.decoder, state["states"], strict=True):
             states.append(layer.cell.advance(layer.cell(value), before))
             value = states[-1][0]
-        return self._told(value), {"states": states}
+        return self._logits(value), {"states": states}
 
     def get_config(self):
         return {"name": self.name, **self.arguments}
@@ -112,19 +112,30 @@ def lstm_seq2seq(
     word_dropout: float = 0.0,
     tied: str = "none",
 ) -> keras.Model:
-    """A translator by one vector: a deep LSTM reads the source backwards, another tells the target from its state.
+    """A translator through one vector: a deep LSTM reads the source backwards, another writes the target.
 
     Args:
-        source_vocabulary, target_vocabulary: their numbers of tokens.
+        source_vocabulary, target_vocabulary: the number of tokens.
         embedding: the size of a token's vector.
-        units: of every layer.
-        depth: layers of the encoder, and as many of the decoder.
+        units: units of every layer.
+        depth: the number of layers of the encoder, and of the decoder.
         cell: "lstm" (the paper's) or "gru".
-        dropout: of what enters a layer and the readout; the paper has none.
-        recurrent_dropout: of the states in the recurrent products, one draw a sequence.
-        word_dropout: the share of tokens, on either side, whose vectors are dropped whole (Gal & Ghahramani 2016, arXiv
-            1512.05287, section 4.2, but a token at a time).
+        dropout: dropout of the inputs of each layer and of the readout; the paper has none.
+        recurrent_dropout: dropout of the states in the recurrent products, drawn once per sequence.
+        word_dropout: the fraction of source and target tokens whose whole vectors are dropped (Gal & Ghahramani 2016,
+            arXiv 1512.05287, section 4.2, but one token at a time).
         tied: "none" (the paper's); "target": the target embeddings are also the output weights, which needs
             units = embedding; "all": and the source embeddings, which needs equal vocabularies.
     """
-    return LstmSeq2seqModel(**locals())
+    return LstmSeq2seqModel(
+        source_vocabulary=source_vocabulary,
+        target_vocabulary=target_vocabulary,
+        embedding=embedding,
+        units=units,
+        depth=depth,
+        cell=cell,
+        dropout=dropout,
+        recurrent_dropout=recurrent_dropout,
+        word_dropout=word_dropout,
+        tied=tied,
+    )

@@ -18,19 +18,21 @@ _LAYERS = {
 
 
 def _network(name: str, dimensions: int, input_shape, classes, filters, kernel_size, pool_size, dropout) -> keras.Model:
-    """The plan of both; shapes as for one dimension."""
+    """The network of both builders; shapes in comments are those of one dimension."""
     convolution, pooling, average = _LAYERS[dimensions]
     if len(input_shape) != dimensions + 1 or not all(input_shape):
-        raise ValueError(f"input_shape={tuple(input_shape)} is not {dimensions} sizes and the channels")
+        raise ValueError(f"input_shape must be {dimensions} sizes and the channels, got {tuple(input_shape)}")
     if not filters or min(*filters, kernel_size, pool_size) < 1:
-        raise ValueError(f"filters={tuple(filters)}, kernel_size={kernel_size}, pool_size={pool_size} must be above 0")
+        values = f"{tuple(filters)}, {kernel_size} and {pool_size}"
+        raise ValueError(f"filters, kernel_size and pool_size must be integers >= 1, got {values}")
     least = pool_size ** len(filters)
     if min(input_shape[:-1]) < least:
-        raise ValueError(f"input_shape={tuple(input_shape)} is too small for {len(filters)} stages: {least} or more")
+        stages = f"{len(filters)} stages"
+        raise ValueError(f"{stages} need sizes of {least} or more in input_shape, got {tuple(input_shape)}")
     tensor = keras.Input(tuple(input_shape), name="tensor")  # (B, T, C)
     x = tensor
     for stage, maps in enumerate(filters, start=1):
-        # In bfloat16 oneDNN's gradient to a kernel deeper than its volume is wrong on processors with AVX512_BF16.
+        # oneDNN's bfloat16 gradient of a kernel deeper than its volume is wrong on processors with AVX512_BF16.
         dtype = "float32" if dimensions == 3 and x.shape[1] < kernel_size else None
         x = convolution(
             maps,
@@ -41,7 +43,7 @@ def _network(name: str, dimensions: int, input_shape, classes, filters, kernel_s
             dtype=dtype,
             name=f"conv{stage}",
         )(x)  # (B, T, maps)
-        # TensorFlow has no 3D pooling in float16 on a CPU; the greatest is the same in float32.
+        # TensorFlow lacks 3D pooling in float16 on a CPU; the maximum is the same in float32.
         x = pooling(pool_size, dtype="float32", name=f"pool{stage}")(x)  # (B, T // pool_size, maps)
     x = average(name="average")(x)  # (B, maps)
     if dropout:
@@ -73,15 +75,15 @@ def conv1d_classifier(
         input_shape: (T, C), samples in time and channels.
         classes: number of classes; 0 gives the averaged maps of the last stage as `embeddings`.
         filters: maps of each stage.
-        kernel_size: samples that a convolution spans.
-        pool_size: samples of which the greatest is kept.
-        dropout: share of the averaged maps dropped in training.
+        kernel_size: size of the convolutions, in samples.
+        pool_size: size of the max pooling, in samples.
+        dropout: fraction of the averaged maps dropped in training.
 
     Returns:
         A model {"tensor": (B, T, C)} -> {"logits": (B, classes)}.
 
     Raises:
-        ValueError: a shape that is not (T, C), or so short that the pooling leaves nothing; no filters.
+        ValueError: a shape that is not (T, C), or too short for the pooling; no filters.
     """
     return _network("conv1d_classifier", 1, input_shape, classes, filters, kernel_size, pool_size, dropout)
 
@@ -107,14 +109,14 @@ def conv3d_classifier(
         input_shape: (D, H, W, C): frames or slices, rows, columns, channels.
         classes: number of classes; 0 gives the averaged maps of the last stage as `embeddings`.
         filters: maps of each stage.
-        kernel_size: voxels that a convolution spans, each way.
-        pool_size: voxels, each way, of which the greatest is kept.
-        dropout: share of the averaged maps dropped in training.
+        kernel_size: size of the convolutions in each direction, in voxels.
+        pool_size: size of the max pooling in each direction, in voxels.
+        dropout: fraction of the averaged maps dropped in training.
 
     Returns:
         A model {"tensor": (B, D, H, W, C)} -> {"logits": (B, classes)}.
 
     Raises:
-        ValueError: a shape that is not (D, H, W, C), or so small that the pooling leaves nothing; no filters.
+        ValueError: a shape that is not (D, H, W, C), or too small for the pooling; no filters.
     """
     return _network("conv3d_classifier", 3, input_shape, classes, filters, kernel_size, pool_size, dropout)

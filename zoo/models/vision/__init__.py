@@ -1,1 +1,1 @@
-"""Models that see."""
+"""Models of images."""

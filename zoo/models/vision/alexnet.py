@@ -1,9 +1,9 @@
 """AlexNet: Krizhevsky, Sutskever & Hinton 2012, "ImageNet classification with deep convolutional neural networks".
 
-NIPS 25, section 3 and Figure 2: five convolutions, the second, fourth and fifth of which read only the half of the
-maps that lay on the same GPU; response normalisation and overlapping pooling; three dense layers with dropout. The
+NIPS 25, section 3 and Figure 2: five convolutions, of which the second, fourth and fifth read only the half of the
+maps on the same GPU; response normalisation and overlapping pooling; three dense layers with dropout. The
 single tower is Krizhevsky 2014, "One weird trick for parallelizing convolutional neural networks", arXiv 1404.5997,
-footnote 1: all maps are read, in other numbers, and nothing is normalised.
+footnote 1: every convolution reads all maps, their numbers differ, and nothing is normalised.
 """
 
 import keras
@@ -15,15 +15,15 @@ from zoo.registry import register_model
 
 @keras.saving.register_keras_serializable("zoo")
 class GroupedConvolution(layers.Layer):
-    """A convolution whose maps are in groups, each reading its own group below: (B, H, W, C) -> (B, H, W, filters).
+    """A convolution in groups, each of which reads its own group of input maps: (B, H, W, C) -> (B, H, W, filters).
 
-    Keras's own Conv2D(groups=) is wrapped in XLA on a CPU, also in a SavedModel; here groups are split, convolved and
-    joined. Padding is SAME, the stride 1.
+    Keras's Conv2D(groups=) is wrapped in XLA on a CPU, also in a SavedModel; here the groups are split, convolved and
+    joined. Padding is SAME, and the stride is 1.
 
     Args:
-        filters: maps made by all groups together.
+        filters: output maps of all groups together.
         size: side of the filters.
-        groups: their number; it divides the maps below and `filters`.
+        groups: number of groups; it divides the number of input maps and `filters`.
         kernel_initializer: a Keras initializer.
         bias_initializer: a Keras initializer.
     """
@@ -67,8 +67,8 @@ class GroupedConvolution(layers.Layer):
         "alexnet": 60_965_224,  # the paper's "60 million": 2,332,704 of the convolutions, the rest of the dense layers
         "alexnet_single": 61_100_840,
     },
-    # The paper takes off the mean image of ImageNet; here the middle of the range, about the same, scaled to +-128.
-    settings={"low": -128.0, "high": 127.0, "share": 0.875},
+    # The paper subtracts the mean image of ImageNet. Here it is the middle of the range, about the same: +-128.
+    settings={"low": -128.0, "high": 127.0, "fraction": 0.875},
     tiny={"input_shape": (67, 67, 3), "filters": (8, 8, 12, 12, 8), "units": 32, "dropout": 0.0},
 )
 def alexnet(
@@ -86,25 +86,25 @@ def alexnet(
         input_shape: (H, W, C), H and W at least 67. The paper says 224, but its 55x55 maps come from 227.
         classes: number of classes; 0 gives the second dense layer's outputs as `embeddings`.
         filters: maps of the five convolutions.
-        units: of the two hidden dense layers.
-        groups: 2 as on the paper's two GPUs; 1 reads all maps.
+        units: units of the two hidden dense layers.
+        groups: 2, as on the paper's two GPUs, or 1, where every convolution reads all maps.
         normalise: response normalisation after the first two convolutions (section 3.3).
-        dropout: share of the dense layers' inputs dropped in training (section 4.2).
+        dropout: fraction of the dense layers' inputs dropped in training (section 4.2).
 
     Returns:
         A model {"image": (B, H, W, C)} -> {"logits": (B, classes)}.
 
     Raises:
-        ValueError: other than five numbers of filters, groups that do not divide them, or too small an image.
+        ValueError: not five numbers of filters, groups that do not divide them, or too small an image.
     """
     if len(filters) != 5:
-        raise ValueError(f"filters={filters} are not five numbers")
+        raise ValueError(f"filters must be five numbers, got {filters}")
     if any(count % groups for count in filters):
         raise ValueError(f"{groups} groups do not divide the filters {filters}")
     if min(input_shape[:2]) < 67:
-        raise ValueError(f"AlexNet needs images of 67x67 or more; input_shape is {tuple(input_shape)}")
-    # He's first weights in place of the paper's normal ones of 0.01. Section 5: biases start at 1 in the second,
-    # fourth and fifth convolutions and in the dense layers.
+        raise ValueError(f"AlexNet needs images of 67x67 or more, got input_shape {tuple(input_shape)}")
+    # He initialisation in place of the paper's normal distribution of deviation 0.01. Section 5: biases start at 1 in
+    # the second, fourth and fifth convolutions and in the dense layers.
     start = {"kernel_initializer": "he_normal"}
     image = keras.Input(tuple(input_shape), name="image")  # (B, 227, 227, C)
     x = layers.Conv2D(filters[0], 11, 4, name="conv1", **start)(image)  # (B, 55, 55, 96)

@@ -1,9 +1,9 @@
 """The cuda-convnet for CIFAR-10: Krizhevsky 2012, https://code.google.com/archive/p/cuda-convnet.
 
 The four-layer network of "11 % error" (its layers-conv-local-11pct.cfg) that Krizhevsky, Sutskever & Hinton 2012,
-"ImageNet classification with deep convolutional neural networks", section 3.3, cite for what local response
-normalisation gains: two convolutions with overlapping pooling and normalisation across maps, two layers of local
-filters that share no weights, and the classes.
+"ImageNet classification with deep convolutional neural networks", section 3.3, cite for the gain by local response
+normalisation: two convolutions with overlapping pooling and normalisation across maps, two locally
+connected layers, whose filters share no weights, and the classes.
 """
 
 import keras
@@ -15,15 +15,15 @@ from zoo.registry import register_model
 
 @keras.saving.register_keras_serializable("zoo")
 class LocallyConnected(layers.Layer):
-    """A convolution whose filters differ from place to place: (B, H, W, C) -> (B, H, W, filters), zeros around.
+    """A convolution with other filters at each place, zero padding: (B, H, W, C) -> (B, H, W, filters).
 
     Args:
-        filters: maps made.
+        filters: output maps.
         size: side of the filters.
-        stddev: of the normally distributed first weights; None: He's.
+        stddev: standard deviation of the normally distributed initial weights; None: He initialisation.
     """
 
-    is_local = True  # a map means something else at each place: Grad-CAM looks at the convolutions before
+    is_local = True  # a map has another meaning at each place, so Grad-CAM uses the convolutions before
 
     def __init__(self, filters: int, size: int = 3, stddev: float | None = None, **kwargs):
         super().__init__(**kwargs)
@@ -40,8 +40,8 @@ class LocallyConnected(layers.Layer):
         self.bias = self.add_weight(shape=(height, width, self.filters), initializer="zeros", name="bias")
 
     def call(self, x):
-        # Places lead and the batch follows: a place's matrix product reads what lies together, and a shift along the
-        # leading axes copies whole rows.
+        # Places come first, then the batch: the matrix product of a place reads contiguous memory, and a shift along
+        # the leading axes copies whole rows.
         _, height, width, maps = x.shape
         around = self.size // 2
         x = ops.transpose(x, (1, 2, 0, 3))  # (H, W, B, C)
@@ -50,8 +50,8 @@ class LocallyConnected(layers.Layer):
         shifts = [(row, column) for row in range(self.size) for column in range(self.size)]
         patches = ops.concatenate([ops.slice(x, (*shift, 0, 0), shape) for shift in shifts], axis=-1)
         kernel = ops.reshape(self.kernel, (height, width, len(shifts) * maps, self.filters))
-        made = ops.matmul(patches, kernel)  # (H, W, B, filters)
-        return ops.transpose(made, (2, 0, 1, 3)) + self.bias
+        outputs = ops.matmul(patches, kernel)  # (H, W, B, filters)
+        return ops.transpose(outputs, (2, 0, 1, 3)) + self.bias
 
     def compute_output_shape(self, input_shape):
         return (*input_shape[:3], self.filters)
@@ -65,10 +65,10 @@ class LocallyConnected(layers.Layer):
     paper="Krizhevsky, Sutskever & Hinton 2012, ImageNet classification with deep convolutional neural networks, "
     "section 3.3, and cuda-convnet, https://code.google.com/archive/p/cuda-convnet",
     variants={"cifar_convnet": {}},
-    parameters=2_112_970,  # of the network as it is built here; the source states none
-    # About zero mean and unit variance; cuda-convnet takes off the mean of each pixel. Pictures of 32x32 are seen
-    # through windows of 24x24, as there.
-    settings={"low": -2.0, "high": 2.0, "margin": 4, "views": 10},
+    parameters=2_112_970,  # of the network as built here; the source does not state it
+    # About zero mean and unit variance; cuda-convnet subtracts the mean of each pixel. As there, the model sees
+    # pictures of 32x32 through windows of 24x24.
+    settings={"low": -2.0, "high": 2.0, "margin": 4, "windows": 10},
     tiny={"input_shape": (16, 16, 3), "filters": (8, 8, 8, 8)},
 )
 def cifar_convnet(
@@ -80,24 +80,24 @@ def cifar_convnet(
     """ConvNet of 2012 for small images: overlapping pooling, local response normalisation, local filters.
 
     Args:
-        input_shape: (H, W, C) of the windows through which it sees a picture.
+        input_shape: (H, W, C) of the windows through which the model sees a picture.
         classes: number of classes; 0 gives the last local layer's outputs as `embeddings`.
         filters: maps of the two convolutions and of the two local layers.
-        dropout: share of the local layers' outputs dropped in training (Krizhevsky 2012, section 4.2).
+        dropout: fraction of the local layers' outputs dropped in training (Krizhevsky 2012, section 4.2).
 
     Returns:
         A model {"image": (B, H, W, C)} -> {"logits": (B, classes)}.
 
     Raises:
-        ValueError: an image smaller than 8x8, or other than four numbers of filters.
+        ValueError: an image smaller than 8x8, or not four numbers of filters.
     """
     if len(filters) != 4:
-        raise ValueError(f"filters={filters} are not four numbers")
+        raise ValueError(f"filters must be four numbers, got {filters}")
     if min(input_shape[:2]) < 8:
-        raise ValueError(f"cifar_convnet needs images of 8x8 or more; input_shape is {tuple(input_shape)}")
-    # He's initial weights in place of normal ones of 1e-4 to 0.04: the first thousand steps are not lost.
+        raise ValueError(f"cifar_convnet needs images of 8x8 or more, got input_shape {tuple(input_shape)}")
+    # He initialisation in place of normal distributions of deviation 1e-4 to 0.04, which lose the first thousand steps.
     start = {"activation": "relu", "padding": "same", "kernel_initializer": "he_normal"}
-    # The source's alpha is for maps of pixels from 0 to 255; here black to white is 4, and squares are so much smaller.
+    # The source's alpha is for pixels from 0 to 255; here black to white is 4, so alpha grows as the squares shrink.
     norm = {"size": 9, "bias": 1.0, "alpha": 0.001 / 9 * (255 / 4) ** 2, "beta": 0.75}
     image = keras.Input(tuple(input_shape), name="image")  # (B, 24, 24, C)
     x = layers.Conv2D(filters[0], 5, name="conv1", **start)(image)

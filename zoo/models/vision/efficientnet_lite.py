@@ -1,6 +1,6 @@
 """EfficientNet-Lite: Tan & Le 2019, "EfficientNet: Rethinking model scaling for convolutional neural networks".
 
-arXiv 1905.11946, Table 1, in the Lite form that its authors made for small machines (R. Liu 2020,
+arXiv 1905.11946, Table 1, in the Lite form that its authors published for small machines (R. Liu 2020,
 https://github.com/tensorflow/tpu/tree/master/models/official/efficientnet/lite): no squeeze-and-excitation, ReLU6 in
 place of swish, and a stem, a last convolution and first and last stages that do not grow with the network.
 """
@@ -23,7 +23,7 @@ STAGES = (
 )
 
 
-# The reference's first weights: normal, of variance 2 over what a map hands on, for a depthwise kernel its own places.
+# The reference's initial weights: normal, of variance 2 / fan-out, which for a depthwise kernel is its own size.
 _START = {
     "class_name": "VarianceScaling",
     "config": {"scale": 2.0, "mode": "fan_out", "distribution": "untruncated_normal"},
@@ -42,7 +42,7 @@ def _convolution(x, filters: int, kernel: int, stride: int, name: str, activatio
 
 
 def _block(x, filters: int, kernel: int, stride: int, expansion: int, drop: float, name: str):
-    """An inverted residual (Sandler et al. 2018, arXiv 1801.04381): expand, filter each map by itself, project."""
+    """An inverted residual (Sandler et al. 2018, arXiv 1801.04381): expand, filter each map on its own, project."""
     before = x
     if expansion > 1:
         x = _convolution(x, expansion * x.shape[-1], 1, 1, f"{name}_expand")
@@ -52,7 +52,7 @@ def _block(x, filters: int, kernel: int, stride: int, expansion: int, drop: floa
     x = _convolution(x, filters, 1, 1, f"{name}_project", activation=False)
     if stride > 1 or before.shape[-1] != filters:
         return x
-    # Stochastic depth (Huang et al. 2016, arXiv 1603.09382): an image now and then goes around the block.
+    # Stochastic depth (Huang et al. 2016, arXiv 1603.09382): some images skip the block.
     x = layers.Dropout(drop, noise_shape=(None, 1, 1, 1), name=f"{name}_drop")(x)
     return layers.Add(name=f"{name}_add")([x, before])
 
@@ -71,9 +71,9 @@ def _block(x, filters: int, kernel: int, stride: int, expansion: int, drop: floa
         "efficientnet_lite1": 5_416_680,
         "efficientnet_lite2": 6_092_072,
     },
-    # Pixels of 0 to 255 become (x - 127) / 128; the middle of the picture is size / (size + 32) of it:
-    # lite0's share stands here, and the converter writes those of the others into their presets.
-    settings={"low": -0.9921875, "high": 1.0, "share": 0.875},
+    # Pixels of 0 to 255 become (x - 127) / 128. The middle that is kept is size / (size + 32) of the picture: this is
+    # the fraction of lite0; the converter writes the fractions of the others into their presets.
+    settings={"low": -0.9921875, "high": 1.0, "fraction": 0.875},
     tiny={"input_shape": (32, 32, 3), "width": 0.3, "depth": 0.3, "top": 32, "dropout": 0.0, "drop_connect": 0.0},
 )
 def efficientnet_lite(
@@ -90,20 +90,21 @@ def efficientnet_lite(
     Args:
         input_shape: (H, W, C).
         classes: number of classes; 0 gives the pooled maps of the last convolution as `embeddings`.
-        width: factor of each stage's maps, rounded to eights.
-        depth: factor of each stage's blocks but the first's and the last's, rounded up.
+        width: factor of the maps of each stage, rounded to multiples of 8.
+        depth: factor of the blocks of each stage except the first and the last, rounded up.
         top: maps of the last convolution.
-        dropout: share of the pooled maps dropped in training.
-        drop_connect: how often the last block is left out in training; the blocks before it in proportion.
+        dropout: fraction of the pooled maps dropped in training.
+        drop_connect: the probability that the last block is skipped in training; lower for the blocks before it, in
+            proportion to their place.
 
     Returns:
         A model {"image": (B, H, W, C)} -> {"logits": (B, classes)}.
 
     Raises:
-        ValueError: a width or depth that is not above 0.
+        ValueError: a width or depth that is not > 0.
     """
     if width <= 0 or depth <= 0:
-        raise ValueError(f"width={width} and depth={depth} must be above 0")
+        raise ValueError(f"width and depth must be > 0, got {width} and {depth}")
     repeats = [
         blocks if number in (0, len(STAGES) - 1) else _ceil(depth * blocks)
         for number, (blocks, *_) in enumerate(STAGES)

@@ -1,7 +1,7 @@
 """LeNet-5: LeCun, Bottou, Bengio & Haffner 1998, "Gradient-based learning applied to document recognition".
 
 Proceedings of the IEEE 86(11), section II.B, Figure 2, Table I; http://yann.lecun.com/exdb/publis/pdf/lecun-98.pdf.
-Layers carry the paper's names: C1, S2, C3, S4, C5, F6 and the output of radial basis functions.
+Layers have the paper's names: C1, S2, C3, S4, C5, F6 and the output of radial basis functions.
 """
 
 import keras
@@ -17,8 +17,8 @@ C3_TABLE = (
     (0, 1, 3, 4), (1, 2, 4, 5), (0, 2, 3, 5), (0, 1, 2, 3, 4, 5),
 )  # fmt: skip
 
-# Figure 3: each class is coded by a stylised image of its character, 7 wide and 12 high, +1 ink and -1 paper. The
-# figure's pixels are not printed as numbers: these ten are drawn here, in its manner.
+# Figure 3: the code of each class is a stylised image of its character, 7 wide and 12 high, +1 for ink and -1 for
+# paper. The article does not print the pixels as numbers, so these ten are drawn here in its manner.
 DIGITS = """
 ..###.. ...#... ..###.. ..###.. ....##. ####### ..####. ####### ..###.. ..###..
 .#...#. ..##... .#...#. .#...#. ...#.#. #...... .#....# ......# .#...#. .#...#.
@@ -36,10 +36,10 @@ DIGITS = """
 
 
 def codes(classes: int) -> np.ndarray:
-    """The targets of F6: a row of 84 values -1 or +1 a class, (classes, 84).
+    """The targets of F6: (classes, 84), one row of values -1 or +1 per class.
 
-    The ten digits are drawn; further classes get random codes, each from its own number as seed, so that code i is
-    the same whatever the number of classes.
+    The ten digits are drawn. Further classes get random codes, each with its own number as seed, so that code i does
+    not depend on the number of classes.
     """
     rows = [line.split() for line in DIGITS.split("\n") if line]
     drawn = [[1.0 if dot == "#" else -1.0 for row in rows for dot in row[digit]] for digit in range(10)]
@@ -57,8 +57,8 @@ def scaled_tanh(x):
 def maximum_a_posteriori(y_true, y_pred):
     """Equation 9: y_D + log(exp(-j) + sum_i exp(-y_i)), with y the distances, for each item.
 
-    The term exp(-j), j = 0.1, stands for a class of rubbish: it keeps penalties that are large already from being
-    pushed further up.
+    The term exp(-j), j = 0.1, stands for a class of rubbish: it keeps penalties that are already large from growing
+    further.
 
     Args:
         y_true: (B,) class numbers.
@@ -67,15 +67,15 @@ def maximum_a_posteriori(y_true, y_pred):
     Returns:
         (B,) losses.
     """
-    y_true = ops.cast(ops.reshape(y_true, (-1,)), "int32")  # Keras hands them over as (B, 1)
-    right = ops.sum(y_pred * ops.one_hot(y_true, y_pred.shape[-1], dtype=y_pred.dtype), axis=-1)  # (B,)
+    y_true = ops.cast(ops.reshape(y_true, (-1,)), "int32")  # Keras passes (B, 1)
+    target = ops.sum(y_pred * ops.one_hot(y_true, y_pred.shape[-1], dtype=y_pred.dtype), axis=-1)  # (B,)
     rubbish = ops.full_like(y_pred[:, :1], -0.1)  # (B, 1)
-    return ops.logsumexp(ops.concatenate([rubbish, y_pred], axis=-1), axis=-1) - right
+    return ops.logsumexp(ops.concatenate([rubbish, y_pred], axis=-1), axis=-1) - target
 
 
 @keras.saving.register_keras_serializable("zoo")
 class FanInUniform(keras.initializers.RandomUniform):
-    """Uniform in +-2.4 / F with F the unit's inputs (appendix A)."""
+    """Uniform in +-2.4 / F, where F is the number of inputs of a unit (appendix A)."""
 
     def __init__(self, fan_in: int, seed: int | None = None):
         super().__init__(-2.4 / fan_in, 2.4 / fan_in, seed)
@@ -87,9 +87,9 @@ class FanInUniform(keras.initializers.RandomUniform):
 
 @keras.saving.register_keras_serializable("zoo")
 class Subsampling(layers.Layer):
-    """Adds 2x2 neighbours, times one trainable coefficient a map, plus one trainable bias (section II.B, S2).
+    """The sum of 2x2 neighbours times a trainable coefficient, plus a trainable bias, per map (section II.B, S2).
 
-    (B, H, W, C) -> (B, H // 2, W // 2, C); 2 C parameters. The squashing function follows it.
+    (B, H, W, C) -> (B, H // 2, W // 2, C); 2 C parameters. The squashing function is the next layer.
     """
 
     def build(self, input_shape):
@@ -107,13 +107,13 @@ class Subsampling(layers.Layer):
 
 @keras.saving.register_keras_serializable("zoo")
 class TableConvolution(layers.Layer):
-    """A 5x5 convolution whose maps each read a subset of the maps below (section II.B, C3, Table I).
+    """A 5x5 convolution in which each map reads a subset of the input maps (section II.B, C3, Table I).
 
-    (B, H, W, C) -> (B, H - 4, W - 4, len(table)). Only the connections that exist have weights: with C3's table
+    (B, H, W, C) -> (B, H - 4, W - 4, len(table)). Only existing connections have weights: with C3's table,
     60 kernels and 16 biases, 1,516 parameters.
 
     Args:
-        table: for each map the numbers of the maps it reads.
+        table: for each map, the numbers of the maps that it reads.
     """
 
     def __init__(self, table, **kwargs):
@@ -123,9 +123,9 @@ class TableConvolution(layers.Layer):
     def build(self, input_shape):
         maps = input_shape[-1]
         if any(not 0 <= number < maps for row in self.table for number in row):
-            raise ValueError(f"the table names a map that is not among the {maps} below: {self.table}")
+            raise ValueError(f"table must have numbers below {maps}, the number of input maps, got {self.table}")
         connections = [(number, target) for target, row in enumerate(self.table) for number in row]
-        # Each unit's own fan-in bounds its start.
+        # The initial weights of each unit are bounded by its own fan-in.
         starts = [FanInUniform(25 * len(self.table[target]))((5, 5, 1)) for _, target in connections]
         self.kernels = self.add_weight(shape=(5, 5, len(connections)), initializer="zeros", name="kernels")
         self.kernels.assign(ops.concatenate(starts, axis=-1))
@@ -151,9 +151,9 @@ class TableConvolution(layers.Layer):
 
 @keras.saving.register_keras_serializable("zoo")
 class RadialBasis(layers.Layer):
-    """Euclidean radial basis functions, equation 7: y_i = sum_j (x_j - w_ij)^2, negated so that the most is best.
+    """Euclidean radial basis functions, equation 7: y_i = sum_j (x_j - w_ij)^2, negated so that the greatest is best.
 
-    (B, 84) -> (B, classes). The centres w are the fixed codes: kept with the weights, never trained.
+    (B, 84) -> (B, classes). The centres w are the fixed codes, which are stored with the weights and never trained.
     """
 
     def __init__(self, classes: int, **kwargs):
@@ -188,7 +188,7 @@ class RadialBasis(layers.Layer):
         "colour": "grey",
         "polarity": "light_on_dark",
         "centre": "ink",
-        "share": 0.625,
+        "fraction": 0.625,
         "low": -0.1,
         "high": 1.175,
     },
@@ -234,7 +234,7 @@ def lenet5(input_shape: tuple[int, ...] = (32, 32, 1), classes: int = 10) -> ker
         "colour": "grey",
         "polarity": "light_on_dark",
         "centre": "ink",
-        "share": 0.625,
+        "fraction": 0.625,
         "low": -0.1,
         "high": 1.175,
     },
@@ -246,7 +246,7 @@ def lenet5_modern(input_shape: tuple[int, ...] = (32, 32, 1), classes: int = 10,
     Args:
         input_shape: (H, W, C), H and W at least 32.
         classes: number of classes; 0 gives F6's output as `embeddings`.
-        dropout: share of C5's and F6's outputs dropped in training.
+        dropout: fraction of C5's and F6's outputs dropped in training.
 
     Returns:
         A model {"image": (B, H, W, C)} -> {"logits": (B, classes)}.
@@ -272,6 +272,6 @@ def lenet5_modern(input_shape: tuple[int, ...] = (32, 32, 1), classes: int = 10,
 
 def _input(input_shape):
     if min(input_shape[:2]) < 32:
-        raise ValueError(f"LeNet-5 needs images of 32x32 or more; input_shape is {tuple(input_shape)}")
+        raise ValueError(f"LeNet-5 needs images of 32x32 or more, got input_shape {tuple(input_shape)}")
     image = keras.Input(tuple(input_shape), name="image")  # (B, H, W, C)
     return image, image

@@ -19,7 +19,14 @@ from zoo.registry import register_model
     variants={"mlp": {}},
     # The figure draws a network of a few units and states no size; this is the count of the defaults below.
     parameters=669_706,
-    settings={"colour": "grey", "polarity": "light_on_dark", "centre": "ink", "share": 0.714, "low": 0.0, "high": 1.0},
+    settings={
+        "colour": "grey",
+        "polarity": "light_on_dark",
+        "centre": "ink",
+        "fraction": 0.714,
+        "low": 0.0,
+        "high": 1.0,
+    },
     tiny={"hidden_units": (16, 12), "input_shape": (16, 16, 1)},
 )
 def mlp(
@@ -32,11 +39,11 @@ def mlp(
     """Multilayer network: two hidden layers and an output layer, fully connected.
 
     Args:
-        input_shape: of one item, without the batch; it is flattened.
+        input_shape: the shape of one item, without the batch; it is flattened.
         classes: number of classes; 0 gives the last hidden layer as `embeddings`.
         hidden_units: units of each hidden layer H1, H2, ...
-        activation: f of the hidden units: "relu", "tanh" or "sigmoid".
-        dropout: share of hidden outputs dropped in training (not in the figure; the review's text credits it).
+        activation: the function f of the hidden units: "relu", "tanh" or "sigmoid".
+        dropout: fraction of hidden outputs dropped in training (not in the figure; the review's text mentions it).
 
     Returns:
         A model {"image": (B, *input_shape)} -> {"logits": (B, classes)}.
@@ -45,7 +52,7 @@ def mlp(
         ValueError: an activation that the figure's text does not name.
     """
     if activation not in ("relu", "tanh", "sigmoid"):
-        raise ValueError(f"activation={activation!r} is none of 'relu', 'tanh', 'sigmoid'")
+        raise ValueError(f"activation must be one of 'relu', 'tanh', 'sigmoid', got {activation!r}")
     image = keras.Input(tuple(input_shape), name="image")  # (B, *input_shape)
     x = layers.Reshape((math.prod(input_shape),), name="flatten")(image)  # (B, D)
     # He initialisation suits the rectifier, Glorot the two squashing functions.

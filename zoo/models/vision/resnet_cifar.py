@@ -1,7 +1,7 @@
 """Residual networks for small images: He, Zhang, Ren & Sun 2015, "Deep residual learning for image recognition".
 
 arXiv 1512.03385, section 4.2 and Table 6: a 3x3 convolution, then three groups of n blocks with 16, 32 and 64 maps on
-pictures of 32, 16 and 8 pixels, 6 n + 2 layers in all; shortcuts of option A, which have no weights.
+images of 32, 16 and 8 pixels, 6 n + 2 layers in all; shortcuts of option A, which have no weights.
 """
 
 import keras
@@ -13,12 +13,12 @@ from zoo.registry import register_model
 
 @keras.saving.register_keras_serializable("zoo")
 class PaddedShortcut(layers.Layer):
-    """Option A: every second pixel, and zeros in the maps that come in addition. No weights.
+    """Option A: every second pixel, and zeros in the additional maps. No weights.
 
     (B, H, W, C) -> (B, ceil(H / 2), ceil(W / 2), filters).
 
     Args:
-        filters: the block's maps, at least as many as come in.
+        filters: the maps of the block, at least as many as the input maps.
     """
 
     def __init__(self, filters: int, **kwargs):
@@ -26,8 +26,8 @@ class PaddedShortcut(layers.Layer):
         self.filters = filters
 
     def call(self, x):
-        # x[:, ::2, ::2, :] and zeros behind it, as one convolution with ones on a diagonal: the same numbers, and in
-        # training several times as fast as a slice and its gradient.
+        # x[:, ::2, ::2, :] followed by zeros, as one convolution with ones on a diagonal: the same numbers, and several
+        # times as fast in training as a slice and its gradient.
         diagonal = ops.eye(x.shape[-1], self.filters, dtype=x.dtype)[None, None]
         return ops.conv(x, diagonal, 2, "valid")
 
@@ -41,8 +41,8 @@ class PaddedShortcut(layers.Layer):
 
 def _convolution(x, filters: int, stride: int, name: str):
     """A 3x3 convolution without bias and its batch normalisation."""
-    # A stride of 2 reads the pixels 0, 2, 4, ... with one of zeros around, as the shortcut does (TensorFlow's SAME
-    # padding would read 1, 3, 5, ...).
+    # With one pixel of zero padding, a stride of 2 is centred on the pixels 0, 2, 4, ... as the shortcut is;
+    # TensorFlow's SAME padding would centre it on 1, 3, 5, ...
     if stride == 2:
         x = layers.ZeroPadding2D(1, name=f"{name}_padding")(x)
     x = layers.Conv2D(
@@ -84,7 +84,7 @@ def _block(x, filters: int, stride: int, name: str):
         "resnet_cifar56": 853_018,
         "resnet_cifar110": 1_727_962,
     },
-    # About zero mean and unit variance; the paper takes off the mean of each pixel.
+    # About zero mean and unit variance; the paper subtracts the mean of each pixel.
     settings={"low": -2.0, "high": 2.0},
     tiny={"depth": 8, "input_shape": (12, 12, 3)},
 )
@@ -103,7 +103,7 @@ def resnet_cifar(input_shape: tuple[int, ...] = (32, 32, 3), classes: int = 10, 
         ValueError: a depth that is not 6 n + 2.
     """
     if depth < 8 or (depth - 2) % 6:
-        raise ValueError(f"depth={depth} is not 6 n + 2, as 20, 32, 44, 56 and 110 are")
+        raise ValueError(f"depth must be 6 n + 2, such as 20, 32, 44, 56 or 110, got {depth}")
     image = keras.Input(tuple(input_shape), name="image")  # (B, H, W, C)
     x = _convolution(image, 16, 1, "conv1")
     x = layers.ReLU(name="conv1_relu")(x)

@@ -27,8 +27,8 @@ MAPS = (64, 128, 256, 512, 512)
         "vgg16": 138_357_544,
         "vgg19": 143_667_240,
     },
-    # The paper takes off the mean colour of ImageNet; here the middle of the range, about the same, scaled to +-128.
-    settings={"low": -128.0, "high": 127.0, "share": 0.875},
+    # The paper subtracts the mean colour of ImageNet. Here it is the middle of the range, about the same: +-128.
+    settings={"low": -128.0, "high": 127.0, "fraction": 0.875},
     tiny={"input_shape": (32, 32, 3), "convolutions": (1, 1, 1, 1, 1), "width": 0.125, "units": 32, "dropout": 0.0},
 )
 def vgg(
@@ -44,22 +44,22 @@ def vgg(
     Args:
         input_shape: (H, W, C), H and W at least 32.
         classes: number of classes; 0 gives the second dense layer's outputs as `embeddings`.
-        convolutions: their number before each of the five poolings.
-        width: factor of the paper's maps.
-        units: of the two hidden dense layers.
-        dropout: share of their outputs dropped in training (section 3.1).
+        convolutions: the number of convolutions before each of the five poolings.
+        width: factor of the numbers of maps.
+        units: units of the two hidden dense layers.
+        dropout: fraction of the hidden dense layers' outputs dropped in training (section 3.1).
 
     Returns:
         A model {"image": (B, H, W, C)} -> {"logits": (B, classes)}.
 
     Raises:
-        ValueError: other than five numbers of convolutions, or an image smaller than 32x32.
+        ValueError: not five numbers of convolutions, or an image smaller than 32x32.
     """
     if len(convolutions) != len(MAPS):
-        raise ValueError(f"convolutions={convolutions} are not five numbers")
+        raise ValueError(f"convolutions must be five numbers, got {convolutions}")
     if min(input_shape[:2]) < 32:
-        raise ValueError(f"VGG needs images of 32x32 or more; input_shape is {tuple(input_shape)}")
-    # He's first weights: with the paper's normal ones of 0.01 the deep nets had to be started from a shallow one's.
+        raise ValueError(f"VGG needs images of 32x32 or more, got input_shape {tuple(input_shape)}")
+    # He initialisation: with the paper's deviation of 0.01, deep networks had to start from a shallow one's weights.
     start = {"activation": "relu", "kernel_initializer": "he_normal"}
     image = keras.Input(tuple(input_shape), name="image")  # (B, 224, 224, C)
     x = image

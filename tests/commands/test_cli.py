@@ -1,0 +1,330 @@
+"""The command line: output, exit status, and one line per mistake."""
+
+import csv
+import io
+import json
+import os
+import platform
+import subprocess
+import sys
+
+import pytest
+
+import zoo
+from tests.helpers.commands import run_zoo
+from tests.helpers.drawings import draw_digit
+from tests.helpers.paths import PHOTOS
+from tests.helpers.processes import run_child
+from zoo import preset
+from zoo.cli import main
+
+PHOTO = str(PHOTOS / "rocket.jpg")
+
+
+def test_list():
+    status, out, _ = run_zoo("list", "--json")
+    rows = {row["name"]: row for row in json.loads(out)}
+    assert status == 0
+    assert rows["lenet5"]["kind"] == "model"
+    assert rows["lenet5"]["task"] == "image_classification"
+    assert rows["lenet5"]["parameters"] == 60_000
+    assert rows["lenet5.mnist"]["kind"] == "preset"
+
+
+def test_a_listing_loads_no_large_package():
+    code = """
+import sys
+from tests.helpers.commands import run_zoo
+assert run_zoo("list")[0] == run_zoo("info", "lenet5.mnist")[0] == 0
+print(sorted({"h5py", "keras", "numpy", "pydantic", "tensorflow"} & sys.modules.keys()))
+"""
+    assert run_child(code) == "[]\n"
+
+
+def test_list_by_pattern():
+    rows = json.loads(run_zoo("list", "lenet5*", "--pretrained", "--json")[1])
+    assert [row["name"] for row in rows] == ["lenet5.mnist", "lenet5_modern.mnist"]
+    assert "lenet5.mnist" in run_zoo("list", "lenet")[1]
+    assert json.loads(run_zoo("list", "nothing-like-it", "--json")[1]) == []
+
+
+def test_list_of_an_unknown_task():
+    status, _, err = run_zoo("list", "--task", "image_clasification")
+    hint = "did you mean image_classification or tensor_classification?"
+    assert (status, err) == (2, f"zoo: unknown task 'image_clasification'; {hint}\n")
+
+
+def test_info_of_a_preset():
+    facts = json.loads(run_zoo("info", "lenet5.mnist", "--json")[1])
+    assert facts["kind"] == "preset"
+    assert facts["parameters"] == 60_000
+    assert "LeCun" in facts["paper"]
+    assert "99." in run_zoo("info", "lenet5.mnist")[1]
+
+
+def test_info_of_a_model():
+    facts = json.loads(run_zoo("info", "mlp", "--json")[1])
+    assert facts["kind"] == "model"
+    assert "mlp.mnist" in facts["presets"]
+    assert "60,000" in run_zoo("info", "lenet5")[1]
+
+
+def test_info_of_an_unknown_name():
+    status, _, err = run_zoo("info", "lenet55")
+    assert status == 2
+    assert err.startswith("zoo: unknown model or preset 'lenet55'; did you mean lenet5")
+
+
+@pytest.fixture
+def bad_file(tmp_path):
+    path = tmp_path / "bad.png"
+    path.write_bytes(b"no image at all")
+    return path
+
+
+def test_predict_in_json(tiny_preset, digit_file, bad_file, tmp_path):
+    status, out, err = run_zoo("predict", tiny_preset, bad_file, digit_file, tmp_path / "missing.png", "--json")
+    bad, good, missing = json.loads(out)
+    assert (status, err) == (1, "")
+    assert bad == {"input": str(bad_file), "error": "not an image: expected JPEG, PNG, GIF or BMP"}
+    assert set(good) == {"input", "labels", "scores"}
+    assert good["input"] == str(digit_file)
+    assert sum(good["scores"]) == pytest.approx(1)
+    assert "does not exist" in missing["error"]
+    assert len(out.splitlines()) == 3  # one element per line
+
+
+def test_predict_answers_the_good_and_names_the_bad(tiny_preset, digit_file, bad_file):
+    status, out, err = run_zoo("predict", tiny_preset, digit_file, bad_file)
+    assert status == 1
+    assert out.startswith(f"{digit_file}: ")
+    assert err == f"zoo: {bad_file}: not an image: expected JPEG, PNG, GIF or BMP\n"
+    assert run_zoo("predict", tiny_preset, digit_file)[0] == 0
+
+
+def test_predict_in_csv(tiny_preset, digit_file, bad_file):
+    _, out, _ = run_zoo("predict", tiny_preset, digit_file, bad_file, "--csv")
+    good, bad = csv.DictReader(io.StringIO(out))
+    assert good["answer"] == zoo.pipeline(tiny_preset)(digit_file)["labels"][0]
+    assert bad["error"] == "not an image: expected JPEG, PNG, GIF or BMP"
+
+
+@pytest.fixture
+def folder_of_digits(tmp_path):
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    for digit in "0137":
+        draw_digit(digit).save(folder / f"{digit}.png")
+    return folder
+
+
+def test_predict_takes_a_folder(tiny_preset, folder_of_digits):
+    rows = json.loads(run_zoo("predict", tiny_preset, folder_of_digits, "--json", "--top", "1")[1])
+    assert [row["input"] for row in rows] == [str(folder_of_digits / f"{digit}.png") for digit in "0137"]
+    assert all(len(row["labels"]) == 1 for row in rows)
+
+
+def test_predict_takes_lines_of_a_file_and_of_standard_input(tiny_preset, folder_of_digits, tmp_path):
+    lines = "".join(f"{folder_of_digits / digit}.png\n" for digit in "71")
+    (tmp_path / "lines.txt").write_text(lines)
+    from_file = json.loads(run_zoo("predict", tiny_preset, "--file", tmp_path / "lines.txt", "--json")[1])
+    from_input = json.loads(run_zoo("predict", tiny_preset, "--file", "-", "--json", input=lines)[1])
+    assert from_file == from_input
+    assert [row["input"][-5] for row in from_file] == ["7", "1"]
+
+
+def test_predict_of_an_empty_folder(tiny_preset, tmp_path):
+    (tmp_path / "empty").mkdir()
+    status, out, _ = run_zoo("predict", tiny_preset, tmp_path / "empty", "--json")
+    assert status == 1
+    assert "is a folder" in json.loads(out)[0]["error"]
+
+
+@pytest.fixture
+def copied_preset(tiny_preset, tmp_path):
+    zoo.save(str(tiny_preset), tmp_path / "copy")
+    return tmp_path / "copy"
+
+
+def test_evaluate(copied_preset, digits_folder, tmp_path):
+    picture = tmp_path / "confusion.png"
+    status, out, _ = run_zoo("evaluate", copied_preset, "--dataset", digits_folder, "--json", "--out", picture)
+    result = json.loads(out)
+    assert status == 0
+    assert set(result) == {"preset", "dataset", "split", "examples", "metrics", "seconds"}
+    assert (result["split"], result["examples"]) == ("test", 12)
+    assert picture.read_bytes().startswith(b"\x89PNG")
+    limited = json.loads(run_zoo("evaluate", copied_preset, "--dataset", digits_folder, "--limit", 5, "--json")[1])
+    assert limited["examples"] == 5
+    assert preset.open_preset(copied_preset).record["metrics"] == []
+
+
+def test_evaluate_records(copied_preset, digits_folder):
+    accuracy = zoo.evaluate(copied_preset, digits_folder)["metrics"]["accuracy"]
+    assert run_zoo("evaluate", copied_preset, "--dataset", digits_folder, "--record")[0] == 0
+    (metric,) = preset.open_preset(copied_preset).record["metrics"]
+    assert metric["value"] == accuracy
+    assert metric["final"]
+    assert f"| accuracy | {100 * accuracy:.2f} % |" in (copied_preset / "README.md").read_text()
+    assert run_zoo("evaluate", copied_preset, "--dataset", digits_folder, "--record")[0] == 0
+    assert len(preset.open_preset(copied_preset).record["metrics"]) == 1
+
+
+def test_train_then_predict_then_export(digits_folder, digit_file, tmp_path):
+    out = tmp_path / "run"
+    settings = ["data.folder=" + str(digits_folder), "model_overrides.hidden_units=[8]", "training.batch_size=21"]
+    arguments = [part for setting in settings for part in ("--set", setting)]
+    status, printed, _ = run_zoo("train", "mlp", "--out", out, "--steps", 3, *arguments, "--json")
+    assert status == 0
+    assert json.loads(printed)["preset"] == str(out)
+    assert json.loads(run_zoo("predict", out, digit_file, "--json")[1])[0]["labels"]
+    assert json.loads(run_zoo("export", out, tmp_path / "served", "--json")[1])["path"].endswith("/mlp.mine/1")
+    assert json.loads(run_zoo("export", out, tmp_path / "served", "--json")[1])["path"].endswith("/mlp.mine/2")
+    versions = [path.name for path in sorted((tmp_path / "served" / "mlp.mine").iterdir()) if path.is_dir()]
+    assert versions == ["1", "2"]
+
+
+def test_benchmark(tiny_preset):
+    result = json.loads(run_zoo("benchmark", tiny_preset, "--seconds", 0.1, "--json")[1])
+    assert 0 < result["latency_1_ms"] <= result["latency_1_p99_ms"]
+    assert result["latency_1_ms"] < result["latency_32_ms"]
+
+
+def test_demo(tmp_path, monkeypatch):
+    """Of two presets; tests of the bundled presets look at the samples of each."""
+    names = ["attention_seq2seq.cmudict", "lenet5.mnist"]
+    for name in names:
+        (tmp_path / name).symlink_to(preset.BUNDLED / name)
+    monkeypatch.setattr(preset, "BUNDLED", tmp_path)
+    rows = json.loads(run_zoo("demo", "--json")[1])
+    assert [row["preset"] for row in rows] == names
+    for row in rows:
+        samples = preset.open_preset(row["preset"]).record["samples"]
+        (answer,) = (each["answer"] for each in samples if row["input"].endswith(each["input"]))
+        assert row["answer"].startswith(answer.get("translation") or f"{answer['labels'][0]} (")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["lisst"], "unknown command 'lisst'; did you mean list?"),
+        (["list", "--jsn"], "No such option"),
+        (["list", "nothing-like-it"], "no model or preset matches 'nothing-like-it': run `zoo list` to see all"),
+        (["predict"], "Missing argument 'PRESET'"),
+        (["predict", "lenet5.mnist"], "no input: give INPUT, --file PATH or --field NAME=VALUE"),
+        (["predict", "lenet5", "x.png"], "'lenet5' is a model, not a preset: load lenet5.mnist"),
+        (["predict", "lenet5.mnits", "x.png"], "unknown preset 'lenet5.mnits'; did you mean lenet5.mnist"),
+        (["predict", "..", "x.png"], "unknown preset '..'"),
+        (["predict", "./nowhere", "x.png"], "nowhere is not a preset: the folder does not exist"),
+        (["predict", "lenet5.mnist", "--file", "nowhere.txt"], "--file nowhere.txt: No such file"),
+        (["predict", "lenet5.mnist", "x.png", "--json", "--csv"], "give --json or --csv, not both"),
+        (
+            ["predict", "lenet5.mnist", "x.png", "--top", "0"],
+            "image_classification: top must be an integer >= 1, got 0",
+        ),
+        (["evaluate", "lenet5.mnist", "--dataset", "mnisst"], "unknown data set 'mnisst'; did you mean mnist"),
+        (["evaluate", "lenet5.mnist", "--data-dir", "/nowhere"], "there is no folder /nowhere"),
+        (
+            ["evaluate", "lenet5.mnist", "--limit", "3", "--record"],
+            "metrics of a part of a split can't be recorded: leave out limit or record",
+        ),
+        (["train", "lenet5.mnist"], "Missing option '--out'"),
+        (["train", "lenet6.mnist", "--out", "x"], "unknown recipe or model 'lenet6.mnist'; did you mean lenet5.mnist"),
+        (["predict", "lenet5.mnist", "--file", PHOTO], "is not a text file with one input per line"),
+        (["tune", "mlp", "--space", "x.toml", "--out", "x"], "give one of data.name and data.folder"),
+        (["tune", "lenet5.mnist", "--space", "nowhere.toml", "--out", "x"], "space nowhere.toml: No such file"),
+        (["train", "mlp", "--out", "x"], "give one of data.name and data.folder"),
+        (
+            ["train", "mlp", "--out", "x", "--set", "epochs"],
+            "--set takes key=value, as in --set training.epochs=3, got 'epochs'",
+        ),
+        (["train", "nowhere.toml", "--out", "x"], "there is no recipe nowhere.toml"),
+        (["export", "lenet5.mnist", "x", "--format", "onx"], "unknown format 'onx'"),
+        (
+            ["verify", "x", "lenet5.mnist"],
+            "no export in x or x/lenet5.mnist: make one with `zoo export lenet5.mnist x`",
+        ),
+        (["serve", "x"], "x has no exports: make one with `zoo export PRESET x`"),
+        (["cache", "nothing", "--clear"], "has no preset 'nothing'"),
+        (["benchmark", "lenet5.mnist", "--seconds", "-1"], "seconds must be a number > 0 and <= 3600, got -1.0"),
+    ],
+)
+def test_a_mistake_gets_one_line_and_status_2(arguments, message, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    status, out, err = run_zoo(*arguments)
+    assert status == 2
+    assert message in err
+    assert err.startswith("zoo: ")
+    assert len(err.splitlines()) == 1
+    assert out == ""
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_every_command_has_help_that_starts_with_what_it_does():
+    names = "list info predict evaluate train tune export verify serve explain benchmark demo cache"
+    assert set(main.commands) == set(names.split())
+    for name, command in main.commands.items():
+        status, out, _ = run_zoo(name, "--help")
+        assert status == 0
+        assert " ".join(command.help.splitlines()[0].split()[:6]) in out
+        assert "--json" in out or name == "serve"  # which answers nothing
+
+
+def child(*arguments, **environment):
+    command = [sys.executable, "-m", "zoo.cli", *map(str, arguments)]
+    done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, **environment}, timeout=120)
+    return done.returncode, done.stdout, done.stderr
+
+
+@pytest.mark.skipif(platform.machine() not in ("x86_64", "AMD64"), reason="other processors have other kernels")
+@pytest.mark.parametrize(("set_by_user", "value"), [(None, "1"), ("0", "0")])
+def test_tensorflow_uses_onednn_unless_the_user_says_otherwise(set_by_user, value):
+    environment = {key: value for key, value in os.environ.items() if key != "TF_ENABLE_ONEDNN_OPTS"}
+    if set_by_user is not None:
+        environment["TF_ENABLE_ONEDNN_OPTS"] = set_by_user
+    code = "import os, sys, zoo; print('tensorflow' in sys.modules, os.environ['TF_ENABLE_ONEDNN_OPTS'])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment, timeout=60)
+    assert done.stdout.split() == ["False", value], done.stderr
+
+
+@pytest.mark.parametrize(
+    ("environment", "message"),
+    [
+        ({"KERAS_BACKEND": "jax"}, "zoo: KERAS_BACKEND says jax: tasks, training and export need tensorflow"),
+        ({"KERAS_BACKEND": "torch"}, "zoo: KERAS_BACKEND says torch"),
+    ],
+)
+def test_another_backend_is_refused_in_one_line(environment, message, digit_file):
+    status, out, err = child("predict", "lenet5.mnist", digit_file, **environment)
+    assert (status, out) == (2, "")
+    assert err.startswith(message)
+    assert len(err.splitlines()) == 1
+
+
+def test_channels_first_in_the_users_configuration_is_refused(digit_file, tmp_path):
+    (tmp_path / "keras.json").write_text(json.dumps({"image_data_format": "channels_first", "backend": "tensorflow"}))
+    status, _, err = child("predict", "lenet5.mnist", digit_file, KERAS_HOME=str(tmp_path))
+    assert status == 2
+    assert "channels_first" in err
+    assert len(err.splitlines()) == 1
+
+
+def test_predict_writes_nothing_but_the_answer(digit_file):
+    """In a process of its own, where TensorFlow's libraries would write to standard error."""
+    status, out, err = child("--threads", 1, "predict", "lenet5.mnist", digit_file, "--json")
+    assert (status, err) == (0, "")
+    assert json.loads(out)[0]["labels"][0] == "7"
+
+
+def test_the_bare_command_shows_its_help():
+    status, out, err = run_zoo()
+    assert (status, err) == (0, "")
+    assert "zoo predict lenet5.mnist digit.png" in out
+
+
+def test_a_path_that_no_system_takes_fails_alone(tiny_preset, digit_file):
+    status, out, _ = run_zoo("predict", tiny_preset, "a" * 300, digit_file, "", "--json")
+    rows = json.loads(out)
+    assert status == 1
+    assert ["error" in row for row in rows] == [True, False, True]
+    assert "File name too long" in rows[0]["error"]

@@ -1,0 +1,81 @@
+"""`zoo predict` with a preset that takes text: lines in, lines out."""
+
+import json
+
+import pytest
+from click.testing import CliRunner
+
+from zoo.cli import main
+
+
+@pytest.fixture(scope="module")
+def predict(speller):
+    """Runs `zoo predict` with the preset that spells."""
+
+    def run(*arguments, charset="utf-8"):
+        return CliRunner(charset=charset).invoke(main, ["predict", str(speller), *map(str, arguments)])
+
+    return run
+
+
+def test_lines_keep_their_order_and_errors_name_their_lines(predict, tmp_path):
+    (tmp_path / "lines").write_bytes(b"bad\n\n\xff\n  face \r\nzoo\nb\0e\n")
+    done = predict("--file", tmp_path / "lines")
+    assert done.stdout.split("\n") == ["B A D", "", "", "F A C E", "", "", ""]
+    errors = done.stderr.split("\n")
+    assert errors[:2] == ["zoo: line 2: '': empty text", "zoo: line 3: \ufffd: not UTF-8"]
+    assert errors[3] == "zoo: line 6: b\ufffde: not in the vocabulary: '\ufffd'"
+    assert done.exit_code == 1
+
+
+def test_json_has_alternatives_and_errors(predict, tmp_path):
+    rows = json.loads(predict("bad", tmp_path, "--json", "--n-best", 2, "--beam", 3).stdout)
+    assert rows[0]["input"] == "bad"
+    assert rows[0]["translation"] == "B A D"
+    assert len(rows[0]["alternatives"]) == 1
+    assert rows[1]["error"].startswith("not in the vocabulary: '/'")  # a sentence, and never a path
+
+
+def test_alternatives_follow_the_answer(predict):
+    assert predict("bad", "--n-best", 2).stdout.startswith("B A D\n    ")
+
+
+def test_csv(predict):
+    assert predict("bad", "--csv").stdout.splitlines()[1].startswith("bad,B A D,-")
+
+
+def test_csv_has_no_room_for_alternatives(predict):
+    done = predict("bad", "--csv", "--n-best", 2)
+    assert (done.exit_code, done.stdout) == (2, "")
+    assert "leave out --n-best, or use --json" in done.stderr
+
+
+def test_an_error_is_one_line_without_control_characters(predict):
+    done = predict("\n\x1b[31m")
+    assert done.stderr.count("\n") == 1
+    assert "\x1b" not in done.stderr
+
+
+def test_a_terminal_of_few_characters(predict):
+    rows = json.loads(predict("bad", "\u4e2d", "--json", charset="ascii").stdout)
+    assert [row["input"] for row in rows] == ["bad", "\u4e2d"]
+    assert predict("\u4e2d", "--csv", charset="ascii").stdout.splitlines()[1] == "?,,,not in the vocabulary: '?'"
+
+
+def test_a_flag_of_another_task_is_refused(predict, speller):
+    done = predict("bad", "--top", 2)
+    assert done.exit_code == 2
+    assert done.stderr.startswith(f"zoo: unknown option --top; {speller} takes --beam, --n-best, predict takes --csv, ")
+    assert done.stderr.count("\n") == 1
+
+
+def test_set_changes_a_setting_of_the_task(predict):
+    assert predict("bad", "--set", "longest=5").stdout == "B A D\n"
+    done = predict("bad", "--set", "longest=3")
+    assert done.stderr.startswith("zoo: bad: ")
+    assert done.exit_code == 1
+
+
+def test_a_flag_overrides_set(predict):
+    (row,) = json.loads(predict("bad", "--json", "--set", "n_best=1", "--n-best", 2).stdout)
+    assert len(row["alternatives"]) == 1

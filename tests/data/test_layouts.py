@@ -1,0 +1,170 @@
+"""Layouts of a user's own files: what they read, how they divide it, and errors with their line."""
+
+import numpy as np
+import pytest
+
+from zoo.data.layouts import ClassFolders, FolderTable, Pairs, Table
+from zoo.data.sources import open_source
+from zoo.errors import ZooError
+
+SPLITS = ("train", "validation", "test")
+CAPTIONS = FolderTable("captions.tsv", "image", "captions")
+MOODS = Table({"text": str, "loudness": float, "angry": int})
+
+
+def rows_of(path, layout, fields) -> dict[str, list[dict]]:
+    """The examples of each split, after a look at their number."""
+    rows = {}
+    for split in SPLITS:
+        source = open_source(path, split, fields, layout)
+        rows[split] = list(source.dataset.as_numpy_iterator())
+        assert source.examples == len(rows[split])
+        assert (source.split, source.labels, source.name) == (split, None, str(path))
+    return rows
+
+
+def check_divided(rows: dict, key: str, expected: set) -> None:
+    """The splits share no value of the field `key`, and together they have all."""
+    values = {split: {row[key] for row in part} for split, part in rows.items()}
+    assert set.union(*values.values()) == expected
+    assert sum(map(len, values.values())) == len(expected)
+
+
+@pytest.fixture
+def captions(tmp_path):
+    """Thirty files with two captions each; the second ones come last."""
+    for number in range(30):
+        (tmp_path / f"{number}.jpg").write_bytes(b"file %d" % number)
+    lines = [f"{number}.jpg\tcaption {turn} of {number}" for turn in (1, 2) for number in range(30)]
+    (tmp_path / "captions.tsv").write_text("\ufeff" + "\n\n".join(lines) + "\n", "utf-8")
+    return tmp_path
+
+
+def test_a_folder_with_a_table(captions):
+    rows = rows_of(captions, CAPTIONS, ("image", "captions"))
+    assert {split: len(part) for split, part in rows.items()} == {"train": 21, "validation": 3, "test": 6}
+    check_divided(rows, "image", {b"file %d" % number for number in range(30)})
+    for row in sum(rows.values(), []):
+        number = int(row["image"].split()[1])
+        assert row["captions"].decode() == f"caption 1 of {number}\ncaption 2 of {number}"
+        assert row["file"].decode() == str(captions / f"{number}.jpg")
+    again = rows_of(captions, CAPTIONS, ("image", "captions"))
+    assert again == rows
+    marks = {split: open_source(captions, split, ("captions",), CAPTIONS).fingerprint for split in SPLITS}
+    assert len({*marks.values()}) == 3
+    (captions / "captions.tsv").write_text((captions / "captions.tsv").read_text().replace("caption 2", "text 2"))
+    assert open_source(captions, "train", ("captions",), CAPTIONS).fingerprint != marks["train"]
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("0.jpg\ta\nno tab\n", "captions.tsv, line 2: expected a file name, a tab and a text"),
+        ("0.jpg\ta\n\n1.jpg\t \n", "captions.tsv, line 3: expected a file name, a tab and a text"),
+        ("\ta\n", "captions.tsv, line 1: expected a file name, a tab and a text"),
+        ("0.jpg\ta\n1.jpg\tb\n40.jpg\tc\n", "captions.tsv, line 3: there is no file .*40.jpg"),
+        ("0.jpg\ta\n", "has too few examples for the split 'validation': 1 in all"),
+        ("", "has too few examples for the split 'validation': 0 in all"),
+    ],
+)
+def test_mistakes_in_a_table_of_files(captions, content, message):
+    (captions / "captions.tsv").write_text(content)
+    with pytest.raises(ZooError, match=message) as raised:
+        open_source(captions, "validation", ("captions",), CAPTIONS)
+    assert "\n" not in str(raised.value)
+
+
+def test_a_folder_without_its_table(tmp_path, captions):
+    (tmp_path / "captions.tsv").unlink()
+    for place in (tmp_path, tmp_path / "0.jpg", tmp_path / "missing"):
+        with pytest.raises(ZooError, match="is not a folder with a file captions.tsv: lines of file name, tab, text"):
+            open_source(place, "train", ("captions",), CAPTIONS)
+
+
+def test_a_table_of_columns(tmp_path):
+    path = tmp_path / "moods.tsv"
+    lines = [f"{number}\t{number / 4}\tnoted\ttext {number}" for number in range(-20, 20)]
+    path.write_text("\n".join(["angry\tloudness\tnotes\ttext", *lines]))
+    rows = rows_of(path, MOODS, ("text", "loudness", "angry"))
+    assert {split: len(part) for split, part in rows.items()} == {"train": 28, "validation": 4, "test": 8}
+    check_divided(rows, "text", {f"text {number}".encode() for number in range(-20, 20)})
+    for row in sum(rows.values(), []):
+        assert {*row} == {"text", "loudness", "angry"}
+        assert row["text"].decode() == f"text {row['angry']}"
+        assert row["loudness"] == row["angry"] / 4
+        assert (row["loudness"].dtype, row["angry"].dtype) == (np.float32, np.int64)
+
+
+def test_quoted_texts_of_a_table(tmp_path):
+    path = tmp_path / "moods.tsv"
+    path.write_text("text\tloudness\tangry\n" + '"a\tb ""c"""\t1\t0\n' * 5)
+    for row in open_source(path, "train", ("text",), MOODS).dataset.as_numpy_iterator():
+        assert row["text"] == b'a\tb "c"'
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("", "moods.tsv has no column 'text': its first line must name text, loudness, angry"),
+        ("text\tangry\n", "moods.tsv has no column 'loudness': its first line must name text, loudness, angry"),
+        (
+            "text\tloudness\tangry\na\t1\n",
+            r"line 2: expected the columns text \(str\), loudness \(float\), angry \(int\)",
+        ),
+        ("text\tloudness\tangry\na\t1\t0\n\nb\tloud\t1\n", r"line 4: expected the columns text \(str\), loudness"),
+        ("text\tloudness\tangry\na\t1\t0.5\n", "line 2: expected the columns"),
+        ("text\tloudness\tangry\na\t1\t0\n", "has too few examples for the split 'validation': 1 in all"),
+        ("text\tloudness\tangry\n", "has too few examples for the split 'validation': 0 in all"),
+    ],
+)
+def test_mistakes_in_a_table(tmp_path, content, message):
+    path = tmp_path / "moods.tsv"
+    path.write_text(content)
+    with pytest.raises(ZooError, match=message) as raised:
+        open_source(path, "validation", ("text",), MOODS)
+    assert "\n" not in str(raised.value)
+
+
+def test_pairs_are_divided_by_their_sources(tmp_path):
+    path = tmp_path / "pairs.tsv"
+    path.write_text("".join(f"word {number % 20}\tWort {number}\n" for number in range(60)))
+    rows = rows_of(path, Pairs(), ("source", "target", "references"))
+    check_divided(rows, "source", {f"word {number}".encode() for number in range(20)})
+    assert {split: len(part) for split, part in rows.items()} == {"train": 42, "validation": 2, "test": 4}
+    for row in sum(rows.values(), []):
+        number = int(row["source"].split()[1])
+        assert row["references"].decode().split("\n") == [f"Wort {number + turn}" for turn in (0, 20, 40)]
+        assert row["target"] in row["references"].split(b"\n")
+
+
+@pytest.mark.parametrize(("layout", "name"), [(Pairs(), "pairs.tsv"), (MOODS, "moods.tsv")])
+def test_files_that_can_not_be_read(tmp_path, layout, name):
+    path = tmp_path / name
+    with pytest.raises(ZooError, match=f"^{name} is not a file; expected a text file with tabs between its columns"):
+        open_source(name, "train", (), layout)
+    with pytest.raises(ZooError, match="is not a file; expected a text file"):
+        open_source(tmp_path, "train", (), layout)
+    path.write_bytes(b"text\tloudness\tangry\n\xff\t1\t0\n")
+    with pytest.raises(ZooError, match=f"{name}: byte 20 is not UTF-8; save the file in this encoding"):
+        open_source(path, "train", (), layout)
+    path.write_text("text\tloudness\tangry\n" + "a\t1\t0\n" * 20)
+    with pytest.raises(ZooError, match="has no split 'dev'; it has train, validation, test; to do without"):
+        open_source(path, "dev", (), layout)
+
+
+def test_a_task_without_a_layout(tmp_path):
+    (tmp_path / "file.bin").touch()
+    with pytest.raises(ZooError, match="this task reads no files of your own; give a TFDS name"):
+        open_source(tmp_path / "file.bin", "train", ("x",))
+
+
+def test_class_folders_read_only_their_suffixes(tmp_path):
+    for label in ("b", "a"):
+        (tmp_path / label).mkdir()
+        for number in range(10):
+            (tmp_path / label / f"{number}.WAV").write_bytes(label.encode())
+            (tmp_path / label / f"{number}.txt").write_bytes(b"notes")
+    layout = ClassFolders("waveform", "recordings", frozenset({".wav"}))
+    rows = [row for split in SPLITS for row in open_source(tmp_path, split, ("waveform", "label"), layout).dataset]
+    assert len(rows) == 20
+    assert {(row["label"].numpy(), row["waveform"].numpy()) for row in rows} == {(0, b"a"), (1, b"b")}

@@ -1,0 +1,75 @@
+"""run.py beside an export answers without zoo, Keras and TensorFlow."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import zoo
+from tests.helpers.drawings import draw_digit
+from tests.helpers.image_samples import stated
+from tests.helpers.odd_pictures import odd_pictures
+from tests.helpers.run_alone import by_label, run_alone
+from zoo.errors import ZooError
+from zoo.exporting import edge
+
+
+@pytest.mark.parametrize("format", edge.FORMATS)
+def test_the_runner_answers_as_the_pipeline_without_zoo(edge_exports, format, tmp_path):
+    files = odd_pictures(tmp_path)
+    status, rows = run_alone(edge_exports[format], *files)
+    assert status == 0
+    tolerance = json.loads((edge_exports[format] / "manifest.json").read_text())["tolerance"]
+    assert tolerance == pytest.approx({"onnx": 1e-4, "litert": 0.1001}[format])
+    pipeline = zoo.pipeline("lenet5.mnist", top=10)
+    for file, row in zip(files, rows, strict=True):
+        ours, theirs = by_label(pipeline(file)), by_label(row)
+        assert max(abs(ours[label] - theirs[label]) for label in ours) < tolerance, file.name
+
+
+@pytest.mark.parametrize("format", edge.FORMATS)
+def test_bad_files_get_errors_and_the_others_answers(edge_exports, format, tmp_path):
+    good, cut, text = tmp_path / "7.png", tmp_path / "cut.png", tmp_path / "notes.png"
+    draw_digit("7").save(good)
+    cut.write_bytes(good.read_bytes()[:60])
+    text.write_text("no picture")
+    bomb, program = tmp_path / "bomb.png", tmp_path / "program.eps"
+    bomb.write_bytes(stated("PNG", 20_000, 20_000))
+    program.write_bytes(b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 20 20\n%%EndComments\nshowpage\n")
+    items = [cut, good, text, tmp_path / "none.png", bomb, program, good]
+    status, rows = run_alone(edge_exports[format], *items)
+    assert status == 1
+    assert ["error" in row for row in rows] == [True, False, True, True, True, True, False]
+    assert rows[1]["labels"][0] == rows[6]["labels"][0] == "7"
+    assert "20000 x 20000 pixels are more than the limit of 50,000,000" in rows[4]["error"]
+    assert all(row["error"] for row in rows if "error" in row)
+
+
+def test_a_wrong_runner_is_found(tmp_path, monkeypatch):
+    """The file is right, and what prepares its inputs is not."""
+    from zoo.exporting import runner
+
+    wrong = tmp_path / "wrong.py"
+    text = Path(runner.__file__).read_text()
+    assert "[0.299, 0.587, 0.114]" in text
+    wrong.write_text(text.replace("/ 255\n", "/ 300\n"))
+    monkeypatch.setattr(runner, "__file__", str(wrong))
+    with pytest.raises(
+        ZooError, match="the answers of the onnx file of resnet_cifar20.cifar10 differ from the pipeline's"
+    ):
+        zoo.export("resnet_cifar20.cifar10", tmp_path / "out", "onnx")
+    assert not list((tmp_path / "out").rglob("*"))
+
+
+def test_json_is_one_array_and_text_a_line_an_input(edge_exports, tmp_path):
+    draw_digit("7").save(tmp_path / "7.png")
+    done = subprocess.run(
+        [sys.executable, edge_exports["onnx"] / "run.py", tmp_path / "7.png", tmp_path / "7.png", "--top", "2"],
+        capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    lines = done.stdout.splitlines()
+    assert len(lines) == 2
+    assert lines[0].startswith(f"{tmp_path / '7.png'}: 7 ")
+    assert lines[0].count(",") == 1

@@ -1,0 +1,172 @@
+"""What tests need to know about each task: one contract object per task, in CONTRACTS.
+
+A contract gives a tiny model its assets, makes inputs, files and training data, and declares what the task's models can
+do. A new task adds one class and one row of the table; tests select laws by what a contract declares. Nothing here
+imports zoo, so that a process without it can read the same files.
+"""
+
+import string
+from pathlib import Path
+
+import numpy as np
+
+from tests.helpers.drawings import draw_digit, draw_folder
+
+# The vocabulary of a tiny translator: the content of its files of symbols, of the source and of the target.
+SYMBOLS = {
+    "source_symbols.txt": "\n".join(string.ascii_lowercase + string.digits).encode(),
+    "target_symbols.txt": "\n".join(string.ascii_uppercase).encode(),
+}
+
+
+class Contract:
+    """The contract of a task whose models take arrays of fixed shapes and answer with classes."""
+
+    has_steps = False  # its models generate: they have `encode`, `initial_state` and `step`
+    has_padding = False  # its models read sequences; `repadded` must then be defined
+    assets: dict[str, bytes] = {}  # what a tiny model needs to answer
+    settings: dict = {}  # of a tiny model
+    training_settings: dict = {}  # of a run on `training_data`
+    learned_sizes: tuple[str, ...] = ()  # the model's arguments that `adapt` takes from the training data
+    shorter_answer = {"top": 2}  # a setting by which an answer has another size than by default
+
+    def complete(self, model) -> None:
+        """Gives a new model the assets and settings without which it can't answer."""
+        model.origin.assets, model.origin.settings = dict(self.assets), {**model.origin.settings, **self.settings}
+
+    def sizes(self, tiny: dict) -> dict:
+        """Arguments of a tiny model -> those that a run on `training_data` may set."""
+        return {name: value for name, value in tiny.items() if name not in self.learned_sizes}
+
+    def inputs(self, model, size: int, seed: int = 1) -> dict[str, np.ndarray]:
+        """Random inputs of the model, a batch of `size`."""
+        random = np.random.default_rng(seed)
+        return {key: random.random((size, *tensor.shape[1:]), "float32") for key, tensor in model.input.items()}
+
+    def targets(self, model, inputs: dict) -> np.ndarray:
+        """Random targets for inputs, as the task's loss takes them."""
+        size, classes = len(next(iter(inputs.values()))), model.output["logits"].shape[-1]
+        return np.random.default_rng(1).integers(0, classes, size)
+
+    def beside(self, inputs: dict) -> dict[str, np.ndarray]:
+        """The same inputs for the first item, other values for the rest."""
+        return {key: np.concatenate([value[:1], 9 * value[1:]]) for key, value in inputs.items()}
+
+    def repadded(self, inputs: dict) -> dict[str, np.ndarray]:
+        """The same items with other values in their padding, and with more of it."""
+        raise NotImplementedError
+
+    def files(self, model, folder: Path) -> list[Path]:
+        """Files of two good items and of a bad one between them."""
+        raise NotImplementedError
+
+    def item(self, file: Path):
+        """What a user gives a pipeline for one of `files`."""
+        return file
+
+    def served(self, files: list[Path]) -> dict[str, list]:
+        """What a client sends for `files` to the signature "serving_default"."""
+        raise NotImplementedError
+
+    def training_data(self, model, folder: Path) -> Path:
+        """Tiny training data of three classes, or of a mapping that can be learned: the path for `data.folder`."""
+        raise NotImplementedError
+
+
+class ImageClassification(Contract):
+    def files(self, model, folder):
+        good, bad, other = folder / "good.png", folder / "bad.png", folder / "other.jpg"
+        draw_digit("3", 40, ink=20, ground=230).save(good)
+        draw_digit("7").save(other)
+        bad.write_bytes(good.read_bytes()[:60])
+        return [good, bad, other]
+
+    def served(self, files):
+        return {"image_bytes": [file.read_bytes() for file in files]}
+
+    def training_data(self, model, folder):
+        return draw_folder(folder)
+
+
+class TensorClassification(Contract):
+    def files(self, model, folder):
+        good, bad, other = folder / "good.npy", folder / "bad.npy", folder / "other.npy"
+        values = np.random.default_rng(2).normal(size=(2, *model.input["tensor"].shape[1:])).astype("float32")
+        np.save(good, values[0])
+        np.save(other, values[1])
+        np.save(bad, np.where(values[0] == values[0].max(), np.nan, values[0]))
+        return [good, bad, other]
+
+    def served(self, files):
+        return {"tensor": [np.load(file).astype("float32") for file in files]}
+
+    def training_data(self, model, folder):
+        random = np.random.default_rng(3)
+        for number, label in enumerate("abc"):
+            (folder / label).mkdir(parents=True)
+            for item in range(20):
+                np.save(folder / label / f"{item}.npy", random.normal(number, 0.3, model.input["tensor"].shape[1:]))
+        return folder
+
+
+class Translation(Contract):
+    has_steps = True
+    has_padding = True
+    assets = SYMBOLS
+    settings = {"tokens": "spelling", "longest": 12, "beam": 3}
+    training_settings = {"tokens": "spelling", "longest": 12}
+    learned_sizes = ("source_vocabulary", "target_vocabulary")
+    shorter_answer = {"n_best": 2}
+
+    def inputs(self, model, size, seed=1):
+        """Sources of unequal lengths, with random tokens behind them."""
+        random = np.random.default_rng(seed)
+        return {
+            "source": random.integers(0, model.source_embedding.input_dim, (size, 7)).astype("int32"),
+            "source_length": np.resize([4, 7, 1, 5], size).astype("int32"),
+            "target": random.integers(0, model.output["logits"].shape[-1], (size, 6)).astype("int32"),
+        }
+
+    def targets(self, model, inputs):
+        """A token for every step."""
+        return np.random.default_rng(1).integers(0, model.output["logits"].shape[-1], inputs["target"].shape)
+
+    def beside(self, inputs):
+        return {key: np.concatenate([value[:1], (value[1:] + 1) % 5 + 1]) for key, value in inputs.items()}
+
+    def repadded(self, inputs):
+        is_padding = np.arange(inputs["source"].shape[1]) >= inputs["source_length"][:, None]
+        source = np.where(is_padding, (inputs["source"] + 3) % 20, inputs["source"])
+        return {**inputs, "source": np.concatenate([source, source[:, :3]], axis=1)}
+
+    def files(self, model, folder):
+        good, bad, other = folder / "good.txt", folder / "bad.txt", folder / "other.txt"
+        good.write_text("hello")
+        bad.write_text("na\u00efve", "utf-8")
+        other.write_text("a2z")
+        return [good, bad, other]
+
+    def item(self, file):
+        return file.read_text("utf-8")
+
+    def served(self, files):
+        return {"sentence": [file.read_bytes() for file in files]}
+
+    def training_data(self, model, folder):
+        random = np.random.default_rng(3)
+        words = ["".join(random.choice(list("abcdefgh"), random.integers(1, 7))) for _ in range(60)]
+        path = folder.with_suffix(".tsv")
+        path.write_text("".join(f"{word}\t{' '.join(word.upper())}\n" for word in words))
+        return path
+
+
+CONTRACTS = {
+    "image_classification": ImageClassification(),
+    "tensor_classification": TensorClassification(),
+    "translation": Translation(),
+}
+
+
+def contract_of(model) -> Contract:
+    """The contract of the task that a model was made for."""
+    return CONTRACTS[model.origin.task]

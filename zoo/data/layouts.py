@@ -1,0 +1,237 @@
+"""Data sets from a user's own files. A task names its layout. Layouts are classes with a method `open`.
+
+    ClassFolders   a folder with one subfolder of files per class
+    FolderTable    a folder of files and a table in it: file name, tab, text
+    Pairs          a file of lines: source, tab, target
+    Table          a file of tab-separated columns; its first line names them
+
+The examples are shuffled with seed 0 and divided into train, validation and test (70, 10 and 20 per cent), unless the
+folder already has these splits.
+"""
+
+import csv
+import dataclasses
+import hashlib
+import os
+import random
+from collections.abc import Iterable
+from pathlib import Path
+from typing import ClassVar
+
+import tensorflow as tf
+
+from zoo.data.source import Source
+from zoo.errors import ZooError
+
+_PARTS = {"train": (0.0, 0.7), "validation": (0.7, 0.8), "test": (0.8, 1.0)}
+# Names of the subfolders of a folder that is already divided.
+_DIVIDED = {"train": "train", "validation": "validation", "val": "validation", "valid": "validation", "test": "test"}
+_NO_SPLIT = 'to do without validation or test, set data.validation = "" or data.test = ""'
+
+
+@dataclasses.dataclass(frozen=True)
+class ClassFolders:
+    """A folder with one subfolder of files per class.
+
+    If the subfolders are train and any of validation (or val, valid) and test, each with one subfolder per class, they
+    are the splits.
+
+    Args:
+        field: the field for the content of a file, such as "image".
+        kind: the word for the files in error messages, such as "images".
+        suffixes: suffixes of the file names, in lower case.
+    """
+
+    field: str
+    kind: str
+    suffixes: frozenset[str]
+    file_suffix: ClassVar[str | None] = None  # the layout is a folder, not a file
+
+    def open(self, path: Path, split: str) -> Source:
+        if path.is_file():
+            raise ZooError(f"{path} is a file; expected a folder with one subfolder of {self.kind} per class")
+        if not path.is_dir():
+            raise ZooError(f"there is no folder {path}")
+        name, labels = str(path), _subfolders(path)
+        is_divided = "train" in labels and {*labels} <= {*_DIVIDED} and bool(_subfolders(path / "train"))
+        splits = {_DIVIDED[label]: path / label for label in labels} if is_divided else dict.fromkeys(_PARTS, path)
+        if split not in splits:
+            raise ZooError(f"the folder {path} has no split {split!r}; it has {', '.join(splits)}; {_NO_SPLIT}")
+        if is_divided:
+            labels, path = _subfolders(path / "train"), splits[split]
+            if others := sorted({*_subfolders(path)} - {*labels}):
+                raise ZooError(f"{path / others[0]} is not a class of {name}{os.sep}train")
+        files = self._files(path, labels, is_divided and split != "train")
+        random.Random(0).shuffle(files)
+        files = files if is_divided else _part(files, split)
+        if not files:
+            raise ZooError(f"{path} has too few {self.kind} for the split {split!r}")
+        names, numbers = zip(*files, strict=True)
+        stubs = tf.data.Dataset.from_tensor_slices({"file": list(names), "label": tf.constant(numbers, tf.int64)})
+
+        def load(stub):
+            return {self.field: tf.io.read_file(stub["file"]), **stub}
+
+        rows = [(str(path), 0.0, 1.0) if is_divided else (name, *_PARTS[split])]
+        mark = _fingerprint(os.path.relpath(file, path) for file in names)
+        return Source(name, "", split, len(files), labels, stubs, load, "the folder's own", rows, mark)
+
+    def _files(self, path: Path, labels: list[str], may_lack_classes: bool) -> list[tuple[str, int]]:
+        """(file, number of its class), sorted."""
+        files = [
+            (str(file), number)
+            for number, label in enumerate(labels)
+            for file in sorted((path / label).rglob("*"))
+            if file.suffix.lower() in self.suffixes and file.is_file()
+        ]
+        if len(labels) < 2 or not files:
+            raise ZooError(
+                f"{path} needs one subfolder of {self.kind} per class; "
+                f"it has {len(labels)} with {len(files)} {self.kind}"
+            )
+        empty = sorted(set(range(len(labels))) - {number for _, number in files})
+        if empty and not may_lack_classes:
+            raise ZooError(f"{path / labels[empty[0]]} has no {self.kind}: fill it, or remove it")
+        return files
+
+
+@dataclasses.dataclass(frozen=True)
+class FolderTable:
+    """A folder of files and a table in it, such as captions.tsv, with lines of file name, tab, text.
+
+    A file may have several lines in the table. Their texts are joined by newlines into one example, so all texts of a
+    file are in the same split.
+
+    Args:
+        table: file name of the table.
+        field: the field for the content of a file.
+        text: the field for the texts of a file.
+    """
+
+    table: str
+    field: str
+    text: str
+    file_suffix: ClassVar[str | None] = None
+
+    def open(self, path: Path, split: str) -> Source:
+        table = path / self.table
+        if not table.is_file():
+            raise ZooError(f"{path} is not a folder with a file {self.table}: lines of file name, tab, text")
+        texts: dict[str, list[str]] = {}
+        for number, line in _lines(table):
+            name, _, text = (part.strip() for part in line.partition("\t"))
+            if not name or not text:
+                raise ZooError(f"{table}, line {number}: expected a file name, a tab and a text")
+            if not (path / name).is_file():
+                raise ZooError(f"{table}, line {number}: there is no file {path / name}")
+            texts.setdefault(name, []).append(text)
+        names = _shuffled_part(texts, split, path)
+        columns = {
+            "file": [str(path / name) for name in names],
+            self.text: ["\n".join(texts[name]) for name in names],
+        }
+        stubs = tf.data.Dataset.from_tensor_slices(columns)
+
+        def load(stub):
+            return {self.field: tf.io.read_file(stub["file"]), **stub}
+
+        rows, mark = (
+            [(str(path), *_PARTS[split])],
+            _fingerprint(part for name in names for part in (name, *texts[name])),
+        )
+        return Source(str(path), "", split, len(names), None, stubs, load, "the folder's own", rows, mark)
+
+
+@dataclasses.dataclass(frozen=True)
+class Pairs:
+    """A file of lines: source, tab, target.
+
+    All lines with the same source are in the same split. Validation and test have each source once, with all targets of
+    the source as references.
+    """
+
+    file_suffix: ClassVar[str | None] = ".tsv"
+
+    def open(self, path: Path, split: str) -> Source:
+        pairs: dict[str, list[str]] = {}
+        for number, line in _lines(path):
+            parts = [part.strip() for part in line.split("\t")[:2]]
+            if not (len(parts) == 2 and all(parts)):
+                raise ZooError(f"{path}, line {number}: expected a source, a tab and a target")
+            pairs.setdefault(parts[0], []).append(parts[1])
+        sources = _shuffled_part(pairs, split, path)
+        count = None if split == "train" else 1
+        rows = [(source, target, "\n".join(pairs[source])) for source in sources for target in pairs[source][:count]]
+        columns = dict(zip(("source", "target", "references"), map(list, zip(*rows, strict=True)), strict=True))
+        stubs = tf.data.Dataset.from_tensor_slices(columns)
+        parts, mark = [(str(path), *_PARTS[split])], _fingerprint(part for row in rows for part in row)
+        return Source(str(path), "", split, len(rows), None, stubs, dict, "the file's own", parts, mark)
+
+
+@dataclasses.dataclass(frozen=True)
+class Table:
+    """A file of tab-separated columns. The first line names the columns; each other line is an example.
+
+    Args:
+        columns: the columns that a task reads and their types: str, int or float.
+    """
+
+    columns: dict[str, type]
+    file_suffix: ClassVar[str | None] = ".tsv"
+
+    def open(self, path: Path, split: str) -> Source:
+        lines = list(_lines(path))
+        names = next(csv.reader([lines[0][1]], delimiter="\t")) if lines else []
+        if missing := [name for name in self.columns if name not in names]:
+            raise ZooError(f"{path} has no column {missing[0]!r}: its first line must name {', '.join(self.columns)}")
+        rows = []
+        for number, line in lines[1:]:
+            values = dict(zip(names, next(csv.reader([line], delimiter="\t")), strict=False))
+            try:
+                rows.append(tuple(kind(values[name]) for name, kind in self.columns.items()))
+            except (KeyError, ValueError):
+                wanted = ", ".join(f"{name} ({kind.__name__})" for name, kind in self.columns.items())
+                raise ZooError(f"{path}, line {number}: expected the columns {wanted}") from None
+        rows = _shuffled_part(rows, split, path)
+        columns = {
+            name: tf.constant(values, tf.float32 if kind is float else tf.int64 if kind is int else tf.string)
+            for (name, kind), values in zip(self.columns.items(), zip(*rows, strict=True), strict=True)
+        }
+        stubs = tf.data.Dataset.from_tensor_slices(columns)
+        parts, mark = [(str(path), *_PARTS[split])], _fingerprint(str(value) for row in rows for value in row)
+        return Source(str(path), "", split, len(rows), None, stubs, dict, "the file's own", parts, mark)
+
+
+def _subfolders(path: Path) -> list[str]:
+    return sorted(entry.name for entry in path.iterdir() if entry.is_dir() and not entry.name.startswith("."))
+
+
+def _lines(path: Path) -> Iterable[tuple[int, str]]:
+    """(line number from 1, line) of each line of a UTF-8 text file, without blank lines."""
+    if not path.is_file():
+        raise ZooError(f"{path} is not a file; expected a text file with tabs between its columns")
+    try:
+        lines = path.read_text("utf-8-sig").split("\n")
+    except UnicodeDecodeError as error:
+        raise ZooError(f"{path}: byte {error.start:,} is not UTF-8; save the file in this encoding") from None
+    return ((number, line.rstrip("\r")) for number, line in enumerate(lines, start=1) if line.strip())
+
+
+def _shuffled_part(items: Iterable, split: str, path: Path) -> list:
+    """The items of a split, shuffled: the keys of a dict, or the items of a list."""
+    if split not in _PARTS:
+        raise ZooError(f"the file {path} has no split {split!r}; it has {', '.join(_PARTS)}; {_NO_SPLIT}")
+    items = sorted(items) if isinstance(items, dict) else list(items)
+    random.Random(0).shuffle(items)
+    if not (part := _part(items, split)):
+        raise ZooError(f"{path} has too few examples for the split {split!r}: {len(items)} in all")
+    return part
+
+
+def _fingerprint(texts: Iterable[str]) -> str:
+    return hashlib.sha256("\0".join(texts).encode("utf-8", "surrogateescape")).hexdigest()
+
+
+def _part(items: list, split: str) -> list:
+    begin, end = _PARTS[split]
+    return items[round(begin * len(items)) : round(end * len(items))]

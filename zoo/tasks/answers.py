@@ -1,0 +1,42 @@
+"""Answers as plain Python values, by the same layout for a pipeline and a served model. Imports no TensorFlow.
+
+A layout maps each key of an answer to the name of an output of the signature, or to a list of one dict. Such a list
+becomes a list of dicts, one per row of the outputs that its dict names:
+
+    {"text": "text", "alternatives": [{"text": "alternatives", "score": "alternative_scores"}]}
+"""
+
+from typing import Any
+
+import numpy as np
+
+Layout = dict[str, "str | list[dict[str, str]]"]
+
+
+def to_python(layout: Layout, outputs: dict[str, Any]) -> dict:
+    """The answer of one item.
+
+    Args:
+        layout: see the module.
+        outputs: the signature's outputs for this item, by name: NumPy arrays or scalars, texts as bytes.
+    """
+    answer = {}
+    for key, place in layout.items():
+        if isinstance(place, str):
+            answer[key] = plain(outputs[place])
+        else:
+            [columns] = place
+            rows = zip(*(plain(outputs[name]) for name in columns.values()), strict=True)
+            answer[key] = [dict(zip(columns, row, strict=True)) for row in rows]
+    return answer
+
+
+def plain(value: Any) -> Any:
+    """Arrays -> lists, bytes -> text, NumPy numbers -> Python numbers."""
+    if isinstance(value, list) or isinstance(value, np.ndarray) and value.ndim:
+        return [plain(item) for item in value]
+    if isinstance(value, np.ndarray):
+        return plain(value.item())
+    if isinstance(value, bytes):
+        return value.decode("utf-8", "replace")
+    return value.item() if isinstance(value, np.generic) else value

@@ -1,0 +1,1 @@
+"""Input kinds: the way from raw input to a model's tensors. One file per kind."""

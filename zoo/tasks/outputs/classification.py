@@ -1,0 +1,163 @@
+"""Classification: labels and their probabilities out."""
+
+import functools
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from zoo import registry
+from zoo.errors import ZooError
+from zoo.tasks.losses import CrossEntropy, FunctionLoss, are_probabilities
+from zoo.tasks.task import Criterion, Measured, Task
+
+
+@keras.saving.register_keras_serializable("zoo")
+def accuracy(y_true, y_pred):
+    """(B,), 1 if the greatest logit is that of the class, or of the most probable class of soft targets."""
+    if are_probabilities(y_true, y_pred):
+        y_true = tf.argmax(y_true, axis=-1)
+    return keras.metrics.sparse_categorical_accuracy(y_true, y_pred)
+
+
+class Classification(Task):
+    """Reads the output `logits` (B, classes); settings are those of `zoo.tasks.settings.ClassificationSettings`."""
+
+    criterion = Criterion("accuracy", "max")
+    answer_layout = {"labels": "labels", "scores": "scores"}
+
+    def __init__(self, model, settings, labels, assets):
+        super().__init__(model, settings, labels, assets)
+        outputs = model.output
+        self.classes = outputs["logits"].shape[-1] if "logits" in outputs else None
+        if self.classes and labels is not None and len(labels) != self.classes:
+            raise ZooError(f"{model.name} has {self.classes} classes, got {len(labels)} labels")
+
+    @classmethod
+    def adapt(cls, source, settings, assets):
+        """Sets the model's number of classes to the number of labels of the data set."""
+        learned, files, arguments = super().adapt(source, settings, assets)
+        return learned, files, {**arguments, **({"classes": len(source.labels)} if source.labels else {})}
+
+    def check_source(self, source):
+        labels = source.labels
+        if self.classes and labels and len(labels) != self.classes:
+            raise ZooError(
+                f"{source.name} has {len(labels)} classes, the model {self.classes}: "
+                f"load or create it with classes={len(labels)}"
+            )
+        known, others = set(self.labels or ()), set(labels or ())
+        if known & others and others - known:  # without common names they may be the same classes, renamed
+            raise ZooError(
+                f"{source.name} has classes that the model does not know, such as {sorted(others - known)[0]!r}; it "
+                f"knows {', '.join(sorted(known)[:10])}: to train it on these, load it with labels=[...] of their names"
+            )
+
+    def aligned(self, source):
+        """Gives examples the model's class numbers if the data set has the same labels in another order."""
+        if not self.labels or not source.labels or set(self.labels) != set(source.labels):
+            return lambda example: example
+        numbers = tf.constant([self.labels.index(label) for label in source.labels], tf.int64)
+        return lambda example: {**example, "label": tf.gather(numbers, example["label"])}
+
+    def targets(self, example):
+        return example["label"]
+
+    def loss(self, label_smoothing=0.0):
+        entry = registry.entries().get(self.model.origin.model)
+        if entry is None or entry.loss is None:
+            return CrossEntropy(label_smoothing)
+        if label_smoothing:
+            raise ZooError(f"{self.model.origin.model} has its own loss, which does not take label_smoothing")
+        return FunctionLoss(entry.loss_function())
+
+    def metrics(self):
+        metrics = [keras.metrics.MeanMetricWrapper(accuracy, name="accuracy")]
+        if self.classes > 20:
+            metrics.append(keras.metrics.SparseTopKCategoricalAccuracy(5, name="top_5_accuracy"))
+        return metrics
+
+    def measure(self, source, batch_size, report):
+        """Every metric, and the confusion matrix."""
+        from zoo import plotting
+        from zoo.tasks.dataset import stream
+
+        batches = stream(self, source, batch_size, augment=False, shuffle=False, finish=self.windows)
+        metrics, counts = self.metrics(), np.zeros((self.classes, self.classes), int)
+        forward = tf.function(lambda inputs: self.outputs(inputs)["logits"], reduce_retracing=True)
+        done = 0
+        for inputs, y in batches.epoch(0):
+            logits = forward(inputs)
+            for metric in metrics:
+                metric.update_state(y, logits)
+            np.add.at(counts, (y.numpy(), np.argmax(logits, axis=-1)), 1)
+            done += len(y)
+            if report:
+                report(done, batches.examples)
+        values = {metric.name: float(metric.result()) for metric in metrics}
+        return Measured(values, functools.partial(plotting.confusion, counts, self.names()))
+
+    def names(self) -> list[str]:
+        """The labels, or the numbers of the classes if they have no labels."""
+        return self.labels or [str(number) for number in range(self.classes)]
+
+    def answer(self, outputs):
+        """logits (B, classes) -> labels (B, k) strings and scores (B, k), their probabilities, best first."""
+        probabilities = self.probabilities(outputs)
+        scores, places = tf.math.top_k(probabilities, min(self.settings.top, self.classes))
+        return {"labels": tf.gather(tf.constant(self.names()), places), "scores": scores}
+
+    def probabilities(self, outputs):
+        """logits (B, classes) -> their softmax (B, classes)."""
+        return tf.nn.softmax(tf.cast(outputs["logits"], tf.float32))
+
+    def heads(self):
+        body = self.body()
+        return {} if body is None else {"embeddings": (body, lambda outputs: outputs)}
+
+    def portable_manifest(self):
+        """The labels, in the order of the scores that `portable` gives."""
+        return {"labels": self.names()}
+
+    def body(self) -> keras.Model | None:
+        """The model up to its head, with the output `embeddings` (B, D); None if the head's input is not flat."""
+        heads = [layer for layer in self.model.layers if registry.is_head(layer.name)]
+        if not heads or not hasattr(heads[0], "input") or len(heads[0].input.shape) != 2:
+            return None
+        return keras.Model(self.model.input, {"embeddings": heads[0].input})
+
+    def check_complete(self):
+        super().check_complete()
+        if self.classes is None:
+            raise ZooError(f"{self.model.name} has no head (classes=0): it gives embeddings, not labels")
+
+    def pictures(self, inputs, y, outputs):
+        from zoo import plotting  # matplotlib is not needed to answer
+
+        counts = np.zeros((self.classes, self.classes), int)
+        np.add.at(counts, (np.array(y), np.argmax(outputs["logits"], axis=-1)), 1)
+        return {"confusion": functools.partial(plotting.confusion, counts, self.names())}
+
+    def lines(self, row):
+        pairs = zip(row["labels"], row["scores"], strict=True)
+        return [f"{row['input']}: {', '.join(f'{label} {score:.1%}' for label, score in pairs)}"]
+
+    def csv_columns(self):
+        return ("answer", "score")
+
+    def csv_values(self, row):
+        return row["labels"][0], f"{row['scores'][0]:.6f}"
+
+    def summary(self, row):
+        return f"{row['labels'][0]} ({row['scores'][0]:.1%})"
+
+    def comparable(self, answer, other):
+        """{label: score}. Labels of about equal scores may change places, so the last labels of two answers may differ.
+
+        A label that only the other answer has gets this answer's lowest score, the greatest that it can have here.
+        """
+        if "labels" not in answer or "labels" not in other:
+            return answer
+        lowest = min(answer["scores"])
+        scores = dict(zip(answer["labels"], answer["scores"], strict=True))
+        return {label: scores.get(label, lowest) for label in sorted({*answer["labels"], *other["labels"]})}

@@ -1,0 +1,155 @@
+"""Generation: a text out, token by token."""
+
+import functools
+from typing import ClassVar
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from zoo import decoding
+from zoo.errors import ZooError
+from zoo.preprocessing import text
+from zoo.tasks.inputs.text import opened, tables, with_end
+from zoo.tasks.losses import CrossEntropy
+from zoo.tasks.task import Criterion, Measured, Task
+
+
+class Generation(Task):
+    """Decodes a generator (see `zoo.decoding`); settings are those of `zoo.tasks.settings.GenerationSettings`.
+
+    The model has the input `target` (B, T), which holds the token before each token to predict; the output `logits`
+    (B, T, V); and the attribute `attends`, whether its state holds attention.
+    """
+
+    text_key: ClassVar[str]  # the key of the text in an answer
+    criterion = Criterion("token_accuracy", "max")
+
+    def __init__(self, model, settings, labels, assets):
+        super().__init__(model, settings, labels, assets)
+        if "target" not in model.input or not hasattr(model, "step"):
+            raise ZooError(f"{model.name} is not a model for {self.name}: it does not generate tokens")
+        if self.settings.coverage_penalty and not model.attends:
+            raise ZooError(f"{self.name}: coverage_penalty needs attention, which {model.name} does not have")
+        self.longest = self.settings.longest
+
+    @property
+    def answer_layout(self):
+        return {
+            self.text_key: self.text_key,
+            "score": "score",
+            "alternatives": [{self.text_key: "alternatives", "score": "alternative_scores"}],
+        }
+
+    @functools.cached_property
+    def target_vocabulary(self):
+        """The vocabulary of the answers.
+
+        Raises:
+            ZooError: the model has no vocabulary yet, or was built for a vocabulary of another size.
+        """
+        return opened(self, "target", self.model.output["logits"].shape[-1])
+
+    def targets(self, example):
+        """() string -> (T,) int32 tokens with the end token; a text that is cut at `longest` has no end token."""
+        return with_end(self.target_vocabulary.encode(example["target"][tf.newaxis]))[0][: self.longest]
+
+    def join(self, inputs, y):
+        """Adds `target`, the token before each token of y (B, T), and weights, which are 0 on padding."""
+        before = tf.concat([tf.fill([tf.shape(y)[0], 1], text.START), y[:, :-1]], axis=1)
+        return {**inputs, "target": before}, y, tf.cast(y != text.PADDING, tf.float32)
+
+    def loss(self, label_smoothing=0.0):
+        return CrossEntropy(label_smoothing)
+
+    def metrics(self):
+        return [keras.metrics.SparseCategoricalAccuracy("token_accuracy")]
+
+    def measure(self, source, batch_size, report):
+        """Answers raw inputs with the served signature; `measured` compares the texts with the examples."""
+        serve, specs = self.signatures()["serving_default"]
+        serve = tf.function(serve, input_signature=list(specs.values()), autograph=False)
+        texts, examples, refused = [], [], 0
+        for batch in source.dataset.batch(batch_size).as_numpy_iterator():
+            answers = serve(**{name: tf.constant(value) for name, value in self.raw_batch(batch).items()})
+            texts += [answer.decode("utf-8", "replace") for answer in answers[self.text_key].numpy()]
+            refused += int(np.sum(answers["error"].numpy() != b""))
+            columns = [batch[field] for field in self.fields]
+            examples += [dict(zip(self.fields, row, strict=True)) for row in zip(*columns, strict=True)]
+            if report:
+                report(len(texts), source.examples)
+        measured = self.measured(texts, examples)
+        if refused:  # such as sentences longer than `longest`
+            note = f"{refused:,} were refused and count as empty"
+            for name in measured.metrics:
+                measured.how[name] = f"{measured.how.get(name, '')} {note}".strip()
+        return measured
+
+    def measured(self, texts: list[str], examples: list[dict]) -> Measured:
+        """Texts of the answers, and their examples {field: bytes} -> metrics."""
+        raise NotImplementedError
+
+    def run(self, model, inputs):
+        """A batch of model inputs without `target` -> the fields of `decoding.Decoded`, N hypotheses per item."""
+        settings = self.settings
+        limits = {
+            "start": text.START,
+            "end": text.END,
+            "max_length": settings.longest,
+            "min_length": settings.shortest,
+        }
+        if settings.beam == 1:
+            tokens, lengths, scores, attention = decoding.greedy(model, inputs, **limits)
+            decoded = tokens[:, tf.newaxis], lengths[:, tf.newaxis], scores[:, tf.newaxis], attention
+            return decoding.Decoded(*decoded)._asdict()
+        return decoding.beam_search(
+            model,
+            inputs,
+            **limits,
+            width=settings.beam,
+            length_penalty=settings.length_penalty,
+            coverage_penalty=settings.coverage_penalty,
+            n_best=settings.n_best,
+            stops_when_full=True,
+        )._asdict()
+
+    def answer(self, outputs):
+        """tokens (B, N, U), lengths and scores (B, N) -> text and `score` (B,), and `alternatives` (B, N - 1)."""
+        tokens, lengths = outputs["tokens"], outputs["lengths"]
+        rows = tf.reshape(tokens, [-1, tokens.shape[-1]])
+        ids = tf.RaggedTensor.from_tensor(rows, tf.reshape(lengths, [-1]))
+        texts = tf.reshape(self.target_vocabulary.decode(ids), tf.shape(lengths))
+        return {
+            self.text_key: texts[:, 0],
+            "score": outputs["scores"][:, 0],
+            "alternatives": texts[:, 1:],
+            "alternative_scores": outputs["scores"][:, 1:],
+        }
+
+    def check_complete(self):
+        super().check_complete()
+        _ = self.target_vocabulary
+
+    def resources(self):
+        return [*super().resources(), *tables(self.target_vocabulary)]
+
+    def op_libraries(self):
+        return ["_sentencepiece_tokenizer.so"] if self.settings.tokens == "pieces" else []
+
+    def lines(self, row):
+        """The text, after the name of the input unless inputs are texts; then the alternatives."""
+        best, *others = (" ".join(each[self.text_key].splitlines()) for each in (row, *row["alternatives"]))
+        scores = [other["score"] for other in row["alternatives"]]
+        first = best if self.takes_text() else f"{row['input']}: {best}"
+        return [first, *(f"    {other}  ({score:.3f})" for other, score in zip(others, scores, strict=True))]
+
+    def csv_columns(self):
+        if self.settings.n_best > 1:
+            raise ZooError("--csv prints one answer per input: leave out --n-best, or use --json")
+        return ("answer", "score")
+
+    def csv_values(self, row):
+        return row[self.text_key], f"{row['score']:.6f}"
+
+    def summary(self, row):
+        return row[self.text_key]

@@ -1,0 +1,139 @@
+"""A user's image (path, bytes, array, PIL image) -> bytes that the graph reads."""
+
+import io
+import os
+import warnings
+from pathlib import Path
+
+import numpy as np
+
+from zoo.errors import InputError
+from zoo.preprocessing.limits import MAX_PIXELS
+from zoo.tasks.raw.files import content_of
+
+
+def encoded_image(item) -> bytes:
+    """The bytes of a JPEG, PNG, GIF or BMP file; Pillow converts other formats and arrays to PNG.
+
+    Args:
+        item: a path, bytes, a PIL image, or an array (H, W), (H, W, 1), (H, W, 3) or (H, W, 4): bool, uint8, uint16,
+            or float in [0, 1].
+
+    Raises:
+        InputError: the item is missing, a folder, empty, too large, not an image, or of another type.
+    """
+    if isinstance(item, (str, os.PathLike)):
+        if not os.fspath(item):
+            raise InputError("'' is not a path")
+        item = content_of(Path(item), "an image")
+    if isinstance(item, (bytes, bytearray, memoryview)):
+        item = bytes(item)
+        return item if _in_graph(item) else _by_pillow(io.BytesIO(item)) or item  # the graph gives the error
+    if hasattr(item, "convert") and hasattr(item, "size"):  # a PIL image, without importing Pillow for the others
+        return _by_pillow(item)
+    if hasattr(item, "__array__"):
+        return _array(np.asarray(item))
+    raise InputError(
+        f"an item of type {type(item).__name__} is not an image: give a path, bytes, an array or a PIL image"
+    )
+
+
+def is_plain_png(content: bytes) -> bool:
+    """Whether the bytes are an opaque PNG of 8 bits in grey or colour, of a size within the limit.
+
+    Its header is all that has to be checked, which takes less time here than in the graph.
+    """
+    if content[:8] != b"\x89PNG\r\n\x1a\n" or content[12:16] != b"IHDR" or content[24:26] not in (b"\x08\0", b"\x08\2"):
+        return False
+    width, height = int.from_bytes(content[16:20], "big"), int.from_bytes(content[20:24], "big")
+    return 0 < width < 1 << 31 and 0 < height < 1 << 31 and width * height <= MAX_PIXELS and b"tRNS" not in content
+
+
+def _in_graph(content: bytes) -> bool:
+    """Whether the graph decides about a file; TensorFlow reads no BMP with a palette or compression."""
+    if content[:2] == b"BM":
+        bits = int.from_bytes(content[28:30], "little")
+        return bits in (24, 32) and content[30:34] == b"\0\0\0\0"
+    return (
+        not content or content[:3] == b"\xff\xd8\xff" or content[:8] == b"\x89PNG\r\n\x1a\n" or content[:4] == b"GIF8"
+    )
+
+
+def _by_pillow(item) -> bytes | None:
+    """A PIL image or an open file -> PNG, upright; None for a file of a format that Pillow does not know."""
+    from PIL import Image, ImageOps, UnidentifiedImageError
+
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # Pillow warns of its own limit and of odd files; ours are errors
+            picture = item
+            if isinstance(item, io.BytesIO):
+                Image.init()
+                # EPS is a program, which Ghostscript would run.
+                picture = Image.open(item, formats=[name for name in Image.OPEN if name != "EPS"])
+            _check_size(picture)
+            picture.load()  # a PIL image may not have been read yet
+            return _png(ImageOps.exif_transpose(picture))
+    except UnidentifiedImageError:
+        return None
+    except Image.DecompressionBombError:
+        raise InputError(f"more pixels than the limit of {MAX_PIXELS // 1_000_000} million") from None
+    except InputError:
+        raise
+    except Exception as error:  # Pillow's decoders raise all kinds of exceptions for damaged files
+        reason = " ".join(str(error).split())[:100]
+        raise InputError(f"damaged or truncated image: {reason}") from None
+
+
+def _check_size(picture) -> None:
+    if picture.width == 0 or picture.height == 0:
+        raise InputError("the image has no pixels")
+    if picture.width * picture.height > MAX_PIXELS:
+        limit = f"pixels are more than the limit of {MAX_PIXELS // 1_000_000} million"
+        raise InputError(f"{picture.width} x {picture.height} {limit}")
+
+
+def _png(picture) -> bytes:
+    from PIL import Image
+
+    _check_size(picture)
+    if picture.mode.startswith(("I", "F")):  # 16 or 32 bits per grey value: the range in use becomes 0 to 255
+        values = np.asarray(picture, "float64")
+        if not np.isfinite(values).all():
+            raise InputError("the image has values that are not finite")
+        top = 65535.0 if values.max() > 255 else 255.0 if values.max() > 1 else 1.0
+        picture = Image.fromarray(np.clip(values / top * 255, 0, 255).round().astype("uint8"))
+    elif picture.mode in ("P", "PA", "LA", "La", "RGBa"):
+        picture = picture.convert("RGBA")
+    elif picture.mode == "1":
+        picture = picture.convert("L")
+    elif picture.mode not in ("L", "RGB", "RGBA"):
+        picture = picture.convert("RGB")  # CMYK, YCbCr, LAB, HSV
+    buffer = io.BytesIO()
+    picture.save(buffer, "PNG", compress_level=1)
+    return buffer.getvalue()
+
+
+def _array(array: np.ndarray) -> bytes:
+    from PIL import Image
+
+    shape = array.shape
+    if array.ndim == 3 and shape[2] == 1:
+        array = array[..., 0]
+    if array.ndim != 2 and not (array.ndim == 3 and shape[2] in (3, 4)) or 0 in shape:
+        raise InputError(f"an array of shape {shape} is not an image: give (H, W), (H, W, 1), (H, W, 3) or (H, W, 4)")
+    if array.dtype == bool:
+        array = array.astype("uint8") * 255
+    elif array.dtype == np.uint16:
+        array = (array >> 8).astype("uint8")
+    elif np.issubdtype(array.dtype, np.floating):
+        if not np.isfinite(array).all() or array.min() < 0 or array.max() > 1:
+            raise InputError(f"a float image must have values in [0, 1], got {array.min():.4g} to {array.max():.4g}")
+        array = np.round(array * 255).astype("uint8")
+    elif np.issubdtype(array.dtype, np.integer):
+        if array.min() < 0 or array.max() > 255:
+            raise InputError(f"an image of {array.dtype} must have values 0 to 255, got {array.min()} to {array.max()}")
+        array = array.astype("uint8")
+    else:
+        raise InputError(f"an array of {array.dtype} is not an image: give bool, uint8, uint16, or float in [0, 1]")
+    return _png(Image.fromarray(np.ascontiguousarray(array)))

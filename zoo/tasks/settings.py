@@ -1,0 +1,219 @@
+"""The settings of tasks: names, types, ranges, defaults and one line of help each. Imports no TensorFlow.
+
+A setting marked `flag=True` is also an option of the command line: `top` is `--top`, `n_best` is `--n-best`.
+"""
+
+import types
+import typing
+from typing import Any, ClassVar, Literal
+
+import annotated_types
+import pydantic
+from pydantic.fields import FieldInfo
+
+from zoo.errors import ZooError, unknown
+
+DISTORTIONS = ("rotate", "zoom", "shear", "shift", "elastic")
+CROPS = ("flip", "pad", "crop", "colour")
+MIXES = ("mixup", "cutmix")
+AUGMENTATIONS = DISTORTIONS + CROPS + MIXES
+
+
+def setting(default: Any, help: str, *, flag: bool = False, **limits) -> Any:
+    """A field of a settings class.
+
+    Args:
+        default: the value of the setting if it is not set.
+        help: one line of help for the command line.
+        flag: whether the setting is an option of the command line.
+        limits: limits of the value, such as ge=1.
+    """
+    return pydantic.Field(default, description=help, json_schema_extra={"flag": flag}, **limits)
+
+
+class TaskSettings(pydantic.BaseModel):
+    """Base class of the settings of every task. Instances are validated and immutable.
+
+    Subclasses add fields with `setting`. They may add validators that compare fields.
+    """
+
+    model_config = pydantic.ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
+    renamed: ClassVar[dict[str, str]] = {}  # earlier name, in old presets and recipes -> current name
+
+    @classmethod
+    def today(cls, settings: dict) -> dict:
+        """Settings with earlier names -> the same settings with current names."""
+        return {cls.renamed.get(name, name): value for name, value in settings.items()}
+
+    @classmethod
+    def checked(cls, task: str, settings: dict) -> "TaskSettings":
+        """Validates the settings of a task; missing settings get their defaults.
+
+        Raises:
+            ZooError: a name is unknown, or a value has the wrong type or is out of range.
+        """
+        settings = cls.today(settings)
+        for name in settings:
+            if name not in cls.model_fields:
+                raise unknown(f"setting of {task}", name, cls.model_fields)
+        try:
+            return cls(**settings)
+        except pydantic.ValidationError as error:
+            first = error.errors()[0]
+            if not first["loc"]:  # a validator's own message
+                raise ZooError(f"{task}: {first['msg'].removeprefix('Value error, ')}") from None
+            name = str(first["loc"][0])
+            if first["type"] == "value_error":
+                raise ZooError(f"{task}: {name}: {first['msg'].removeprefix('Value error, ')}") from None
+            wanted = expected(cls.model_fields[name])
+            raise ZooError(f"{task}: {name} must be {wanted}, got {settings[name]!r}") from None
+
+    @classmethod
+    def flags(cls) -> dict[str, FieldInfo]:
+        """The settings that are options of the command line."""
+        return {name: field for name, field in cls.model_fields.items() if field.json_schema_extra["flag"]}
+
+
+def expected(field: FieldInfo) -> str:
+    """The values that a field accepts, in words: "an integer >= 1", "one of 'rgb', 'grey'"."""
+    is_union = typing.get_origin(field.annotation) in (typing.Union, types.UnionType)
+    kinds = typing.get_args(field.annotation) if is_union else (field.annotation,)
+    if choices := [value for kind in kinds if typing.get_origin(kind) is Literal for value in typing.get_args(kind)]:
+        return "one of " + ", ".join(map(repr, [*choices, *([None] if type(None) in kinds else [])]))
+    words = {int: "an integer", float: "a finite number", str: "a string", bool: "true or false", list: "a list"}
+    kinds = [typing.get_origin(kind) or kind for kind in kinds]  # dict[str, Any] -> dict
+    text = next((words[kind] for kind in kinds if kind in words), "a table")
+    signs = {"ge": ">=", "gt": ">", "le": "<=", "lt": "<"}
+    limits = [
+        f"{sign} {getattr(limit, name)}"
+        for limit in field.metadata
+        if isinstance(limit, annotated_types.BaseMetadata)
+        for name, sign in signs.items()
+        if hasattr(limit, name)
+    ]
+    return " ".join([text, " and ".join(limits)]).strip()
+
+
+class ImageSettings(TaskSettings):
+    """Settings of tasks that read an image."""
+
+    renamed = {"share": "fraction", "views": "windows"}
+
+    colour: Literal["rgb", "grey"] = setting("rgb", "Channels of the image: rgb or grey.")
+    polarity: Literal["light_on_dark"] | None = setting(
+        None, "light_on_dark inverts dark drawings on a light ground; none leaves images as they are."
+    )
+    centre: Literal["ink"] | None = setting(
+        None, "ink frames the drawing itself (digits, characters); none takes the middle of the image."
+    )
+    fraction: float = setting(
+        1.0,
+        "With centre=ink, the longer side of the drawing as a fraction of the frame's shorter side; otherwise the "
+        "fraction of the image's middle that is kept.",
+        gt=0,
+        le=1,
+    )
+    low: float = setting(0.0, "Value of black (of the ground, with centre=ink).")
+    high: float = setting(1.0, "Value of white (of full ink, with centre=ink).")
+    margin: int = setting(
+        0,
+        "Pixels on each side by which the image is larger than the window that the model sees: the middle one, and in "
+        "training, with augment.pad, one at a random place.",
+        ge=0,
+    )
+    windows: Literal[1, 10] = setting(
+        1,
+        "Windows of the image that an answer averages: 1, the middle; or 10, the corners, the middle, and their mirror "
+        "images (Krizhevsky, Sutskever & Hinton 2012, section 4.1).",
+    )
+    augment: dict[str, Any] = setting(
+        {},
+        "Random changes in training: the arguments of preprocessing.augmentation.distort; flip = true mirrors about "
+        "half of the images; pad, greatest move in pixels, with zeros beyond the margin; crop, least area of a random "
+        "window as a fraction of the image; colour, greatest change of brightness, contrast and saturation; mixup and "
+        "cutmix, the alpha of each.",
+    )
+
+    @pydantic.field_validator("augment")
+    @classmethod
+    def _known_augmentations(cls, augment: dict) -> dict:
+        for name, value in augment.items():
+            if name not in AUGMENTATIONS:
+                raise ValueError(str(unknown("augmentation", name, AUGMENTATIONS)))
+            kind = {"flip": bool, "pad": int}.get(name, (int, float))
+            is_good = isinstance(value, kind) and (name == "flip" or not isinstance(value, bool)) and value >= 0
+            if not is_good or name == "crop" and not 0 < value <= 1:
+                wanted = {"flip": "true or false", "pad": "an integer >= 0", "crop": "a fraction > 0 and <= 1"}
+                raise ValueError(f"{name} must be {wanted.get(name, 'a number >= 0')}, got {value!r}")
+        return augment
+
+    @pydantic.model_validator(mode="after")
+    def _fits_together(self):
+        if self.windows == 10 and not self.margin:
+            raise ValueError("windows=10 needs a margin > 0 for the windows to lie in")
+        if self.centre and self.colour != "grey":
+            raise ValueError("centre='ink' needs colour='grey'")
+        if self.low == self.high:
+            raise ValueError(f"low and high must differ, got {self.low} for both")
+        return self
+
+
+class TensorSettings(TaskSettings):
+    """Settings of tasks that read an array. Training computes both from the data if neither is given."""
+
+    mean: float = setting(0.0, "The model gets (x - mean) / deviation.")
+    deviation: float = setting(1.0, "The model gets (x - mean) / deviation.", gt=0)
+
+
+class TokenSettings(TaskSettings):
+    """Settings of tasks whose model reads or writes tokens."""
+
+    tokens: Literal["pieces", "spelling"] = setting(
+        "pieces",
+        "pieces: one SentencePiece vocabulary for source and target; spelling: the source is a word and its tokens are "
+        "letters, the tokens of the target are symbols separated by spaces.",
+    )
+    vocabulary_size: int = setting(8000, "Most pieces of a vocabulary that training makes.", ge=1)
+    longest: int = setting(
+        200, "Most tokens of a source and of an answer; training cuts longer texts, answers refuse them.", ge=2
+    )
+
+
+class ClassificationSettings(TaskSettings):
+    """Settings of tasks that answer with labels."""
+
+    top: int = setting(5, "Number of labels in an answer, best first.", flag=True, ge=1)
+
+
+class GenerationSettings(TokenSettings):
+    """Settings of tasks that answer with a generated text."""
+
+    beam: int = setting(5, "Width of the beam search; 1 is greedy search.", flag=True, ge=1, le=1000)
+    n_best: int = setting(1, "Number of texts in an answer, best first.", flag=True, ge=1, le=1000)
+    length_penalty: float = setting(
+        1.0, "Alpha of Wu et al. 2016 (see decoding.beam_search), for a beam wider than 1.", ge=0
+    )
+    coverage_penalty: float = setting(
+        0.0, "Beta of Wu et al. 2016, for a beam wider than 1; needs a model with attention.", ge=0
+    )
+    shortest: int = setting(0, "Fewest tokens of an answer.", ge=0)
+
+    @pydantic.model_validator(mode="after")
+    def _in_range(self):
+        if self.n_best > self.beam:
+            raise ValueError(f"n_best={self.n_best} must be <= beam={self.beam}")
+        if self.shortest > self.longest:
+            raise ValueError(f"shortest={self.shortest} must be <= longest={self.longest}")
+        return self
+
+
+class ImageClassificationSettings(ImageSettings, ClassificationSettings):
+    """Settings of `image_classification`."""
+
+
+class TensorClassificationSettings(TensorSettings, ClassificationSettings):
+    """Settings of `tensor_classification`."""
+
+
+class TranslationSettings(GenerationSettings):
+    """Settings of `translation`."""
