@@ -191,7 +191,7 @@ def test_benchmark(tiny_preset):
 
 
 def test_demo(tmp_path, monkeypatch):
-    """Of two presets; tests of the bundled presets look at the samples of each."""
+    """Shows two presets; the tests of the bundled presets check the samples of every preset."""
     names = ["attention_seq2seq.cmudict", "lenet5.mnist"]
     for name in names:
         (tmp_path / name).symlink_to(preset.BUNDLED / name)

@@ -39,7 +39,7 @@ def test_padding_and_later_tokens_change_nothing():
         first, second = (decode(model, sources(each), START, END, 6) for each in (inputs, other))
         np.testing.assert_array_equal(first.tokens, second.tokens)
         np.testing.assert_allclose(first.scores, second.scores, atol=1e-5)
-    beam = {"width": 3, "coverage_penalty": 0.5}  # padding hears nothing and is no lack of coverage
+    beam = {"width": 3, "coverage_penalty": 0.5}  # padding gets no attention, which is not a lack of coverage
     first, second = (beam_search(model, sources(each), START, END, 6, **beam) for each in (inputs, other))
     np.testing.assert_allclose(first.scores, second.scores, atol=1e-5)
 

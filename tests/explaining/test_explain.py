@@ -113,7 +113,7 @@ def test_no_half_written_picture_stays(tiny_preset, tmp_path, monkeypatch):
 
 
 def test_names_that_a_picture_could_trip_over(tiny_preset, tmp_path):
-    """Dollar signs are no formula, and letters that the font lacks no reason to talk."""
+    """Dollar signs are not read as formulas; characters that the font lacks cause no warning."""
     strange = tmp_path / "$a_{b $ 数字 $ a name that is far too long for the panel of a picture.png"
     draw_digit("7").save(strange)
     for kind in ("heat", "layers"):

@@ -41,8 +41,8 @@ def test_a_seed_costs_no_vocabulary(pieces):
 
 
 def test_unicode_is_normalised(pieces):
-    told = pieces.decode(pieces.encode(tf.constant(["\uff21 man\u00a0 sees \ufb01ve"]))).numpy()[0].decode()
-    assert told == "A man sees five"
+    decoded = pieces.decode(pieces.encode(tf.constant(["\uff21 man\u00a0 sees \ufb01ve"]))).numpy()[0].decode()
+    assert decoded == "A man sees five"
 
 
 def test_too_small_a_vocabulary():
