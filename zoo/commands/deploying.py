@@ -77,8 +77,9 @@ def verify(out, preset, inputs, as_json) -> None:
 @click.argument("out")
 @click.option("--port", type=click.IntRange(1, 65535), default=8500, help="Port of gRPC [8500].")
 @click.option("--rest-port", type=click.IntRange(1, 65535), default=8501, help="Port of REST [8501].")
-def serve(out, port, rest_port) -> None:
-    """Serve the exports of a folder with TensorFlow Serving, if it or Docker is installed.
+@click.option("--development", is_flag=True, help="Start the development server, even if TensorFlow Serving is there.")
+def serve(out, port, rest_port, development) -> None:
+    """Serve the exports of a folder with TensorFlow Serving, if it is installed or Docker runs.
 
     Otherwise a development server answers by the same protocols. ZOO_MODEL_SERVER is the path of
     tensorflow_model_server if it is not on PATH.
@@ -86,6 +87,6 @@ def serve(out, port, rest_port) -> None:
     if not os.path.isfile(os.path.join(out, "models.config")):
         raise ZooError(f"{out} has no exports: make one with `zoo export PRESET {out}`")
     terminal.load_tensorflow()
-    from zoo.exporting.dev_server import serve as run
+    from zoo.exporting.running import serve as run
 
-    sys.exit(run(out, port, rest_port, tell=click.echo))
+    sys.exit(run(out, port, rest_port, development, tell=click.echo))
