@@ -15,19 +15,20 @@ from zoo.errors import ZooError
 @click.argument("out")
 @click.option("--format", "format_", default="saved_model", help="saved_model, onnx or litert [saved_model].")
 @click.option("--precision", default="float32", help="For onnx and litert: float32, float16 or int8 [float32].")
+@click.option("--name", help="The name of the served model [the name of the preset's folder].")
 @SET
 @JSON
-def export(preset, out, format_, precision, changes, as_json, **flags) -> None:
+def export(preset, out, format_, precision, name, changes, as_json, **flags) -> None:
     """Export a preset with preprocessing and answers to OUT/NAME/VERSION/, for TensorFlow Serving.
 
     An export for ONNX Runtime or LiteRT, in OUT/NAME.FORMAT/VERSION/, holds the model and a Python runner with the
-    preprocessing.
+    preprocessing. In float16 and int8 the folder is OUT/NAME.FORMAT.PRECISION/VERSION/.
     """
     _, settings = find(preset, changes, flags)
     from zoo import exporting
 
     with terminal.status("exporting"):
-        path = exporting.export(preset, out, format_, precision, **settings)
+        path = exporting.export(preset, out, format_, precision, name, **settings)
     measured = {"metrics": exporting.metrics_of(path)} if precision != "float32" else {}
     if as_json:
         return terminal.print_json({"preset": preset, "format": format_, "path": str(path), **measured})
