@@ -7,6 +7,7 @@ ai-edge-litert. From Python: `Model(folder)(input)`.
 """
 
 import argparse
+import importlib
 import json
 import sys
 from pathlib import Path
@@ -45,10 +46,17 @@ class Model:
         return {wanted["name"]: self.prepare(item, self.settings, wanted)[np.newaxis]}
 
 
+def needed(module, package):
+    """A module that this runner needs; raises ImportError with the command that installs it."""
+    try:
+        return importlib.import_module(module)
+    except ImportError as error:
+        raise ImportError(f"{package} can't be imported ({error}): pip install {package}") from None
+
+
 def onnx_session(path):
     """{name: array} -> {name: array}, by ONNX Runtime."""
-    import onnxruntime
-
+    onnxruntime = needed("onnxruntime", "onnxruntime")
     session = onnxruntime.InferenceSession(str(path), providers=onnxruntime.get_available_providers())
     names = [output.name for output in session.get_outputs()]
     return lambda inputs: dict(zip(names, session.run(names, inputs), strict=True))
@@ -56,9 +64,7 @@ def onnx_session(path):
 
 def litert_session(path):
     """{name: array} -> {name: array}, by LiteRT."""
-    from ai_edge_litert.interpreter import Interpreter
-
-    interpreter = Interpreter(str(path))
+    interpreter = needed("ai_edge_litert.interpreter", "ai-edge-litert").Interpreter(str(path))
     run = interpreter.get_signature_runner("serving_default")
 
     def call(inputs):
@@ -115,8 +121,7 @@ PREPARATIONS = {"image": image, "tensor": tensor}  # by the kind of the raw inpu
 
 def decoded(path) -> np.ndarray:
     """Pixels (H, W, 3) uint8, upright; transparent pixels become white, or black if the drawing is light."""
-    from PIL import Image, ImageOps
-
+    Image, ImageOps = needed("PIL.Image", "pillow"), needed("PIL.ImageOps", "pillow")
     Image.init()
     Image.MAX_IMAGE_PIXELS = None  # the limit below has a message of its own
     formats = [name for name in Image.OPEN if name != "EPS"]  # an EPS file is a program that Ghostscript would run
@@ -192,7 +197,11 @@ def main() -> int:
     parser.add_argument("--top", type=int, help="number of labels in an answer")
     parser.add_argument("--json", action="store_true", help="print a JSON array")
     arguments = parser.parse_args()
-    model, rows = Model(Path(__file__).parent, arguments.top), []
+    try:
+        model, rows = Model(Path(__file__).parent, arguments.top), []
+    except ImportError as error:
+        print(f"run.py: {error}", file=sys.stderr)
+        return 2
     for item in arguments.inputs:
         try:
             rows.append({"input": item, **model(item)})

@@ -80,6 +80,9 @@ class Pipeline:
         self._serve = tf.function(serve, input_signature=list(specs.values()), autograph=False)
         self._single = task.single()
 
+    def __repr__(self):
+        return f"<Pipeline of {self.model.name}, {self.task.name}>"
+
     def __call__(self, x: Any, errors: str = "raise") -> dict | list[dict]:
         """Returns a dict for one input, and a list of dicts for a list of inputs.
 
@@ -246,7 +249,8 @@ def evaluate(
 def _test_data(preset: presets.Preset, dataset: str | None, split: str | None) -> tuple[str, str]:
     """The data set and the split to measure on; arguments that are None are read from the preset."""
     usual = preset.record.get("data") or {}
-    dataset = usual.get("name") if dataset is None else dataset
+    fitted, _, _ = preset.record.get("provenance", {}).get("fitted_on", "").rpartition(" ")  # "NAME SPLIT"
+    dataset = usual.get("name") or fitted or None if dataset is None else dataset
     if dataset is None:
         raise ZooError(f"the card of {preset.name} does not name a data set: give one, such as --dataset mnist")
     return dataset, split or (usual.get("test") if dataset == usual.get("name") else None) or "test"

@@ -3,11 +3,13 @@
 import atexit
 import contextlib
 import csv
+import functools
 import gc
 import json
 import os
 import shutil
 import sys
+import textwrap
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from types import ModuleType
@@ -15,14 +17,16 @@ from typing import BinaryIO, TextIO
 
 import click
 
+from zoo import quiet
 from zoo.errors import ZooError
 
 SHOWN = 200  # maximum number of characters of an input in an error message
+NARROW = 20  # minimum number of characters for the last column of a table
 LINE = 1 << 20  # maximum number of bytes read from a line; no task takes a longer text
 
 
 def load_tensorflow() -> None:
-    """Imports TensorFlow and discards what its libraries write on standard error during the import."""
+    """Imports TensorFlow and shows a spinner meanwhile."""
     from zoo import tasks  # noqa: F401 (checks Keras's backend first)
 
     if "tensorflow" in sys.modules:
@@ -31,18 +35,9 @@ def load_tensorflow() -> None:
     # another at exit.
     gc.disable()
     atexit.register(gc.freeze)
-    sys.stderr.flush()
-    standard_error = os.dup(2)
-    null = os.open(os.devnull, os.O_WRONLY)
     try:
-        # The spinner writes to the duplicate: on the redirected descriptor it could not show the cursor again.
-        with open(standard_error, "w", closefd=False) as terminal, status("loading TensorFlow", terminal):
-            os.dup2(null, 2)
-            import tensorflow  # noqa: F401
+        quiet.import_tensorflow(functools.partial(status, "loading TensorFlow"))
     finally:
-        os.dup2(standard_error, 2)
-        os.close(standard_error)
-        os.close(null)
         gc.freeze()
         gc.enable()
 
@@ -87,11 +82,14 @@ def text_rows(rows: Iterable[dict], task, before: int) -> int:
     """Prints the lines of each answer, as the task formats them; returns the number of errors.
 
     Text tasks print an empty line for an input that failed, so that output lines match input lines. The first `before`
-    rows answer command-line arguments. Later rows answer lines of a file, and their errors name the line.
+    rows answer command-line arguments. Later rows answer lines of a file, and their errors name the line. A blank line
+    of a file is not an error.
     """
     failed = 0
     for number, row in enumerate(rows, start=1 - before):
-        if "error" in row:
+        if "error" in row and not row["input"] and task.takes_text() and number > 0:
+            click.echo()
+        elif "error" in row:
             failed += 1
             _print_error(row, f"line {number}: " if task.takes_text() and number > 0 else "")
             if task.takes_text():
@@ -140,9 +138,18 @@ def explained(rows: list[dict], module: ModuleType, preset: str, out: str, as_js
 
 
 def print_table(header: tuple[str, ...], rows: list[tuple]) -> None:
-    """Prints a table with columns as wide as their content; lines are cut at the width of the terminal."""
+    """Prints a table with columns as wide as their content; lines are cut at the width of the terminal.
+
+    If the terminal is too narrow for the last column, each row is printed as a block of lines instead.
+    """
     width = shutil.get_terminal_size().columns if sys.stdout.isatty() else 10_000
     widths = [max(len(str(row[column])) for row in [header, *rows]) for column in range(len(header) - 1)]
+    if sum(widths) + 2 * len(widths) + NARROW > width:
+        for first, *others in rows:
+            click.echo(first)
+            for line in textwrap.wrap(", ".join(str(cell) for cell in others if str(cell)), max(width - 4, 10)):
+                click.echo(f"    {line}")
+        return
     for row in [header, *rows] if any(header) else rows:
         cells = [str(cell).ljust(size) for cell, size in zip(row, widths, strict=False)]
         click.echo("  ".join([*cells, str(row[-1])])[:width].rstrip())

@@ -26,7 +26,7 @@ from zoo.errors import ZooError
 _PARTS = {"train": (0.0, 0.7), "validation": (0.7, 0.8), "test": (0.8, 1.0)}
 # Names of the subfolders of a folder that is already divided.
 _DIVIDED = {"train": "train", "validation": "validation", "val": "validation", "valid": "validation", "test": "test"}
-_NO_SPLIT = 'to do without validation or test, set data.validation = "" or data.test = ""'
+_NO_SPLIT = 'a recipe without validation or test sets data.validation = "" or data.test = ""'
 
 
 @dataclasses.dataclass(frozen=True)

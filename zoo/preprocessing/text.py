@@ -12,6 +12,7 @@ from collections.abc import Iterable
 import tensorflow as tf
 
 from zoo.errors import ZooError
+from zoo.quiet import held_back
 
 PADDING, START, END, UNKNOWN = range(4)
 WORD = "\u2581"  # the first character of a piece that begins a word
@@ -30,7 +31,8 @@ class Pieces:
 
     def __init__(self, model: bytes):
         try:
-            from tensorflow_text import SentencepieceTokenizer
+            with held_back():
+                from tensorflow_text import SentencepieceTokenizer
         except ImportError as error:
             raise ZooError(f"this vocabulary needs tensorflow-text: pip install tensorflow-text ({error})") from None
 

@@ -1,5 +1,6 @@
 """Data sets with the preprocessing of a model's task."""
 
+import warnings
 from collections.abc import Callable
 from typing import Any
 
@@ -64,6 +65,8 @@ def dataset(
     if is_train or model.origin.data is None:  # the training data, not a split for evaluation
         model.origin.data = {"name": source.name, "version": source.version, "split": split}
     batches = stream(task, source, batch_size, seed, augment=bool(augment), shuffle=shuffle)
+    # Keras warns in every `fit` that it does not shuffle a data set, which this one does itself.
+    warnings.filterwarnings("ignore", "`shuffle=True` was passed", UserWarning)
     return batches.counted() if epochs is None else batches.epochs(epochs)
 
 

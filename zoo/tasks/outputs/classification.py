@@ -143,10 +143,16 @@ class Classification(Task):
         return [f"{row['input']}: {', '.join(f'{label} {score:.1%}' for label, score in pairs)}"]
 
     def csv_columns(self):
-        return ("answer", "score")
+        """One pair of columns, or as many as the user or the preset states with `top`."""
+        count = self.settings.top if "top" in self.settings.model_fields_set else 1
+        others = (f"{column}_{number}" for number in range(2, count + 1) for column in ("answer", "score"))
+        return ("answer", "score", *others)
 
     def csv_values(self, row):
-        return row["labels"][0], f"{row['scores'][0]:.6f}"
+        pairs = [(label, f"{score:.6f}") for label, score in zip(row["labels"], row["scores"], strict=True)]
+        columns = len(self.csv_columns())
+        values = [value for pair in pairs for value in pair][:columns]
+        return (*values, *[""] * (columns - len(values)))  # a model may have fewer classes than `top`
 
     def summary(self, row):
         return f"{row['labels'][0]} ({row['scores'][0]:.1%})"
