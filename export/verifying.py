@@ -41,7 +41,8 @@ def verify(out: str | os.PathLike, preset: str | os.PathLike, inputs: Any = None
 
     Returns:
         {"export", "preset", "items": [{"input", "equal", "difference", ...}], "equal"}: "difference" is the greatest
-        difference of two numbers, and None if strings or types differ. An item whose answers differ also has
+        difference of two numbers, and None if strings or types differ. In an export for ONNX Runtime or LiteRT, labels
+        of about equal scores may change places, but not the first label. An item whose answers differ also has
         "pipeline" and "export". An item that can't be read has "refused" instead of "difference", and "equal" is None.
 
     Raises:
@@ -96,14 +97,18 @@ def compare(version: Path, answer: Pipeline, items: list) -> list[dict]:
         theirs = answers[row.pop("place")]
         ours = answer(item, errors="return")
         ours.pop("input")
+        is_same = True
         if is_portable and "error" in ours and "error" in theirs:  # the runner has messages of its own
             difference = 0.0
         elif is_portable:
             comparable = answer.task.comparable
             difference = _difference(comparable(ours, theirs), comparable(theirs, ours))
+            if "error" not in ours and "error" not in theirs:
+                is_same = answer.task.best(ours) == answer.task.best(theirs)
         else:
             difference = _difference(ours, theirs)
-        row["equal"], row["difference"] = difference is not None and difference <= tolerance, difference
+        is_near = difference is not None and difference <= tolerance
+        row["equal"], row["difference"] = is_same and is_near, difference
         if not row["equal"]:
             row |= {"pipeline": ours, "export": theirs}
     return rows

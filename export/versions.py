@@ -1,5 +1,6 @@
 """Numbered versions of an export; a version that can be seen is complete."""
 
+import contextlib
 import json
 import os
 from collections.abc import Callable
@@ -55,7 +56,7 @@ def write_version(folder: Path, fill: Callable[[Path], None]) -> Path:
     Raises:
         ZooError: the folder can't be written, or `fill` raised it.
     """
-    is_new = not folder.exists()
+    new = [path for path in (folder, *folder.parents) if not path.exists()]
     try:
         with hidden_folder(folder / "version") as hidden:
             fill(hidden)
@@ -64,8 +65,9 @@ def write_version(folder: Path, fill: Callable[[Path], None]) -> Path:
     except OSError as error:
         raise ZooError(f"can't write the export {folder}: {error.strerror or error}") from None
     finally:
-        if is_new and folder.is_dir() and not any(folder.iterdir()):
-            folder.rmdir()
+        with contextlib.suppress(OSError):  # a folder that is not empty stays
+            for path in new:
+                path.rmdir()
 
 
 def newest_version(folder: Path, file: str = "saved_model.pb") -> Path | None:
