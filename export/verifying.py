@@ -18,7 +18,7 @@ from zoo import preset as presets
 from zoo.errors import InputError, ZooError, checked_path
 from zoo.exporting import run_saved_model
 from zoo.exporting.serving_files import MANIFEST
-from zoo.exporting.versions import PORTABLE_MANIFEST, newest_version
+from zoo.exporting.versions import PORTABLE_MANIFEST, newest_version, served_name
 from zoo.inference import Pipeline, pipeline
 from zoo.tasks.raw import shown
 from zoo.tasks.task import Task
@@ -35,7 +35,7 @@ def verify(out: str | os.PathLike, preset: str | os.PathLike, inputs: Any = None
 
     Args:
         out: the folder of an export's version; or of a model, whose newest version is used; or of all exports, which
-            must contain a model with the preset's name.
+            must contain a model with the name of the preset or of its folder.
         preset: a preset's name or path.
         inputs: an input or a list of inputs; None takes the preset's samples.
 
@@ -49,7 +49,7 @@ def verify(out: str | os.PathLike, preset: str | os.PathLike, inputs: Any = None
         ZooError: an unknown export or preset, no input that can be compared, or an export that does not run.
     """
     opened = presets.open_preset(preset)
-    version = find_version(checked_path(out, "out"), opened.name)
+    version = find_version(checked_path(out, "out"), served_name(opened.path), opened.name)
     manifest = next((version / name for name in (MANIFEST, PORTABLE_MANIFEST) if (version / name).is_file()), None)
     try:
         settings = json.loads(manifest.read_text("utf-8"))["settings"]
@@ -114,17 +114,23 @@ def compare(version: Path, answer: Pipeline, items: list) -> list[dict]:
     return rows
 
 
-def find_version(out: Path, name: str) -> Path:
-    """The folder of an export: `out` itself, or the newest version in it or in OUT/NAME."""
+def find_version(out: Path, name: str, *earlier: str) -> Path:
+    """The folder of an export: `out` itself, or the newest version in it or in OUT/NAME.
+
+    `earlier` are names that earlier versions of keras-zoo gave the same export.
+    """
     files = ("saved_model.pb", PORTABLE_MANIFEST)
     if any((out / file).is_file() for file in files):
         return out
-    for folder in (out, out / name):
+    for folder in (out, *(out / each for each in (name, *earlier))):
         for file in files:
             if newest := newest_version(folder, file):
                 return newest
     others = sorted(
-        folder for folder in out.glob(f"{glob.escape(name)}.*") if newest_version(folder, PORTABLE_MANIFEST)
+        folder
+        for each in {name, *earlier}
+        for folder in out.glob(f"{glob.escape(each)}.*")
+        if newest_version(folder, PORTABLE_MANIFEST)
     )
     if len(others) == 1:
         return newest_version(others[0], PORTABLE_MANIFEST)
