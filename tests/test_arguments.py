@@ -35,7 +35,7 @@ from zoo.errors import ZooError
         (lambda preset, model: zoo.save(model, ""), "path must be a path, got ''"),
         (lambda preset, model: zoo.save(model, "x\0y"), "path must be a path"),
         (lambda preset, model: zoo.save(model, None), "path must be a path, got None"),
-        (lambda preset, model: zoo.save(model, "x", labels=["a", "a", "b"]), "labels must be unique"),
+        (lambda preset, model: zoo.save(model, "x", labels=["a", "a", "b"]), "labels must be distinct and not empty"),
         (lambda preset, model: zoo.save(model, "x", labels=5), "labels must be a list of strings"),
         (lambda preset, model: zoo.save(model, "x", samples=[3]), "sample must be a path, got 3"),
         (lambda preset, model: zoo.export(preset, ""), "out must be a path, got ''"),

@@ -51,7 +51,8 @@ class Session:
         self._make_batches()
         body, learner = self._make_learner()
         if resumes:
-            workdir.write_recipe(recipe)  # settings that do not change the weights may differ
+            with self._optional():
+                workdir.write_recipe(recipe)  # settings that do not change the weights may differ
         else:
             workdir.begin(recipe, strategy, adapted)
         if body is not None:
