@@ -15,7 +15,7 @@ from zoo.errors import ZooError
 
 PADDING, START, END, UNKNOWN = range(4)
 WORD = "\u2581"  # the first character of a piece that begins a word
-STOP = "\u25a0"  # how the end is shown in pictures
+STOP = "<end>"  # how the end is shown in pictures
 
 
 class Pieces:
