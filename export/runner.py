@@ -142,14 +142,15 @@ PREPARATIONS = {"image": image, "tensor": tensor}  # by the kind of the raw inpu
 
 def decoded(path) -> np.ndarray:
     """Pixels (H, W, 3) uint8, upright; transparent pixels become white, or black if the drawing is light."""
-    Image, ImageOps = needed("PIL.Image", "pillow"), needed("PIL.ImageOps", "pillow")
+    Image = needed("PIL.Image", "pillow")
     Image.init()
     Image.MAX_IMAGE_PIXELS = None  # the limit below has a message of its own
     formats = [name for name in Image.OPEN if name != "EPS"]  # an EPS file is a program that Ghostscript would run
     with Image.open(path, formats=formats) as file:
         if file.width * file.height > MAX_PIXELS:
             raise ValueError(f"{file.width} x {file.height} pixels are more than the limit of {MAX_PIXELS:,}")
-        picture = ImageOps.exif_transpose(file)
+        file.load()
+        picture = upright(file)
         if picture.mode.startswith(("I", "F")):
             values = np.asarray(picture, "float64")
             highest = 65535 if values.max() > 255 else 255 if values.max() > 1 else 1
@@ -160,6 +161,21 @@ def decoded(path) -> np.ndarray:
     alpha, colour = values[..., 3:] / 255, values[..., :3]
     drawn = (colour * alpha).sum() / max(3 * alpha.sum(), 1e-6)
     return np.round(colour * alpha + (255 if drawn < 128 else 0) * (1 - alpha)).astype("uint8")
+
+
+def upright(picture):
+    """Undoes the camera's turn by the EXIF block of a file; Pillow turns a TIFF itself."""
+    Image = needed("PIL.Image", "pillow")
+
+    exif, turns = Image.Exif(), Image.Transpose
+    try:
+        exif.load(picture.info.get("exif") or b"")
+        orientation = exif.get(0x0112)
+    except Exception:  # a damaged block raises all kinds of exceptions
+        return picture
+    undone = (turns.FLIP_LEFT_RIGHT, turns.ROTATE_180, turns.FLIP_TOP_BOTTOM)  # 2 to 8
+    undone += (turns.TRANSPOSE, turns.ROTATE_270, turns.TRANSVERSE, turns.ROTATE_90)
+    return picture.transpose(undone[orientation - 2]) if orientation in range(2, 9) else picture
 
 
 def resized(picture, size):

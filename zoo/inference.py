@@ -1,7 +1,9 @@
 """The functions that use presets: `load`, `pipeline` and `evaluate`."""
 
 import os
+import pickle
 import time
+import warnings
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -19,7 +21,7 @@ from zoo.errors import InputError, ZooError, checked_count, checked_picture
 from zoo.layers.folding import fold_batch_normalization
 from zoo.preset.labels import checked_labels
 from zoo.registry import tapped
-from zoo.tasks.raw import shown
+from zoo.tasks.raw import named, shown
 from zoo.tasks.task import Measured, Task
 
 
@@ -73,8 +75,8 @@ def _check_errors(errors: str) -> None:
 class Pipeline:
     """Callable that maps raw input to answers; created by `zoo.pipeline`."""
 
-    def __init__(self, model: keras.Model, task: Task, batch_size: int = 32):
-        self.model, self.task, self.batch_size = model, task, batch_size
+    def __init__(self, model: keras.Model, task: Task, batch_size: int = 32, source: tuple | None = None):
+        self.model, self.task, self.batch_size, self._source = model, task, batch_size, source
         serve, specs = task.signatures()["serving_default"]
         # Tasks use TensorFlow ops for control flow, so they do not need AutoGraph; tracing without it takes
         # a third of the time.
@@ -84,12 +86,20 @@ class Pipeline:
     def __repr__(self):
         return f"<Pipeline of {self.model.name}, {self.task.name}>"
 
+    def __reduce__(self):
+        """A pipeline of a preset is pickled as the preset's path; that of a model contains the weights."""
+        if self._source is not None:
+            return _reopened, (*self._source, self.batch_size)
+        return _rebuilt, (pickle.dumps(self.model), self.model.origin, self.task.settings, self.batch_size)
+
     def __call__(self, x: Any, errors: str = "raise") -> dict | list[dict]:
-        """Returns a dict for one input, and a list of dicts for a list of inputs.
+        """Returns a dict for one input, and a list of dicts for several inputs.
 
         Args:
-            x: an input that the task takes (a path, bytes, an array, a PIL image, a text; a dict of these for a task
-                with several inputs), or a list of such inputs.
+            x: an input that the task takes (a path, an open file, bytes, an array, a PIL image, a text; a dict of these
+                for a task with several inputs), or a list, a generator or another iterator of such inputs. For images
+                and arrays also a folder: the files in it in sorted order, without hidden files and subfolders. For
+                texts also an open file, whose lines are the inputs.
             errors: "raise", or "return" for {"input", "error"} in the place of an item that can't be answered.
 
         Raises:
@@ -107,7 +117,7 @@ class Pipeline:
         """Answers many inputs in order, one batch at a time, so that only one batch is in memory.
 
         Args:
-            items: inputs, from any iterable.
+            items: inputs, from any iterable; a folder or an open file as for a call of the pipeline.
             errors: as for a call of the pipeline.
 
         Yields:
@@ -118,7 +128,7 @@ class Pipeline:
         """
         _check_errors(errors)
         batch = []
-        for item in items:
+        for item in self.task.items(items):
             batch.append(item)
             if len(batch) == self.batch_size:
                 yield from self._answer_batch(batch, errors)
@@ -169,16 +179,28 @@ def pipeline(name: str | os.PathLike | keras.Model, batch_size: int = 32, **sett
     """
     checked_count(batch_size, "batch_size")
     if isinstance(name, keras.Model):
-        model = name  # not a folded copy: if it is trained further, the pipeline must answer with the new weights
-    else:
-        model = fold_batch_normalization(presets.load_model(presets.open_preset(name)))
-    return Pipeline(model, task_of(model, **settings), batch_size)
+        # Not a folded copy: if the model is trained further, the pipeline must answer with the new weights.
+        return Pipeline(name, task_of(name, **settings), batch_size)
+    preset = presets.open_preset(name)
+    model = fold_batch_normalization(presets.load_model(preset))
+    return Pipeline(model, task_of(model, **settings), batch_size, (preset.path.absolute(), settings))
+
+
+def _reopened(path: Path, settings: dict, batch_size: int) -> Pipeline:
+    return pipeline(path, batch_size, **settings)
+
+
+def _rebuilt(pickled: bytes, origin, settings, batch_size: int) -> Pipeline:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # Keras warns that an optimizer without steps has no state
+        model = pickle.loads(pickled)
+    model.origin = origin  # Keras's pickling loses it
+    return pipeline(model, batch_size, **settings.model_dump())
 
 
 def _raise(answer: dict) -> None:
     if "error" in answer:
-        is_named = answer["input"] in answer["error"]
-        raise InputError(answer["error"] if is_named else f"{answer['input']}: {answer['error']}")
+        raise InputError(named(answer["error"], answer["input"]))
 
 
 def evaluate(

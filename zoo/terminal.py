@@ -5,12 +5,13 @@ import contextlib
 import csv
 import functools
 import gc
+import io
 import json
 import os
 import shutil
 import sys
 import textwrap
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import BinaryIO, TextIO
@@ -103,9 +104,8 @@ def text_rows(rows: Iterable[dict], task, before: int) -> int:
 
 
 def _print_error(row: dict, where: str = "") -> None:
-    is_named = row["input"] and row["input"] in row["error"]
     name = (row["input"] or "''") if len(row["input"]) <= SHOWN else row["input"][:SHOWN] + "..."
-    message = where + (row["error"] if is_named else f"{name}: {row['error']}")
+    message = f"{where}{name}: {row['error']}"
     message = "".join(letter if letter.isprintable() else "\ufffd" for letter in message)  # no control characters
     click.echo(f"zoo: {message}", err=True)
 
@@ -207,25 +207,42 @@ def open_lines(file: str | None) -> BinaryIO | None:
         raise ZooError(f"--file {file}: {error.strerror}") from None
 
 
-def items(inputs: Iterable[str], lines: BinaryIO | None, task) -> Iterator[str]:
+class _StandardInput(io.BytesIO):
+    """The content of standard input as an open file, which has its name on the command line."""
+
+    name = "-"
+
+
+def items(inputs: Sequence[str], lines: BinaryIO | None, task) -> Iterator[str]:
     """Yields the inputs, then the lines of a file, which are read only when they are needed.
 
-    If the task takes files, a folder is replaced by the files in it. For text tasks every line is an item, even if it
-    is empty; other tasks skip empty lines.
+    If the task takes files, a folder is replaced by the files in it, and "-" is a file on standard input. For other
+    tasks "-" is the lines of standard input. For text tasks every line is an item, even if it is empty; other tasks
+    skip empty lines.
     """
+    if [*inputs].count("-") + (lines is sys.stdin.buffer) > 1:
+        raise ZooError("standard input can be read only once: give - once")
+    from zoo.tasks.raw.files import files_of
+
     if lines and lines is not sys.stdin.buffer and not task.takes_text() and b"\0" in lines.peek(64)[:64]:
         raise ZooError(
             f"--file {lines.name} is not a text file with one input per line: to answer on the file itself, leave out "
             "--file"
         )
 
-    def each():
-        for item in inputs:
-            yield from _files(item) if task.takes_files() else [item]
-        for line in _lines(lines) if lines else ():
+    def texts(file):
+        for line in _lines(file):
             text = os.fsdecode(line).removeprefix("\ufeff").strip()
             if text or task.takes_text():
                 yield text
+
+    def each():
+        for item in inputs:
+            if task.takes_files():
+                yield from [_StandardInput(sys.stdin.buffer.read())] if item == "-" else files_of(item) or [item]
+            else:
+                yield from texts(sys.stdin.buffer) if item == "-" else [item]
+        yield from texts(lines) if lines else ()
 
     return each()
 
@@ -252,15 +269,6 @@ def item_of_fields(fields: Iterable[str], task) -> dict | str:
                     raise ZooError(f"--field {field}: {getattr(error, 'strerror', None) or error}") from None
         item[name] = value
     return next(iter(item.values())) if len(task.raw_kinds) == 1 else item
-
-
-def _files(item: str) -> list[str]:
-    """The visible files of a folder; for anything else the item itself, which the pipeline checks."""
-    try:
-        files = sorted(inner for inner in Path(item).iterdir() if inner.is_file() and inner.name[0] != ".")
-    except (OSError, ValueError):
-        files = []
-    return [str(file) for file in files] if files and item else [item]
 
 
 def _lines(file: BinaryIO) -> Iterator[bytes]:

@@ -86,7 +86,7 @@ def test_predict_in_json(tiny_preset, digit_file, bad_file, tmp_path):
     status, out, err = run_zoo("predict", tiny_preset, bad_file, digit_file, tmp_path / "missing.png", "--json")
     bad, good, missing = json.loads(out)
     assert (status, err) == (1, "")
-    assert bad == {"input": str(bad_file), "error": "not an image: expected JPEG, PNG, GIF or BMP"}
+    assert bad == {"input": str(bad_file), "error": "not an image: expected JPEG, PNG, GIF, BMP, WebP, TIFF or AVIF"}
     assert set(good) == {"input", "labels", "scores"}
     assert good["input"] == str(digit_file)
     assert sum(good["scores"]) == pytest.approx(1)
@@ -98,7 +98,7 @@ def test_predict_answers_the_good_and_names_the_bad(tiny_preset, digit_file, bad
     status, out, err = run_zoo("predict", tiny_preset, digit_file, bad_file)
     assert status == 1
     assert out.startswith(f"{digit_file}: ")
-    assert err == f"zoo: {bad_file}: not an image: expected JPEG, PNG, GIF or BMP\n"
+    assert err == f"zoo: {bad_file}: not an image: expected JPEG, PNG, GIF, BMP, WebP, TIFF or AVIF\n"
     assert run_zoo("predict", tiny_preset, digit_file)[0] == 0
 
 
@@ -113,7 +113,7 @@ def test_predict_in_csv(tiny_preset, digit_file, bad_file):
     assert [good[key] for key in ("answer", "answer_2", "answer_3")] == row["labels"]
     assert [float(good[key]) for key in ("score", "score_2", "score_3")] == pytest.approx(row["scores"], abs=1e-6)
     assert (good["answer_4"], good["score_4"], bad["answer_2"]) == ("", "", "")  # there are three classes
-    assert bad["error"] == "not an image: expected JPEG, PNG, GIF or BMP"
+    assert bad["error"] == "not an image: expected JPEG, PNG, GIF, BMP, WebP, TIFF or AVIF"
 
 
 @pytest.fixture
@@ -144,7 +144,7 @@ def test_predict_of_an_empty_folder(tiny_preset, tmp_path):
     (tmp_path / "empty").mkdir()
     status, out, _ = run_zoo("predict", tiny_preset, tmp_path / "empty", "--json")
     assert status == 1
-    assert "is a folder" in json.loads(out)[0]["error"]
+    assert "a folder without files of its own" in json.loads(out)[0]["error"]
 
 
 @pytest.fixture

@@ -33,7 +33,7 @@ class ClassFolders:
     """A folder with one subfolder of files per class.
 
     If the subfolders are train and any of validation (or val, valid) and test, each with one subfolder per class, they
-    are the splits.
+    are the splits; there must be only one folder for validation.
 
     Args:
         field: the field for the content of a file, such as "image".
@@ -53,6 +53,9 @@ class ClassFolders:
             raise ZooError(f"there is no folder {path}")
         name, labels = str(path), _subfolders(path)
         is_divided = "train" in labels and {*labels} <= {*_DIVIDED} and bool(_subfolders(path / "train"))
+        twice = [label for label in labels if _DIVIDED.get(label) == "validation"]
+        if is_divided and len(twice) > 1:
+            raise ZooError(f"{path} has {' and '.join(twice)}, which are the same split: keep one of them")
         splits = {_DIVIDED[label]: path / label for label in labels} if is_divided else dict.fromkeys(_PARTS, path)
         if split not in splits:
             raise NoSplitError(f"the folder {path} has no split {split!r}; it has {', '.join(splits)}")

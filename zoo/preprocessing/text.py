@@ -16,7 +16,7 @@ from zoo.quiet import held_back
 
 PADDING, START, END, UNKNOWN = range(4)
 WORD = "\u2581"  # the first character of a piece that begins a word
-STOP = "\u25a0"  # how the end is shown in pictures
+STOP = "<end>"  # how the end is shown in pictures
 
 
 # Several words with capitals, and no small letter. TensorFlow's functions of strings stop at a NUL.

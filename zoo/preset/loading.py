@@ -8,7 +8,7 @@ from typing import Any
 from zoo import registry
 from zoo.errors import ZooError, unknown
 from zoo.preset import cache
-from zoo.preset.folders import is_path, names, open_preset
+from zoo.preset.folders import is_folder, is_path, names, open_preset
 from zoo.preset.parts import open_part, part_of
 from zoo.preset.preset import WEIGHTS, Preset
 
@@ -50,7 +50,8 @@ def _loaded(part: str, value: Any, task: str) -> Any:
     """The model of a part if the value names a preset; any other value unchanged."""
     if not isinstance(value, (str, os.PathLike)) or value in registry.entries():
         return value
-    if isinstance(value, str) and not is_path(value) and value not in names() and not cache.available(value):
+    is_named = not isinstance(value, str) or is_path(value) or value in names() or cache.available(value)
+    if not is_named and not is_folder(value):
         fitting = [name for name, entry in registry.entries().items() if entry.task == task]
         raise unknown(f"model or preset for {part}", value, [*fitting, *names()])
     return _headless(open_preset(value))

@@ -8,7 +8,7 @@ import keras
 import tensorflow as tf
 
 from zoo.data.sources import Source, open_source
-from zoo.data.stream import Stream
+from zoo.data.stream import Stream, name_errors
 from zoo.errors import ZooError, checked_count
 from zoo.registry import Origin
 from zoo.tasks import task_of
@@ -32,7 +32,8 @@ def dataset(
 
     Args:
         name: a TFDS name, or the path of your own files in the task's layout: a folder with one subfolder of images (or
-            .npy files) per class; for translation a file of lines with a source, a tab and a target.
+            .npy files) per class; for translation a file of lines with a source, a tab and a target. For a folder with
+            the name of a data set, give a path with a separator, such as "./mnist".
         split: "train", "validation", "test", or TFDS's slices.
         model: from load or create_model; its task does the preprocessing.
         batch_size: of every batch but the last.
@@ -46,7 +47,8 @@ def dataset(
         limit: number of examples to use, from the start; None for all.
 
     Raises:
-        ZooError: the data set or split is unknown, or its classes are not those of the model.
+        ZooError: the data set or split is unknown, or its classes are not those of the model. Later, from the model's
+            fit, evaluate or predict: a file can't be read; the message names it.
 
     >>> model.fit(zoo.dataset("mnist", model=model, augment=True))   # doctest: +SKIP
     """
@@ -67,6 +69,7 @@ def dataset(
     batches = stream(task, source, batch_size, seed, augment=bool(augment), shuffle=shuffle)
     # Keras warns in every `fit` that it does not shuffle a data set, which this one does itself.
     warnings.filterwarnings("ignore", "`shuffle=True` was passed", UserWarning)
+    name_errors(model)
     return batches.counted() if epochs is None else batches.epochs(epochs)
 
 
