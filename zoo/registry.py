@@ -6,10 +6,12 @@ file; create_model imports it.
 """
 
 import ast
+import contextlib
 import dataclasses
 import functools
 import importlib
 import inspect
+import sys
 import warnings
 from collections.abc import Callable, Iterable, Iterator
 from importlib import metadata
@@ -154,8 +156,25 @@ def create_model(
     overrides |= {part: _plan(inner) for part, inner in parts.items()}
     overrides = {key: value for key, value in overrides.items() if entry.overrides.get(key, ...) != value}
     model.origin = Origin(model=name, overrides=overrides, task=entry.task, settings=dict(entry.settings))
+    _name_files_in_errors(model)
     freeze_layers(model, freeze)
     return model if taps is None else tapped(model, taps)
+
+
+def _name_files_in_errors(model) -> None:
+    """Makes fit, evaluate and predict raise a ZooError of one line for a file that a zoo.dataset can't read.
+
+    A data set runs inside the function that Keras compiles, so only these methods see its errors.
+    """
+    for name in ("fit", "evaluate", "predict"):
+        method = getattr(model, name)
+
+        def call(*arguments, _method=method, **keywords):
+            stream = sys.modules.get("zoo.data.stream")  # without it there is no zoo.dataset, nor its backend
+            with stream.named_errors() if stream else contextlib.nullcontext():
+                return _method(*arguments, **keywords)
+
+        setattr(model, name, functools.wraps(method)(call))
 
 
 def _check_sizes(name: str, overrides: dict, known) -> None:

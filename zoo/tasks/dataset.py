@@ -8,7 +8,7 @@ import keras
 import tensorflow as tf
 
 from zoo.data.sources import Source, open_source
-from zoo.data.stream import Stream, name_errors
+from zoo.data.stream import Stream
 from zoo.errors import ZooError, checked_count
 from zoo.registry import Origin
 from zoo.tasks import task_of
@@ -69,7 +69,6 @@ def dataset(
     batches = stream(task, source, batch_size, seed, augment=bool(augment), shuffle=shuffle)
     # Keras warns in every `fit` that it does not shuffle a data set, which this one does itself.
     warnings.filterwarnings("ignore", "`shuffle=True` was passed", UserWarning)
-    name_errors(model)
     return batches.counted() if epochs is None else batches.epochs(epochs)
 
 
