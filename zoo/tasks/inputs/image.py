@@ -138,9 +138,7 @@ class ImageInput(Task):
         """Encoded images (B,) -> `image`, and error (B,); a bad image becomes zeros."""
         windows = (self.settings.windows,) if self.settings.windows > 1 else ()
         neutral = tf.zeros((*windows, *self.model.input["image"].shape[1:]))
-        images, error = read_safely(
-            raw["image_bytes"], _header_error, self._image, image_files.damaged, neutral
-        )
+        images, error = read_safely(raw["image_bytes"], _header_error, self._image, image_files.damaged, neutral)
         return {"image": images}, error
 
     def _image(self, encoded):
