@@ -54,7 +54,7 @@ class Entry:
         return own or keras.losses.get(self.loss)
 
 
-@dataclasses.dataclass
+@dataclasses.dataclass(repr=False)
 class Origin:
     """How a model was created, stored as `model.origin`. A clone or a wrapped model has no origin."""
 
@@ -63,6 +63,7 @@ class Origin:
     task: str
     settings: dict = dataclasses.field(default_factory=dict)
     labels: list[str] | None = None
+    data_labels: list[str] | None = None  # names of the classes in the training data, in the order of `labels`
     assets: dict[str, bytes] = dataclasses.field(default_factory=dict)
     data: dict | None = None  # name, version and split of the last data set that was opened for this model
     preset: str | None = None  # the name of the preset that the model was loaded from
@@ -70,6 +71,9 @@ class Origin:
     parent: Any = None  # that preset, a zoo.preset.Preset, if all weights of this model come from it
     digest: str | None = None  # hash of the weights as loaded, to detect later training
     parts: dict[str, Any] = dataclasses.field(default_factory=dict)  # name -> zoo.preset.parts.Part, if from a preset
+
+    def __repr__(self):
+        return f"<Origin {self.preset or self.model}, {self.task}>"  # assets and labels would fill a screen
 
 
 def register_model(
@@ -272,7 +276,12 @@ def entries() -> dict[str, Entry]:
     table: dict[str, Entry] = {}
     for path in _files(MODELS):
         module = ".".join(("zoo.models", *path.relative_to(MODELS).with_suffix("").parts))
-        for entry in _read(path, module, path.stat().st_mtime_ns):
+        try:
+            read = _read(path, module, path.stat().st_mtime_ns)
+        except (ZooError, OSError) as error:  # the other models must remain usable
+            warnings.warn(f"models of {path.name} are left out: {error}", stacklevel=2)
+            continue
+        for entry in read:
             if entry.name in table:
                 raise ZooError(f"model {entry.name!r} is registered in {table[entry.name].path} and again in {path}")
             table[entry.name] = entry

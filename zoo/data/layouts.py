@@ -21,12 +21,11 @@ from typing import ClassVar
 import tensorflow as tf
 
 from zoo.data.source import Source
-from zoo.errors import ZooError
+from zoo.errors import NoSplitError, ZooError
 
 _PARTS = {"train": (0.0, 0.7), "validation": (0.7, 0.8), "test": (0.8, 1.0)}
 # Names of the subfolders of a folder that is already divided.
 _DIVIDED = {"train": "train", "validation": "validation", "val": "validation", "valid": "validation", "test": "test"}
-_NO_SPLIT = 'to do without validation or test, set data.validation = "" or data.test = ""'
 
 
 @dataclasses.dataclass(frozen=True)
@@ -34,7 +33,7 @@ class ClassFolders:
     """A folder with one subfolder of files per class.
 
     If the subfolders are train and any of validation (or val, valid) and test, each with one subfolder per class, they
-    are the splits.
+    are the splits; there must be only one folder for validation.
 
     Args:
         field: the field for the content of a file, such as "image".
@@ -54,9 +53,12 @@ class ClassFolders:
             raise ZooError(f"there is no folder {path}")
         name, labels = str(path), _subfolders(path)
         is_divided = "train" in labels and {*labels} <= {*_DIVIDED} and bool(_subfolders(path / "train"))
+        twice = [label for label in labels if _DIVIDED.get(label) == "validation"]
+        if is_divided and len(twice) > 1:
+            raise ZooError(f"{path} has {' and '.join(twice)}, which are the same split: keep one of them")
         splits = {_DIVIDED[label]: path / label for label in labels} if is_divided else dict.fromkeys(_PARTS, path)
         if split not in splits:
-            raise ZooError(f"the folder {path} has no split {split!r}; it has {', '.join(splits)}; {_NO_SPLIT}")
+            raise NoSplitError(f"the folder {path} has no split {split!r}; it has {', '.join(splits)}")
         if is_divided:
             labels, path = _subfolders(path / "train"), splits[split]
             if others := sorted({*_subfolders(path)} - {*labels}):
@@ -220,7 +222,7 @@ def _lines(path: Path) -> Iterable[tuple[int, str]]:
 def _shuffled_part(items: Iterable, split: str, path: Path) -> list:
     """The items of a split, shuffled: the keys of a dict, or the items of a list."""
     if split not in _PARTS:
-        raise ZooError(f"the file {path} has no split {split!r}; it has {', '.join(_PARTS)}; {_NO_SPLIT}")
+        raise NoSplitError(f"the file {path} has no split {split!r}; it has {', '.join(_PARTS)}")
     items = sorted(items) if isinstance(items, dict) else list(items)
     random.Random(0).shuffle(items)
     if not (part := _part(items, split)):

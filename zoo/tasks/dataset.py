@@ -1,5 +1,6 @@
 """Data sets with the preprocessing of a model's task."""
 
+import warnings
 from collections.abc import Callable
 from typing import Any
 
@@ -7,8 +8,9 @@ import keras
 import tensorflow as tf
 
 from zoo.data.sources import Source, open_source
-from zoo.data.stream import Stream
+from zoo.data.stream import Stream, name_errors
 from zoo.errors import ZooError, checked_count
+from zoo.registry import Origin
 from zoo.tasks import task_of
 from zoo.tasks.task import Task
 
@@ -30,7 +32,8 @@ def dataset(
 
     Args:
         name: a TFDS name, or the path of your own files in the task's layout: a folder with one subfolder of images (or
-            .npy files) per class; for translation a file of lines with a source, a tab and a target.
+            .npy files) per class; for translation a file of lines with a source, a tab and a target. For a folder with
+            the name of a data set, give a path with a separator, such as "./mnist".
         split: "train", "validation", "test", or TFDS's slices.
         model: from load or create_model; its task does the preprocessing.
         batch_size: of every batch but the last.
@@ -44,7 +47,8 @@ def dataset(
         limit: number of examples to use, from the start; None for all.
 
     Raises:
-        ZooError: the data set or split is unknown, or its classes are not those of the model.
+        ZooError: the data set or split is unknown, or its classes are not those of the model. Later, from the model's
+            fit, evaluate or predict: a file can't be read; the message names it.
 
     >>> model.fit(zoo.dataset("mnist", model=model, augment=True))   # doctest: +SKIP
     """
@@ -54,8 +58,7 @@ def dataset(
     task = task_of(model, **({"augment": augment} if isinstance(augment, dict) else {}))
     source = open_source(name, split, task.fields, task.layout, data_dir, limit)
     task.check_source(source)
-    if model.origin.labels is None:
-        model.origin.labels = source.labels
+    _remember_classes(model.origin, source)
     is_train = split.startswith("train") if shuffle is None else shuffle
     if shuffle is None:
         shuffle = is_train and not task.carried
@@ -64,7 +67,19 @@ def dataset(
     if is_train or model.origin.data is None:  # the training data, not a split for evaluation
         model.origin.data = {"name": source.name, "version": source.version, "split": split}
     batches = stream(task, source, batch_size, seed, augment=bool(augment), shuffle=shuffle)
+    # Keras warns in every `fit` that it does not shuffle a data set, which this one does itself.
+    warnings.filterwarnings("ignore", "`shuffle=True` was passed", UserWarning)
+    name_errors(model)
     return batches.counted() if epochs is None else batches.epochs(epochs)
+
+
+def _remember_classes(origin: Origin, source: Source) -> None:
+    """Records the names of the classes of the first data set that is opened for a model."""
+    if origin.labels is None:
+        origin.labels = source.labels
+    if origin.data_labels is None and source.labels:
+        is_same = set(origin.labels) == set(source.labels)
+        origin.data_labels = list(origin.labels if is_same else source.labels)
 
 
 def stream(
