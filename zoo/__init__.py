@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from zoo.preset import create_model, list_models, model_info
     from zoo.preset.saving import save
     from zoo.registry import register_model
-    from zoo.tasks.dataset import dataset
+    from zoo.tasks.dataset import dataset, preprocess
     from zoo.timing import benchmark
     from zoo.training.run import train
     from zoo.training.tuning import tune
@@ -37,6 +37,7 @@ _MODULES = {
     "load": "zoo.inference",
     "model_info": "zoo.preset",
     "pipeline": "zoo.inference",
+    "preprocess": "zoo.tasks.dataset",
     "register_model": "zoo.registry",
     "save": "zoo.preset.saving",
     "train": "zoo.training.run",
@@ -55,6 +56,7 @@ __all__ = [
     "load",
     "model_info",
     "pipeline",
+    "preprocess",
     "register_model",
     "save",
     "train",
@@ -76,3 +78,6 @@ def __getattr__(name: str):
 
 def __dir__() -> list[str]:
     return sorted({*globals(), *_MODULES, "__version__"})
+
+
+importlib.import_module("zoo.serializable").install()  # so that Keras can load .keras files of this package's models

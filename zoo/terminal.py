@@ -15,7 +15,8 @@ from typing import BinaryIO, TextIO
 
 import click
 
-from zoo.errors import ZooError
+from zoo.errors import InputError, ZooError, checked_path
+from zoo.files import whole_file
 
 SHOWN = 200  # maximum number of characters of an input in an error message
 LINE = 1 << 20  # maximum number of bytes read from a line; no task takes a longer text
@@ -51,6 +52,11 @@ def print_json(value) -> None:
     click.echo(json.dumps(value, ensure_ascii=_is_narrow(), indent=1))
 
 
+def _list(array) -> list:
+    """An array in JSON."""
+    return array.tolist()
+
+
 def _is_narrow() -> bool:
     """Whether the encoding of standard output is not a Unicode encoding."""
     return not (sys.stdout.encoding or "").lower().startswith("utf")
@@ -62,7 +68,7 @@ def json_rows(rows: Iterable[dict]) -> int:
     click.echo("[", nl=False)
     try:
         for row in rows:
-            click.echo(("" if first else ",\n") + json.dumps(row, ensure_ascii=_is_narrow()), nl=False)
+            click.echo(("" if first else ",\n") + json.dumps(row, ensure_ascii=_is_narrow(), default=_list), nl=False)
             sys.stdout.flush()
             first = False
             failed += "error" in row
@@ -108,6 +114,36 @@ def _print_error(row: dict, where: str = "") -> None:
     message = where + (row["error"] if is_named else f"{name}: {row['error']}")
     message = "".join(letter if letter.isprintable() else "\ufffd" for letter in message)  # no control characters
     click.echo(f"zoo: {message}", err=True)
+
+
+def check_npz(out: str) -> None:
+    """Raises ZooError if no .npz file can be written at `out`, before any work is done."""
+    path = checked_path(out, "--out")
+    if path.suffix != ".npz" or not path.parent.is_dir():
+        raise ZooError(f"can't write {path}: give a .npz file in a folder that exists")
+
+
+def write_embeddings(rows: Iterable[dict], out: str) -> tuple[list[str], list[dict]]:
+    """Writes {"input", "embeddings"} rows as an .npz file, whole or not at all, and prints the errors of the others.
+
+    Returns:
+        The names of the inputs in the file, and the rows with an error.
+    """
+    import numpy as np
+
+    names, arrays, failed = [], [], []
+    for row in rows:
+        if "error" in row:
+            _print_error(row)
+            failed.append(row)
+        else:
+            names.append(row["input"])
+            arrays.append(row["embeddings"])
+    if not names:
+        raise InputError(f"no input could be read, so {out} is not written")
+    with whole_file(Path(out)) as hidden, hidden.open("wb") as file:
+        np.savez(file, inputs=np.array(names), embeddings=np.stack(arrays))
+    return names, failed
 
 
 def explained(rows: list[dict], module: ModuleType, preset: str, out: str, as_json: bool) -> None:

@@ -29,7 +29,7 @@ def test_our_entries_are_what_their_files_say():
         facts = {keyword.arg: ast.literal_eval(keyword.value) for keyword in call.keywords}
         assert (entry.task, entry.paper) == (facts["task"], facts["paper"])
         assert entry.description.endswith(".")
-        assert entry.path.is_relative_to(registry.MODELS)
+        assert entry.path.is_relative_to(registry.reading.MODELS)
 
 
 def test_a_dropped_file_is_listed_described_and_created(models):

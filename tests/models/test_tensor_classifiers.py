@@ -71,7 +71,7 @@ def test_impossible_networks_are_refused(name, overrides, message):
 def test_without_classes_it_gives_embeddings(name):
     model, whole = small(name), small(name, classes=0)
     whole.set_weights(model.get_weights()[:-2])
-    x = np.random.default_rng(0).normal(size=(3, *model.input["tensor"].shape[1:])).astype("float32")
+    x = np.random.default_rng(0).normal(size=(3, *model.input.shape[1:])).astype("float32")
     embeddings = task_of(model).signatures()["embeddings"][0](tf.constant(x))
     np.testing.assert_allclose(embeddings["embeddings"], whole({"tensor": x})["embeddings"], rtol=1e-5)
     assert embeddings["embeddings"].shape == (3, 4)

@@ -236,7 +236,7 @@ def test_a_builder_that_hides_its_part_is_refused(places):
 def test_a_mistake_in_parts_is_named_with_its_line(tmp_path, monkeypatch, parts, text):
     file = tmp_path / "net.py"
     file.write_text(f"@register_model(task='t', paper='p', parts={parts})\ndef net(encoder='mlp'):\n    'A net.'\n")
-    monkeypatch.setattr(registry, "MODELS", tmp_path)
+    monkeypatch.setattr("zoo.registry.reading.MODELS", tmp_path)
     error = message(registry.entries)
     assert error.startswith(f"{file}:1: ")
     assert text in error

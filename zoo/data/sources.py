@@ -49,7 +49,7 @@ def open_source(
 
     Args:
         name: a TFDS name ("mnist"), or the path of a folder or file, with a separator or the layout's suffix.
-        split: "train", "validation", "test", or TFDS's slices ("train[:55000]").
+        split: "train", "validation", "test", "all", or TFDS's slices ("train[:55000]").
         fields: the fields to read.
         layout: reads the data set of a path.
         data_dir: the folder of TFDS's data; by default ~/tensorflow_datasets.

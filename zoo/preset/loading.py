@@ -19,18 +19,20 @@ def create_model(
     """Builds an untrained model; the paper's values are the defaults.
 
     Args:
-        name: a registered model, such as "lenet5".
+        name: a registered model, such as "lenet5". For a preset with trained weights use `zoo.load`.
         classes: size of the last layer; 0 leaves it out, and the model returns the pooled `embeddings` below it.
         freeze: the layers that are not trained: "all", "all but head", "up to LAYER" (that layer included), or the
             name of a part.
-        taps: names of layers; the model returns their outputs, {name: tensor}, instead of its own outputs.
+        taps: names of layers; the model returns their outputs instead of its own: a tensor for one layer, {name:
+            tensor} for several.
         **overrides: the builder's own keyword arguments. A part is a model inside the model. Its value is the name
             or path of a preset, which brings its weights; the name of a registered model or a dict
             {"model": name, "overrides": {...}}, which get new weights; or a keras.Model with an `origin`, whose
             layers the new model uses.
 
     Returns:
-        A keras.Model whose `origin` records how it was created.
+        A keras.Model whose `origin` records how it was created. If it has one input and one output, it takes an array
+        (or {name: array}) and returns a tensor; otherwise inputs and outputs are dicts.
 
     Raises:
         ZooError: an unknown model, preset or argument, or a value that the builder refuses.
@@ -38,12 +40,18 @@ def create_model(
     >>> zoo.create_model("lenet5", classes=26).count_params()   # doctest: +SKIP
     """
     table = registry.entries()
+    if not (isinstance(name, str) and name in table) and _is_preset(name):
+        raise ZooError(f"{os.fspath(name)} is a preset, whose weights zoo.load loads; create_model makes new models")
     declared = table[name].parts if isinstance(name, str) and name in table else {}
     loaded = {part: _loaded(part, overrides[part], declared[part]) for part in declared if part in overrides}
     model = registry.create_model(name, classes, freeze, **{**overrides, **loaded})
     parts = {part: part_of(model, part, inner) for part, inner in loaded.items() if hasattr(inner, "origin")}
     model.origin.parts = {part: source for part, source in parts.items() if source is not None}
     return model if taps is None else registry.tapped(model, taps)
+
+
+def _is_preset(name: Any) -> bool:
+    return isinstance(name, os.PathLike) or isinstance(name, str) and (is_path(name) or name in names())
 
 
 def _loaded(part: str, value: Any, task: str) -> Any:
@@ -72,6 +80,7 @@ def load_model(preset: Preset, classes: int | None = None, freeze: str | None = 
         freeze: as in create_model.
         settings: task settings that replace those of the preset.
     """
+    from zoo.layers.model import outputs_of  # imports Keras
     from zoo.preset import weights  # imports NumPy and h5py, which listings do without
 
     record = preset.record
@@ -84,7 +93,7 @@ def load_model(preset: Preset, classes: int | None = None, freeze: str | None = 
     weights.read(model, preset.file(WEIGHTS), without=parts)
     settings = {**record["task"]["settings"], **(settings or {})}
     labels = settings.pop("labels", None)
-    logits = model.output.get("logits")
+    logits = outputs_of(model).get("logits")
     is_changed = classes is not None and (logits is None or classes != logits.shape[-1])
     if is_changed:
         trained = model

@@ -8,16 +8,8 @@ import tensorflow as tf
 
 from zoo import registry
 from zoo.errors import ZooError
-from zoo.tasks.losses import CrossEntropy, FunctionLoss, are_probabilities
+from zoo.tasks.losses import CrossEntropy, FunctionLoss, accuracy
 from zoo.tasks.task import Criterion, Measured, Task
-
-
-@keras.saving.register_keras_serializable("zoo")
-def accuracy(y_true, y_pred):
-    """(B,), 1 if the greatest logit is that of the class, or of the most probable class of soft targets."""
-    if are_probabilities(y_true, y_pred):
-        y_true = tf.argmax(y_true, axis=-1)
-    return keras.metrics.sparse_categorical_accuracy(y_true, y_pred)
 
 
 class Classification(Task):
