@@ -19,6 +19,7 @@ from zoo.errors import InputError, ZooError, checked_path
 from zoo.files import whole_file
 
 SHOWN = 200  # maximum number of characters of an input in an error message
+CLASSES = 40  # maximum number of rows of a table of classes
 LINE = 1 << 20  # maximum number of bytes read from a line; no task takes a longer text
 
 
@@ -175,13 +176,22 @@ def explained(rows: list[dict], module: ModuleType, preset: str, out: str, as_js
     return None
 
 
-def print_table(header: tuple[str, ...], rows: list[tuple]) -> None:
+def print_table(header: tuple[str, ...], rows: list[tuple], err: bool = False) -> None:
     """Prints a table with columns as wide as their content; lines are cut at the width of the terminal."""
     width = shutil.get_terminal_size().columns if sys.stdout.isatty() else 10_000
     widths = [max(len(str(row[column])) for row in [header, *rows]) for column in range(len(header) - 1)]
     for row in [header, *rows] if any(header) else rows:
         cells = [str(cell).ljust(size) for cell, size in zip(row, widths, strict=False)]
-        click.echo("  ".join([*cells, str(row[-1])])[:width].rstrip())
+        click.echo("  ".join([*cells, str(row[-1])])[:width].rstrip(), err=err)
+
+
+def print_counts(counts: dict[str, dict[str, int]]) -> None:
+    """Prints the number of files per class and split on standard error, of at most CLASSES classes."""
+    if counts:
+        rows = [(label, *row.values()) for label, row in counts.items()]
+        sums = ("all", *map(sum, zip(*(row[1:] for row in rows), strict=True)))
+        more = [("...", *[""] * (len(sums) - 1))] if len(rows) > CLASSES else []
+        print_table(("class", *next(iter(counts.values()))), [*rows[:CLASSES], *more, sums], err=True)
 
 
 @contextlib.contextmanager

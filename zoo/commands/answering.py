@@ -25,8 +25,9 @@ from zoo.commands.options import DATA_DIR, JSON, SET, PresetCommand, find
 def predict(preset, inputs, file, fields, as_csv, changes, as_json, **flags) -> None:
     """Answer on raw input: image files, .npy files, or folders of them; texts; JSON objects for several inputs.
 
-    PRESET is a name that 'zoo list --pretrained' shows, the path of a preset's folder, such as ./runs/mine, or a
-    .keras file of such a model. An input that can't be answered gets its own error, the other inputs are still answered, and the exit status is 1.
+    PRESET is a name that 'zoo list --pretrained' shows, the path of a preset's folder, such as ./runs/mine, or a .keras
+    file of a model from zoo.load. An input that can't be answered gets its own error, the other inputs are still
+    answered, and the exit status is 1.
     """
     if as_csv and as_json:
         raise click.UsageError("give --json or --csv, not both")
