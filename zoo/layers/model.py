@@ -110,7 +110,7 @@ def outputs_of(model: keras.Model) -> dict[str, Any]:
 
 
 def with_origin(built: keras.Model, origin: Origin, output: str) -> keras.Model:
-    """A builder's model as a user gets it: a ZooModel, with tensors in the place of dicts of one tensor.
+    """A builder's model as a user gets it: a ZooModel, from tensor to tensor if it has one input and one output.
 
     A subclass of keras.Model with methods of its own stays as it is.
 
@@ -123,9 +123,10 @@ def with_origin(built: keras.Model, origin: Origin, output: str) -> keras.Model:
         built.origin = origin
         return built
     inputs, outputs = _single(built.input), _single(built.output)
-    if isinstance(built.output, dict):
-        output = next(iter(built.output))
-    origin.output = output if isinstance(outputs, keras.KerasTensor) else None
+    if isinstance(inputs, keras.KerasTensor) and isinstance(outputs, keras.KerasTensor):
+        origin.output = next(iter(built.output)) if isinstance(built.output, dict) else output
+    else:
+        inputs, outputs, origin.output = built.input, built.output, None
     model = ZooModel(inputs, outputs, name=built.name, origin=origin)
     _copy_attributes(built, model)
     return model

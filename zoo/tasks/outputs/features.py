@@ -13,8 +13,6 @@ from zoo.tasks.task import Task
 class Features(Task):
     """Replaces the answers of a task by the outputs of its model, an array of float32 per output."""
 
-    explanations = {}
-
     @property
     def answer_layout(self):
         return {name: name for name in self.model.output}
