@@ -49,6 +49,7 @@ def test_a_dropped_file_is_listed_described_and_created(models):
         "paper": "Nobody 2000",
         "settings": {"colour": "grey", "low": -1.0},
         "overrides": {"units": 3},
+        "arguments": {"input_shape": (2, 2, 1), "classes": 3, "units": 3},
         "presets": [],
         "file": str(path),
     }

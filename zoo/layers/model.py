@@ -1,10 +1,13 @@
 """Models that keep their origin in Keras's files, and take a single input as an array or by name."""
 
+import contextlib
 import warnings
+from collections.abc import Iterator
 from typing import Any
 
 import keras
 
+from zoo.layers.keras_private import graph, producer
 from zoo.origin import Origin
 
 
@@ -61,7 +64,7 @@ class ZooModel(keras.Model):
         return super().__call__(inputs, *args, **kwargs)
 
     def _of_name(self, inputs: dict) -> Any:
-        name = self.input.name
+        name = producer(self.input).name
         if name not in inputs and (len(inputs) != 1 or not name.startswith("input_layer")):  # a name of Keras's own
             raise ValueError(f"{self.name} has the input {name!r}, got {', '.join(map(repr, inputs)) or 'none'}")
         return inputs[name] if name in inputs else next(iter(inputs.values()))
@@ -101,7 +104,7 @@ class GeneratorModel(keras.Model):
 
 def inputs_of(model: keras.Model) -> dict[str, Any]:
     """The symbolic inputs of a model by name."""
-    return model.input if isinstance(model.input, dict) else {model.input.name: model.input}
+    return model.input if isinstance(model.input, dict) else {producer(model.input).name: model.input}
 
 
 def outputs_of(model: keras.Model) -> dict[str, Any]:
@@ -122,14 +125,24 @@ def with_origin(built: keras.Model, origin: Origin, output: str) -> keras.Model:
     if type(built).__name__ not in ("Functional", "Sequential", "ZooModel"):
         built.origin = origin
         return built
-    inputs, outputs = _single(built.input), _single(built.output)
+    inside = graph(built)
+    inputs, outputs = _single(inside.input), _single(inside.output)
     if isinstance(inputs, keras.KerasTensor) and isinstance(outputs, keras.KerasTensor):
-        origin.output = next(iter(built.output)) if isinstance(built.output, dict) else output
+        origin.output = next(iter(inside.output)) if isinstance(inside.output, dict) else output
     else:
-        inputs, outputs, origin.output = built.input, built.output, None
-    model = ZooModel(inputs, outputs, name=built.name, origin=origin)
+        inputs, outputs, origin.output = inside.input, inside.output, None
+    with _foreign_names():
+        model = ZooModel(inputs, outputs, name=built.name, origin=origin)
     _copy_attributes(built, model)
     return model
+
+
+@contextlib.contextmanager
+def _foreign_names() -> Iterator[None]:
+    """Allows inputs whose tensors have other names than their keys."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="When providing `inputs` as a dict")
+        yield
 
 
 def _single(tensors: Any) -> Any:
@@ -150,14 +163,13 @@ def named(model: keras.Model, name: str | None = None, input_name: str | None = 
 
     Args:
         name: the name of the new model, by default the same.
-        input_name: the name of the input of a model that takes a tensor, by default the tensor's name.
+        input_name: the name of the input of a model that takes a tensor, by default that of its layer.
     """
     is_tensor = not isinstance(model.input, dict)
     if not is_tensor and isinstance(model.output, dict) and name is None:
         return model
-    inputs = {input_name or model.input.name: model.input} if is_tensor else model.input
-    with warnings.catch_warnings():  # the tensor may have a name of its own
-        warnings.filterwarnings("ignore", message="When providing `inputs` as a dict")
+    inputs = {input_name: model.input} if is_tensor and input_name else inputs_of(model)
+    with _foreign_names():
         view = keras.Model(inputs, outputs_of(model), name=name or model.name)
     _copy_attributes(model, view)
     return view

@@ -45,7 +45,8 @@ def create_model(
         if key not in known:
             raise unknown(f"argument of {name}", key, known)
     _check_sizes(name, overrides, known)
-    from zoo.layers.model import named, with_origin  # imports Keras
+    from zoo.layers.keras_private import graph  # imports Keras
+    from zoo.layers.model import named, with_origin
 
     parts = {part: _part(entry, part, overrides.get(part, known[part].default)) for part in entry.parts}
     try:
@@ -59,7 +60,7 @@ def create_model(
     overrides |= {part: _plan(inner) for part, inner in parts.items()}
     overrides = {key: value for key, value in overrides.items() if entry.overrides.get(key, ...) != value}
     origin = Origin(model=name, overrides=overrides, task=entry.task, settings=dict(entry.settings))
-    model = with_origin(model, origin, _output_name(model, overrides, known))
+    model = with_origin(model, origin, _output_name(graph(model), overrides, known))
     freeze_layers(model, freeze)
     return model if taps is None else tapped(model, taps)
 
