@@ -7,8 +7,10 @@ ai-edge-litert. From Python: `Model(folder)(input)`.
 """
 
 import argparse
+import importlib
 import json
 import sys
+from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
@@ -45,10 +47,17 @@ class Model:
         return {wanted["name"]: self.prepare(item, self.settings, wanted)[np.newaxis]}
 
 
+def needed(module, package):
+    """A module that this runner needs; raises ImportError with the command that installs it."""
+    try:
+        return importlib.import_module(module)
+    except ImportError as error:
+        raise ImportError(f"{package} can't be imported ({error}): pip install {package}") from None
+
+
 def onnx_session(path):
     """{name: array} -> {name: array}, by ONNX Runtime."""
-    import onnxruntime
-
+    onnxruntime = needed("onnxruntime", "onnxruntime")
     session = onnxruntime.InferenceSession(str(path), providers=onnxruntime.get_available_providers())
     names = [output.name for output in session.get_outputs()]
     return lambda inputs: dict(zip(names, session.run(names, inputs), strict=True))
@@ -56,9 +65,7 @@ def onnx_session(path):
 
 def litert_session(path):
     """{name: array} -> {name: array}, by LiteRT."""
-    from ai_edge_litert.interpreter import Interpreter
-
-    interpreter = Interpreter(str(path))
+    interpreter = needed("ai_edge_litert.interpreter", "ai-edge-litert").Interpreter(str(path))
     run = interpreter.get_signature_runner("serving_default")
 
     def call(inputs):
@@ -94,14 +101,11 @@ def image(item, settings, wanted):
     else:
         picture = pixels.astype("float32") / 255
     if settings["centre"] == "ink":
-        longer = max(picture.shape[:2])
-        if longer > WORKING_SIDE:
-            size = [max(round(side * WORKING_SIDE / longer), 1) for side in picture.shape[:2]]
-            picture = resized(picture, size)
+        if max(picture.shape[:2]) > WORKING_SIDE:
+            picture = resized(picture, reduced_size(*picture.shape[:2]))
         picture = centred(ink(picture, settings["polarity"]), (height, width), settings["fraction"])
     else:
-        unit = min(picture.shape[0] / height, picture.shape[1] / width) * settings["fraction"]
-        crop = [min(max(round(unit * side), 1), of) for side, of in zip((height, width), picture.shape, strict=False)]
+        crop = crop_size(*picture.shape[:2], (height, width), settings["fraction"])
         top, left = ((of - side) // 2 for of, side in zip(picture.shape, crop, strict=False))
         picture = resized(picture[top : top + crop[0], left : left + crop[1]], (height, width))
         if settings["polarity"]:
@@ -110,20 +114,43 @@ def image(item, settings, wanted):
     return np.round(pixels).astype("uint8") if wanted["dtype"] == "uint8" else pixels.astype("float32")
 
 
+def divided(dividend, divisor):
+    """Integers, rounded to the nearest; a half is rounded to the even one."""
+    nearest, rest = np.divmod(2 * dividend + divisor, 2 * divisor)
+    return nearest - np.where(rest == 0, nearest % 2, 0)
+
+
+def reduced_size(height, width):
+    """Height and width of a picture whose longer side becomes WORKING_SIDE."""
+    longer = np.maximum(height, width)
+    return tuple(np.maximum(divided(side * WORKING_SIDE, longer), 1) for side in (height, width))
+
+
+def crop_size(height, width, size, fraction):
+    """Height and width of the middle of a picture, a fraction of the largest part in the shape of `size`.
+
+    In integers, because floats round a half up or down by the order of the operations.
+    """
+    ratio = Fraction(fraction).limit_denominator(1_000_000)
+    unit = np.minimum(height * size[1], width * size[0]) * ratio.numerator
+    crop_height, crop_width = (divided(unit, side * ratio.denominator) for side in (size[1], size[0]))
+    return np.clip(crop_height, 1, height), np.clip(crop_width, 1, width)
+
+
 PREPARATIONS = {"image": image, "tensor": tensor}  # by the kind of the raw input
 
 
 def decoded(path) -> np.ndarray:
     """Pixels (H, W, 3) uint8, upright; transparent pixels become white, or black if the drawing is light."""
-    from PIL import Image, ImageOps
-
+    Image = needed("PIL.Image", "pillow")
     Image.init()
     Image.MAX_IMAGE_PIXELS = None  # the limit below has a message of its own
     formats = [name for name in Image.OPEN if name != "EPS"]  # an EPS file is a program that Ghostscript would run
     with Image.open(path, formats=formats) as file:
         if file.width * file.height > MAX_PIXELS:
             raise ValueError(f"{file.width} x {file.height} pixels are more than the limit of {MAX_PIXELS:,}")
-        picture = ImageOps.exif_transpose(file)
+        file.load()
+        picture = upright(file)
         if picture.mode.startswith(("I", "F")):
             values = np.asarray(picture, "float64")
             highest = 65535 if values.max() > 255 else 255 if values.max() > 1 else 1
@@ -134,6 +161,21 @@ def decoded(path) -> np.ndarray:
     alpha, colour = values[..., 3:] / 255, values[..., :3]
     drawn = (colour * alpha).sum() / max(3 * alpha.sum(), 1e-6)
     return np.round(colour * alpha + (255 if drawn < 128 else 0) * (1 - alpha)).astype("uint8")
+
+
+def upright(picture):
+    """Undoes the camera's turn by the EXIF block of a file; Pillow turns a TIFF itself."""
+    Image = needed("PIL.Image", "pillow")
+
+    exif, turns = Image.Exif(), Image.Transpose
+    try:
+        exif.load(picture.info.get("exif") or b"")
+        orientation = exif.get(0x0112)
+    except Exception:  # a damaged block raises all kinds of exceptions
+        return picture
+    undone = (turns.FLIP_LEFT_RIGHT, turns.ROTATE_180, turns.FLIP_TOP_BOTTOM)  # 2 to 8
+    undone += (turns.TRANSPOSE, turns.ROTATE_270, turns.TRANSVERSE, turns.ROTATE_90)
+    return picture.transpose(undone[orientation - 2]) if orientation in range(2, 9) else picture
 
 
 def resized(picture, size):
@@ -192,7 +234,11 @@ def main() -> int:
     parser.add_argument("--top", type=int, help="number of labels in an answer")
     parser.add_argument("--json", action="store_true", help="print a JSON array")
     arguments = parser.parse_args()
-    model, rows = Model(Path(__file__).parent, arguments.top), []
+    try:
+        model, rows = Model(Path(__file__).parent, arguments.top), []
+    except ImportError as error:
+        print(f"run.py: {error}", file=sys.stderr)
+        return 2
     for item in arguments.inputs:
         try:
             rows.append({"input": item, **model(item)})

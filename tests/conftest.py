@@ -14,10 +14,12 @@ from tests.helpers.drawings import draw_digit, draw_folder
 from tests.helpers.memory import release_memory
 from tests.helpers.sharing import made_once
 from tests.helpers.texts import SENTENCES
+from zoo import quiet
 
 
 def pytest_runtest_setup():
     """Every test and fixture draws the same numbers, whichever ran before it."""
+    quiet.import_tensorflow()
     import keras
 
     keras.utils.set_random_seed(0)

@@ -13,6 +13,10 @@ from typing import TYPE_CHECKING
 if platform.machine() in ("x86_64", "AMD64"):
     os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
 
+# The logs of TensorFlow's C++ libraries explain nothing to a user of Keras: errors come as exceptions, and zoo.quiet
+# warns about a GPU that can't be used.
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
 if TYPE_CHECKING:
     from zoo.explaining import explain
     from zoo.exporting.verifying import verify
@@ -45,6 +49,8 @@ _MODULES = {
     "verify": "zoo.exporting.verifying",
 }
 
+_LIGHT = ("list_models", "model_info", "register_model")  # they do not import TensorFlow
+
 __all__ = [
     "benchmark",
     "create_model",
@@ -67,6 +73,8 @@ __all__ = [
 
 def __getattr__(name: str):
     if name in _MODULES:
+        if name not in _LIGHT:
+            _import_tensorflow()
         value = getattr(importlib.import_module(_MODULES[name]), name)
     elif name == "__version__":
         value = importlib.import_module("importlib.metadata").version("keras-zoo")
@@ -74,6 +82,15 @@ def __getattr__(name: str):
         raise AttributeError(f"module 'zoo' has no attribute {name!r}; its functions are {', '.join(_MODULES)}")
     globals()[name] = value
     return value
+
+
+def _import_tensorflow() -> None:
+    """Imports TensorFlow quietly if Keras runs on it; if it does not, the functions that need it raise an error."""
+    try:
+        importlib.import_module("zoo.tasks")
+    except ValueError:
+        return
+    importlib.import_module("zoo.quiet").import_tensorflow()
 
 
 def __dir__() -> list[str]:

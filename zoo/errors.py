@@ -10,6 +10,10 @@ class ZooError(ValueError):
     """A mistake in a call, or a preset, recipe or data set that can't be used."""
 
 
+class NoSplitError(ZooError):
+    """A data set does not have the split that was asked for."""
+
+
 class InputError(ZooError):
     """An input that can't be answered: not an image, truncated, missing, too large."""
 

@@ -1,7 +1,9 @@
 """The functions that use presets: `load`, `pipeline` and `evaluate`."""
 
 import os
+import pickle
 import time
+import warnings
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -18,8 +20,9 @@ from zoo.data.stream import named_errors
 from zoo.errors import InputError, ZooError, checked_count, checked_picture
 from zoo.layers.folding import fold_batch_normalization
 from zoo.preset.keras_files import is_keras_file, load_keras_file
+from zoo.preset.labels import checked_labels
 from zoo.registry import tapped
-from zoo.tasks.raw import shown
+from zoo.tasks.raw import named, shown
 from zoo.tasks.task import Measured, Task
 
 
@@ -36,7 +39,8 @@ def load(
         name: a preset's name, or the path of its folder.
         classes: number of classes. If it differs from the preset's number, the head has new, random weights. With 0 the
             model returns the pooled embeddings and is not compiled.
-        labels: names of the classes; `classes` may then be left out.
+        labels: names of the classes; `classes` may then be left out. If their number is the preset's, the head is kept:
+            these are new names of its classes, in the same order.
         freeze: the layers to freeze: "all"; "all but head"; "up to LAYER"; or the name of a part, such as "encoder".
         taps: names of layers. The model then returns the outputs of these layers instead of its own outputs, and is not
             compiled: a tensor for one layer, {name: tensor} for several.
@@ -46,21 +50,20 @@ def load(
         (or {name: array}) and returns a tensor; otherwise inputs and outputs are dicts.
 
     Raises:
-        ZooError: an unknown preset, layer or part, a damaged preset, or a number of labels other than `classes`.
+        ZooError: an unknown preset, layer or part, a damaged preset, a number of labels other than `classes`, or the
+            preset's own labels in another order.
 
     >>> model = zoo.load("lenet5.mnist", classes=5)   # doctest: +SKIP
     """
-    if labels is not None and classes not in (None, len(labels)):
-        raise ZooError(f"classes must be the number of labels, {len(labels)}, got {classes}")
-    if labels is not None and (isinstance(labels, str) or not all(isinstance(label, str) for label in labels)):
-        raise ZooError(f"labels must be a list of strings, got {labels!r}")
-    if labels is not None and (not labels or "" in labels or len(set(labels)) < len(labels)):
-        raise ZooError(f"labels must be distinct and not empty, got {labels!r}")
+    if labels is not None:
+        labels = checked_labels(labels, None)
+        if classes not in (None, len(labels)):
+            raise ZooError(f"classes must be the number of labels, {len(labels)}, got {classes}")
     if classes is not None and (classes != 0 or isinstance(classes, bool)):
         checked_count(classes, "classes")
     model = presets.load_model(presets.open_preset(name), len(labels) if labels else classes, freeze)
     if labels is not None:
-        model.origin.labels = list(labels)
+        model.origin.labels = checked_labels(labels, model.origin.labels)
     if taps is not None:
         return tapped(model, taps)
     task = task_of(model)
@@ -77,20 +80,31 @@ def _check_errors(errors: str) -> None:
 class Pipeline:
     """Callable that maps raw input to answers; created by `zoo.pipeline`."""
 
-    def __init__(self, model: keras.Model, task: Task, batch_size: int = 32):
-        self.model, self.task, self.batch_size = model, task, batch_size
+    def __init__(self, model: keras.Model, task: Task, batch_size: int = 32, source: tuple | None = None):
+        self.model, self.task, self.batch_size, self._source = model, task, batch_size, source
         serve, specs = task.signatures()["serving_default"]
         # Tasks use TensorFlow ops for control flow, so they do not need AutoGraph; tracing without it takes
         # a third of the time.
         self._serve = tf.function(serve, input_signature=list(specs.values()), autograph=False)
         self._single = task.single()
 
+    def __repr__(self):
+        return f"<Pipeline of {self.model.name}, {self.task.name}>"
+
+    def __reduce__(self):
+        """A pipeline of a preset is pickled as the preset's path; that of a model contains the weights."""
+        if self._source is not None:
+            return _reopened, (*self._source, self.batch_size)
+        return _rebuilt, (pickle.dumps(self.model), self.model.origin, self.task.settings, self.batch_size)
+
     def __call__(self, x: Any, errors: str = "raise") -> dict | list[dict]:
-        """Returns a dict for one input, and a list of dicts for a list of inputs.
+        """Returns a dict for one input, and a list of dicts for several inputs.
 
         Args:
-            x: an input that the task takes (a path, bytes, an array, a PIL image, a text; a dict of these for a task
-                with several inputs), or a list of such inputs.
+            x: an input that the task takes (a path, an open file, bytes, an array, a PIL image, a text; a dict of these
+                for a task with several inputs), or a list, a generator or another iterator of such inputs. For images
+                and arrays also a folder: the files in it in sorted order, without hidden files and subfolders. For
+                texts also an open file, whose lines are the inputs.
             errors: "raise", or "return" for {"input", "error"} in the place of an item that can't be answered.
 
         Raises:
@@ -108,7 +122,7 @@ class Pipeline:
         """Answers many inputs in order, one batch at a time, so that only one batch is in memory.
 
         Args:
-            items: inputs, from any iterable.
+            items: inputs, from any iterable; a folder or an open file as for a call of the pipeline.
             errors: as for a call of the pipeline.
 
         Yields:
@@ -119,7 +133,7 @@ class Pipeline:
         """
         _check_errors(errors)
         batch = []
-        for item in items:
+        for item in self.task.items(items):
             batch.append(item)
             if len(batch) == self.batch_size:
                 yield from self._answer_batch(batch, errors)
@@ -171,12 +185,27 @@ def pipeline(name: str | os.PathLike | keras.Model, batch_size: int = 32, **sett
     """
     checked_count(batch_size, "batch_size")
     if isinstance(name, keras.Model):
-        model = name  # not a folded copy: if it is trained further, the pipeline must answer with the new weights
-    elif is_keras_file(name):
-        model = fold_batch_normalization(load_keras_file(name))
+        # Not a folded copy: if the model is trained further, the pipeline must answer with the new weights.
+        return Pipeline(name, task_of(name, **settings), batch_size)
+    if is_keras_file(name):
+        path, model = Path(name), load_keras_file(name)
     else:
-        model = fold_batch_normalization(presets.load_model(presets.open_preset(name)))
-    return Pipeline(model, task_of(model, **settings), batch_size)
+        preset = presets.open_preset(name)
+        path, model = preset.path, presets.load_model(preset)
+    model = fold_batch_normalization(model)
+    return Pipeline(model, task_of(model, **settings), batch_size, (path.absolute(), settings))
+
+
+def _reopened(path: Path, settings: dict, batch_size: int) -> Pipeline:
+    return pipeline(path, batch_size, **settings)
+
+
+def _rebuilt(pickled: bytes, origin, settings, batch_size: int) -> Pipeline:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # Keras warns that an optimizer without steps has no state
+        model = pickle.loads(pickled)
+    model.origin = origin  # Keras's pickling loses it
+    return pipeline(model, batch_size, **settings.model_dump())
 
 
 def embed(
@@ -197,8 +226,7 @@ def embed(
 
 def _raise(answer: dict) -> None:
     if "error" in answer:
-        is_named = answer["input"] in answer["error"]
-        raise InputError(answer["error"] if is_named else f"{answer['input']}: {answer['error']}")
+        raise InputError(named(answer["error"], answer["input"]))
 
 
 def evaluate(
@@ -220,7 +248,7 @@ def evaluate(
         dataset: a TFDS name, or the path of your own files in the task's layout.
         split: split of the data set.
         limit: use only the first `limit` examples.
-        data_dir: the folder where TFDS keeps its data.
+        data_dir: the folder where TFDS keeps its data; by default the one of the preset's recipe.
         batch_size: number of examples that are computed together; it does not change the metrics.
         record: write the metrics into preset.json and the model card, as final metrics.
         picture: the file for a picture of the metrics, such as the confusion matrix.
@@ -236,7 +264,7 @@ def evaluate(
             `limit` or settings.
     """
     preset = presets.open_preset(name)
-    dataset, split = _test_data(preset, dataset, split)
+    dataset, split, own_dir = _test_data(preset, dataset, split)
     if record and limit is not None:
         raise ZooError("metrics of a part of a split can't be recorded: leave out limit or record")
     if record and settings:
@@ -247,7 +275,7 @@ def evaluate(
     if picture is not None:
         picture = checked_picture(picture, "picture")
     task = task_of(fold_batch_normalization(presets.load_model(preset)), **settings)
-    source = open_source(dataset, split, task.fields, task.layout, data_dir, limit)
+    source = open_source(dataset, split, task.fields, task.layout, data_dir or own_dir, limit)
     task.check_source(source)
     started = time.perf_counter()
     with named_errors():
@@ -267,13 +295,19 @@ def evaluate(
     }
 
 
-def _test_data(preset: presets.Preset, dataset: str | None, split: str | None) -> tuple[str, str]:
-    """The data set and the split to measure on; arguments that are None are read from the preset."""
+def _test_data(preset: presets.Preset, dataset: str | None, split: str | None) -> tuple[str, str, str | None]:
+    """The data set and the split to measure on, and the folder of TFDS's data that the preset was trained with.
+
+    Arguments that are None are read from the preset.
+    """
     usual = preset.record.get("data") or {}
-    dataset = usual.get("name") if dataset is None else dataset
+    fitted, _, _ = preset.record.get("provenance", {}).get("fitted_on", "").rpartition(" ")  # "NAME SPLIT"
+    dataset = usual.get("name") or fitted or None if dataset is None else dataset
     if dataset is None:
         raise ZooError(f"the card of {preset.name} does not name a data set: give one, such as --dataset mnist")
-    return dataset, split or (usual.get("test") if dataset == usual.get("name") else None) or "test"
+    if dataset != usual.get("name"):
+        return dataset, split or "test", None
+    return dataset, split or usual.get("test") or "test", usual.get("data_dir")
 
 
 def _draw(measured: Measured, picture: Path, task: str) -> None:

@@ -21,7 +21,7 @@ class Part:
         return f"{self.preset}, its {name}: {terms}"
 
 
-@dataclasses.dataclass
+@dataclasses.dataclass(repr=False)
 class Origin:
     """How a model was created, stored as `model.origin`.
 
@@ -33,6 +33,7 @@ class Origin:
     task: str
     settings: dict = dataclasses.field(default_factory=dict)
     labels: list[str] | None = None
+    data_labels: list[str] | None = None  # names of the classes in the training data, in the order of `labels`
     assets: dict[str, bytes] = dataclasses.field(default_factory=dict)
     data: dict | None = None  # name, version and split of the last data set that was opened for this model
     preset: str | None = None  # the name of the preset that the model was loaded from
@@ -42,6 +43,9 @@ class Origin:
     parts: dict[str, Part] = dataclasses.field(default_factory=dict)  # the parts whose weights are from a preset
     output: str | None = None  # name of the model's only output, if the model returns a tensor; None: it returns a dict
     taps: list[str] | None = None  # the layers whose outputs the model returns, in place of its own outputs
+
+    def __repr__(self):
+        return f"<Origin {self.preset or self.model}, {self.task}>"  # assets and labels would fill a screen
 
     def get_config(self) -> dict:
         """The origin as JSON values, without `parent`, which is a folder of this machine."""

@@ -3,28 +3,33 @@
 import atexit
 import contextlib
 import csv
+import functools
 import gc
+import io
 import json
 import os
 import shutil
 import sys
-from collections.abc import Iterable, Iterator
+import textwrap
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import BinaryIO, TextIO
 
 import click
 
+from zoo import quiet
 from zoo.errors import InputError, ZooError, checked_path
 from zoo.files import whole_file
 
 SHOWN = 200  # maximum number of characters of an input in an error message
+NARROW = 20  # minimum number of characters for the last column of a table
 CLASSES = 40  # maximum number of rows of a table of classes
 LINE = 1 << 20  # maximum number of bytes read from a line; no task takes a longer text
 
 
 def load_tensorflow() -> None:
-    """Imports TensorFlow and discards what its libraries write on standard error during the import."""
+    """Imports TensorFlow and shows a spinner meanwhile."""
     from zoo import tasks  # noqa: F401 (checks Keras's backend first)
 
     if "tensorflow" in sys.modules:
@@ -33,18 +38,9 @@ def load_tensorflow() -> None:
     # another at exit.
     gc.disable()
     atexit.register(gc.freeze)
-    sys.stderr.flush()
-    standard_error = os.dup(2)
-    null = os.open(os.devnull, os.O_WRONLY)
     try:
-        # The spinner writes to the duplicate: on the redirected descriptor it could not show the cursor again.
-        with open(standard_error, "w", closefd=False) as terminal, status("loading TensorFlow", terminal):
-            os.dup2(null, 2)
-            import tensorflow  # noqa: F401
+        quiet.import_tensorflow(functools.partial(status, "loading TensorFlow"))
     finally:
-        os.dup2(standard_error, 2)
-        os.close(standard_error)
-        os.close(null)
         gc.freeze()
         gc.enable()
 
@@ -94,11 +90,14 @@ def text_rows(rows: Iterable[dict], task, before: int) -> int:
     """Prints the lines of each answer, as the task formats them; returns the number of errors.
 
     Text tasks print an empty line for an input that failed, so that output lines match input lines. The first `before`
-    rows answer command-line arguments. Later rows answer lines of a file, and their errors name the line.
+    rows answer command-line arguments. Later rows answer lines of a file, and their errors name the line. A blank line
+    of a file is not an error.
     """
     failed = 0
     for number, row in enumerate(rows, start=1 - before):
-        if "error" in row:
+        if "error" in row and not row["input"] and task.takes_text() and number > 0:
+            click.echo()
+        elif "error" in row:
             failed += 1
             _print_error(row, f"line {number}: " if task.takes_text() and number > 0 else "")
             if task.takes_text():
@@ -106,13 +105,14 @@ def text_rows(rows: Iterable[dict], task, before: int) -> int:
         else:
             for line in task.lines(row):
                 click.echo(line)
+            if "warning" in row:
+                _print_error({**row, "error": row["warning"]}, f"line {number}: " if number > 0 else "")
     return failed
 
 
 def _print_error(row: dict, where: str = "") -> None:
-    is_named = row["input"] and row["input"] in row["error"]
     name = (row["input"] or "''") if len(row["input"]) <= SHOWN else row["input"][:SHOWN] + "..."
-    message = where + (row["error"] if is_named else f"{name}: {row['error']}")
+    message = f"{where}{name}: {row['error']}"
     message = "".join(letter if letter.isprintable() else "\ufffd" for letter in message)  # no control characters
     click.echo(f"zoo: {message}", err=True)
 
@@ -177,9 +177,18 @@ def explained(rows: list[dict], module: ModuleType, preset: str, out: str, as_js
 
 
 def print_table(header: tuple[str, ...], rows: list[tuple], err: bool = False) -> None:
-    """Prints a table with columns as wide as their content; lines are cut at the width of the terminal."""
+    """Prints a table with columns as wide as their content; lines are cut at the width of the terminal.
+
+    If the terminal is too narrow for the last column, each row is printed as a block of lines instead.
+    """
     width = shutil.get_terminal_size().columns if sys.stdout.isatty() else 10_000
     widths = [max(len(str(row[column])) for row in [header, *rows]) for column in range(len(header) - 1)]
+    if sum(widths) + 2 * len(widths) + NARROW > width:
+        for first, *others in rows:
+            click.echo(first)
+            for line in textwrap.wrap(", ".join(str(cell) for cell in others if str(cell)), max(width - 4, 10)):
+                click.echo(f"    {line}")
+        return
     for row in [header, *rows] if any(header) else rows:
         cells = [str(cell).ljust(size) for cell, size in zip(row, widths, strict=False)]
         click.echo("  ".join([*cells, str(row[-1])])[:width].rstrip(), err=err)
@@ -244,25 +253,42 @@ def open_lines(file: str | None) -> BinaryIO | None:
         raise ZooError(f"--file {file}: {error.strerror}") from None
 
 
-def items(inputs: Iterable[str], lines: BinaryIO | None, task) -> Iterator[str]:
+class _StandardInput(io.BytesIO):
+    """The content of standard input as an open file, which has its name on the command line."""
+
+    name = "-"
+
+
+def items(inputs: Sequence[str], lines: BinaryIO | None, task) -> Iterator[str]:
     """Yields the inputs, then the lines of a file, which are read only when they are needed.
 
-    If the task takes files, a folder is replaced by the files in it. For text tasks every line is an item, even if it
-    is empty; other tasks skip empty lines.
+    If the task takes files, a folder is replaced by the files in it, and "-" is a file on standard input. For other
+    tasks "-" is the lines of standard input. For text tasks every line is an item, even if it is empty; other tasks
+    skip empty lines.
     """
+    if [*inputs].count("-") + (lines is sys.stdin.buffer) > 1:
+        raise ZooError("standard input can be read only once: give - once")
+    from zoo.tasks.raw.files import files_of
+
     if lines and lines is not sys.stdin.buffer and not task.takes_text() and b"\0" in lines.peek(64)[:64]:
         raise ZooError(
             f"--file {lines.name} is not a text file with one input per line: to answer on the file itself, leave out "
             "--file"
         )
 
-    def each():
-        for item in inputs:
-            yield from _files(item) if task.takes_files() else [item]
-        for line in _lines(lines) if lines else ():
+    def texts(file):
+        for line in _lines(file):
             text = os.fsdecode(line).removeprefix("\ufeff").strip()
             if text or task.takes_text():
                 yield text
+
+    def each():
+        for item in inputs:
+            if task.takes_files():
+                yield from [_StandardInput(sys.stdin.buffer.read())] if item == "-" else files_of(item) or [item]
+            else:
+                yield from texts(sys.stdin.buffer) if item == "-" else [item]
+        yield from texts(lines) if lines else ()
 
     return each()
 
@@ -289,15 +315,6 @@ def item_of_fields(fields: Iterable[str], task) -> dict | str:
                     raise ZooError(f"--field {field}: {getattr(error, 'strerror', None) or error}") from None
         item[name] = value
     return next(iter(item.values())) if len(task.raw_kinds) == 1 else item
-
-
-def _files(item: str) -> list[str]:
-    """The visible files of a folder; for anything else the item itself, which the pipeline checks."""
-    try:
-        files = sorted(inner for inner in Path(item).iterdir() if inner.is_file() and inner.name[0] != ".")
-    except (OSError, ValueError):
-        files = []
-    return [str(file) for file in files] if files and item else [item]
 
 
 def _lines(file: BinaryIO) -> Iterator[bytes]:

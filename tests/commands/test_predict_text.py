@@ -1,6 +1,7 @@
 """`zoo predict` with a preset that takes text: lines in, lines out."""
 
 import json
+import re
 
 import pytest
 from click.testing import CliRunner
@@ -19,13 +20,21 @@ def predict(speller):
 
 
 def test_lines_keep_their_order_and_errors_name_their_lines(predict, tmp_path):
-    (tmp_path / "lines").write_bytes(b"bad\n\n\xff\n  face \r\nzoo\nb\0e\n")
+    (tmp_path / "lines").write_bytes(b"bad\n \n\xff\n  face \r\nzoo\nb\0e\n")
     done = predict("--file", tmp_path / "lines")
     assert done.stdout.split("\n") == ["B A D", "", "", "F A C E", "", "", ""]
     errors = done.stderr.split("\n")
-    assert errors[:2] == ["zoo: line 2: '': empty text", "zoo: line 3: \ufffd: not UTF-8"]
-    assert errors[3] == "zoo: line 6: b\ufffde: not in the vocabulary: '\ufffd'"
+    assert errors[0] == "zoo: line 3: \ufffd: not UTF-8"
+    assert errors[2] == "zoo: line 6: b\ufffde: not in the vocabulary: '\ufffd'"
     assert done.exit_code == 1
+
+
+def test_a_blank_line_is_answered_with_a_blank_line(predict, tmp_path):
+    (tmp_path / "lines").write_bytes(b"bad\n\n  \nbed\n")
+    done = predict("--file", tmp_path / "lines")
+    assert (done.exit_code, done.stdout, done.stderr) == (0, "B A D\n\n\nB E D\n", "")
+    done = predict("")  # an argument is not a line
+    assert (done.exit_code, done.stderr) == (1, "zoo: '': empty text\n")
 
 
 def test_json_has_alternatives_and_errors(predict, tmp_path):
@@ -37,7 +46,14 @@ def test_json_has_alternatives_and_errors(predict, tmp_path):
 
 
 def test_alternatives_follow_the_answer(predict):
-    assert predict("bad", "--n-best", 2).stdout.startswith("B A D\n    ")
+    """Each with its score, the best one too."""
+    best, other = predict("bad", "--n-best", 2).stdout.splitlines()
+    scores = [
+        float(re.fullmatch(rf"{text}  \((-\d\.\d{{3}})\)", line)[1])
+        for text, line in (("B A D", best), (" {4}.*", other))
+    ]
+    assert scores[0] > scores[1]
+    assert predict("bad").stdout == "B A D\n"
 
 
 def test_csv(predict):
@@ -79,3 +95,20 @@ def test_set_changes_a_setting_of_the_task(predict):
 def test_a_flag_overrides_set(predict):
     (row,) = json.loads(predict("bad", "--json", "--set", "n_best=1", "--n-best", 2).stdout)
     assert len(row["alternatives"]) == 1
+
+
+def test_a_doubtful_answer_has_a_warning(predict):
+    """Beside the text on standard error, and in JSON and CSV."""
+    done = predict("bad", "--set", "warn_below=0.0")
+    warning = "doubtful answer: its log probability per token is below 0.0, so the input is probably unlike"
+    assert (done.exit_code, done.stdout) == (0, "B A D\n")
+    assert done.stderr.startswith(f"zoo: bad: {warning}")
+    assert done.stderr.count("\n") == 1
+    (row,) = json.loads(predict("bad", "--set", "warn_below=0.0", "--json").stdout)
+    assert row["warning"].startswith(warning)
+    header, line = predict("bad", "--set", "warn_below=0.0", "--csv").stdout.splitlines()
+    assert header == "input,answer,score,warning,error"
+    assert f',"{warning}' in line
+    done = predict("bad", "--set", "warn_below=-100.0", "--json")
+    assert "warning" not in json.loads(done.stdout)[0]
+    assert done.stderr == ""

@@ -36,6 +36,7 @@ def test_a_conversion_keeps_the_fraction_of_the_picture(tmp_path, monkeypatch):
     monkeypatch.setattr(converter, "network", network)
     made = converter.convert(1, tmp_path / "lite1")
     assert made.record["task"]["settings"]["fraction"] == 32 / 64  # at the tiny size
+    assert made.record["task"]["data_labels"][:2] == ["n01440764", "n01443537"]
     assert zoo.pipeline(tmp_path / "lite1").task.settings.fraction == 32 / 64
 
 

@@ -78,7 +78,10 @@ def test_every_recipe_learns_for_a_few_steps(name, digits_folder, tmp_path):
         ({"seed": 2**40}, "seed = 1099511627776: input should be less than"),
         ({"data.validation": "train"}, "data.train = 'train' and data.validation = 'train' have examples in common"),
         ({"data.validation": "test"}, "data.validation = 'test' and data.test = 'test' have examples in common"),
-        ({"data.validation": "valid"}, "has no split 'valid'; it has train, validation, test; to do without"),
+        (
+            {"data.validation": "valid"},
+            "has no split 'valid'; it has train, validation, test; to do without, set data.validation",
+        ),
         ({"trainning": {}}, "unknown key trainning; did you mean training"),
         ({"model": "mpl"}, "unknown model 'mpl'; did you mean mlp"),
         ({"start_from": "mlp.tiny"}, "one of model and start_from"),

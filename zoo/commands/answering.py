@@ -25,6 +25,8 @@ from zoo.commands.options import DATA_DIR, JSON, SET, PresetCommand, find
 def predict(preset, inputs, file, fields, as_csv, changes, as_json, **flags) -> None:
     """Answer on raw input: image files, .npy files, or folders of them; texts; JSON objects for several inputs.
 
+    - reads standard input: an image or .npy file; or texts, or JSON objects, one per line.
+
     PRESET is a name that 'zoo list --pretrained' shows, the path of a preset's folder, such as ./runs/mine, or a .keras
     file of a model from zoo.load. An input that can't be answered gets its own error, the other inputs are still
     answered, and the exit status is 1.
@@ -34,6 +36,7 @@ def predict(preset, inputs, file, fields, as_csv, changes, as_json, **flags) -> 
     if not inputs and not file and not fields:
         raise click.UsageError("no input: give INPUT, --file PATH or --field NAME=VALUE")
     lines = terminal.open_lines(file)
+    before = (inputs.index("-") if "-" in inputs else len(inputs)) + bool(fields)  # rows before the first line
     task, settings = find(preset, changes, flags)
     items = terminal.items(inputs, lines, task)
     if fields:
@@ -47,7 +50,7 @@ def predict(preset, inputs, file, fields, as_csv, changes, as_json, **flags) -> 
     elif as_csv:
         failed = terminal.csv_rows(rows, pipeline.task)
     else:
-        failed = terminal.text_rows(rows, pipeline.task, len(inputs) + bool(fields))
+        failed = terminal.text_rows(rows, pipeline.task, before)
     sys.exit(1 if failed else 0)
 
 

@@ -79,16 +79,18 @@ def demo(as_json) -> None:
 
 @click.command()
 @click.argument("preset")
+@click.argument("inputs", nargs=-1, metavar="[INPUT]...")
 @click.option("--seconds", type=float, default=2.0, help="Seconds for each batch size [2].")
 @click.option("--record", is_flag=True, help="Write the result into the preset and its card.")
 @JSON
-def benchmark(preset, seconds, record, as_json) -> None:
-    """Time a preset's pipeline on its own samples."""
-    find(preset)
+def benchmark(preset, inputs, seconds, record, as_json) -> None:
+    """Time a preset's pipeline, on inputs or on the preset's samples."""
+    task, _ = find(preset)
+    items = list(terminal.items(inputs, None, task))
     from zoo import timing
 
     with terminal.progress("measuring") as report:
-        result = timing.benchmark(preset, seconds, record, report)
+        result = timing.benchmark(preset, seconds, record, report, items)
     if as_json:
         return terminal.print_json(result)
     terminal.print_table(("", ""), [(key.replace("_", " "), str(value)) for key, value in result.items()])

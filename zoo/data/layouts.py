@@ -22,12 +22,11 @@ from typing import ClassVar
 import tensorflow as tf
 
 from zoo.data.source import Source
-from zoo.errors import ZooError
+from zoo.errors import NoSplitError, ZooError
 
 _PARTS = {"train": (0.0, 0.7), "validation": (0.7, 0.8), "test": (0.8, 1.0), "all": (0.0, 1.0)}
 # Names of the subfolders of a folder that is already divided.
 _DIVIDED = {"train": "train", "validation": "validation", "val": "validation", "valid": "validation", "test": "test"}
-_NO_SPLIT = 'to do without validation or test, set data.validation = "" or data.test = ""'
 
 
 @dataclasses.dataclass(frozen=True)
@@ -35,7 +34,7 @@ class ClassFolders:
     """A folder with one subfolder of files per class.
 
     If the subfolders are train and any of validation (or val, valid) and test, each with one subfolder per class, they
-    are the splits.
+    are the splits; there must be only one folder for validation.
 
     Args:
         field: the field for the content of a file, such as "image".
@@ -58,7 +57,7 @@ class ClassFolders:
         labels = _subfolders(folders["train"] if is_divided else path)
         known = [*folders, "all"] if is_divided else [*_PARTS]
         if split not in known:
-            raise ZooError(f"the folder {path} has no split {split!r}; it has {', '.join(known)}; {_NO_SPLIT}")
+            raise NoSplitError(f"the folder {path} has no split {split!r}; it has {', '.join(known)}")
         if is_divided:
             chosen = {part: folder for part, folder in folders.items() if split in (part, "all")}
             for folder in chosen.values():
@@ -96,8 +95,12 @@ class ClassFolders:
     def _splits(path: Path) -> dict[str, Path] | None:
         """The folders of the splits of a folder that is divided already; None for others."""
         names = _subfolders(path)
-        is_divided = "train" in names and {*names} <= {*_DIVIDED} and bool(_subfolders(path / "train"))
-        return {_DIVIDED[name]: path / name for name in names} if is_divided else None
+        if not ("train" in names and {*names} <= {*_DIVIDED} and _subfolders(path / "train")):
+            return None
+        twice = [name for name in names if _DIVIDED[name] == "validation"]
+        if len(twice) > 1:
+            raise ZooError(f"{path} has {' and '.join(twice)}, which are the same split: keep one of them")
+        return {_DIVIDED[name]: path / name for name in names}
 
     def _files(self, path: Path, labels: list[str], may_lack_classes: bool) -> list[tuple[str, int]]:
         """(file, number of its class), sorted."""
@@ -243,7 +246,7 @@ def _lines(path: Path) -> Iterable[tuple[int, str]]:
 def _shuffled_part(items: Iterable, split: str, path: Path) -> list:
     """The items of a split, shuffled: the keys of a dict, or the items of a list."""
     if split not in _PARTS:
-        raise ZooError(f"the file {path} has no split {split!r}; it has {', '.join(_PARTS)}; {_NO_SPLIT}")
+        raise NoSplitError(f"the file {path} has no split {split!r}; it has {', '.join(_PARTS)}")
     items = sorted(items) if isinstance(items, dict) else list(items)
     random.Random(0).shuffle(items)
     if not (part := _part(items, split)):

@@ -69,11 +69,6 @@ class ZooModel(keras.Model):
             raise ValueError(f"{self.name} has the input {name!r}, got {', '.join(map(repr, inputs)) or 'none'}")
         return inputs[name] if name in inputs else next(iter(inputs.values()))
 
-    def fit(self, x=None, *args, **kwargs):
-        if hasattr(x, "element_spec") and len(args) < 6:  # `shuffle` is the seventh; Keras warns about its default
-            kwargs.setdefault("shuffle", False)
-        return super().fit(x, *args, **kwargs)
-
     def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
         return super().compute_loss(x, self._own(y), y_pred, self._own(sample_weight), training)
 
@@ -154,7 +149,7 @@ def _single(tensors: Any) -> Any:
 def _copy_attributes(source: keras.Model, target: keras.Model) -> None:
     """Copies the attributes that a builder has set on a model, such as `frozen_output`."""
     for name, value in vars(source).items():
-        if not name.startswith("_") and name not in vars(target) and name != "optimizer":
+        if not name.startswith("_") and not hasattr(target, name) and name != "optimizer":
             setattr(target, name, value)
 
 

@@ -12,10 +12,27 @@ from collections.abc import Iterable
 import tensorflow as tf
 
 from zoo.errors import ZooError
+from zoo.quiet import held_back
 
 PADDING, START, END, UNKNOWN = range(4)
 WORD = "\u2581"  # the first character of a piece that begins a word
-STOP = "\u25a0"  # how the end is shown in pictures
+STOP = "<end>"  # how the end is shown in pictures
+
+
+# Several words with capitals, and no small letter. TensorFlow's functions of strings stop at a NUL.
+_IN_CAPITALS = r"[^\p{Ll}\x00]*\p{Lu}[^\p{Ll}\x00]*\s[^\p{Ll}\x00]*\p{Lu}[^\p{Ll}\x00]*"
+
+
+def sentence_case(texts):
+    """(B,) strings -> (B,): texts of several words that are all in capitals get small letters after the first.
+
+    >>> sentence_case(tf.constant(["TWO DOGS.", "A TV.", "A dog.", "BMX"])).numpy().tolist()
+    [b'Two dogs.', b'A tv.', b'A dog.', b'BMX']
+    """
+    is_capital = tf.strings.regex_full_match(texts, _IN_CAPITALS)
+    begin = tf.strings.regex_replace(texts, r"(?s)^(\P{L}*\p{L}).*$", r"\1")  # up to the first letter
+    rest = tf.strings.substr(texts, tf.strings.length(begin), tf.strings.length(texts))
+    return tf.where(is_capital, begin + tf.strings.lower(rest, "utf-8"), texts)
 
 
 class Pieces:
@@ -30,7 +47,8 @@ class Pieces:
 
     def __init__(self, model: bytes):
         try:
-            from tensorflow_text import SentencepieceTokenizer
+            with held_back():
+                from tensorflow_text import SentencepieceTokenizer
         except ImportError as error:
             raise ZooError(f"this vocabulary needs tensorflow-text: pip install tensorflow-text ({error})") from None
 

@@ -8,7 +8,7 @@ from typing import Any
 from zoo import registry
 from zoo.errors import ZooError, unknown
 from zoo.preset import cache
-from zoo.preset.folders import is_path, names, open_preset
+from zoo.preset.folders import is_folder, is_path, names, open_preset
 from zoo.preset.parts import open_part, part_of
 from zoo.preset.preset import WEIGHTS, Preset
 
@@ -58,7 +58,8 @@ def _loaded(part: str, value: Any, task: str) -> Any:
     """The model of a part if the value names a preset; any other value unchanged."""
     if not isinstance(value, (str, os.PathLike)) or value in registry.entries():
         return value
-    if isinstance(value, str) and not is_path(value) and value not in names() and not cache.available(value):
+    is_named = not isinstance(value, str) or is_path(value) or value in names() or cache.available(value)
+    if not is_named and not is_folder(value):
         fitting = [name for name, entry in registry.entries().items() if entry.task == task]
         raise unknown(f"model or preset for {part}", value, [*fitting, *names()])
     return _headless(open_preset(value))
@@ -71,7 +72,13 @@ def _headless(preset: Preset):
     return load_model(preset, classes=0 if has_classes else None)
 
 
-def load_model(preset: Preset, classes: int | None = None, freeze: str | None = None, settings: dict | None = None):
+def load_model(
+    preset: Preset,
+    classes: int | None = None,
+    freeze: str | None = None,
+    settings: dict | None = None,
+    keep_head: bool = True,
+):
     """A preset's model with its weights, not compiled; works on every Keras backend.
 
     Args:
@@ -79,6 +86,7 @@ def load_model(preset: Preset, classes: int | None = None, freeze: str | None = 
         classes: size of the last layer; if it differs from the preset's, the head gets new weights; 0: no head.
         freeze: as in create_model.
         settings: task settings that replace those of the preset.
+        keep_head: whether a head of the right size keeps its weights and labels; if not, it gets new weights.
     """
     from zoo.layers.model import outputs_of  # imports Keras
     from zoo.preset import weights  # imports NumPy and h5py, which listings do without
@@ -94,7 +102,7 @@ def load_model(preset: Preset, classes: int | None = None, freeze: str | None = 
     settings = {**record["task"]["settings"], **(settings or {})}
     labels = settings.pop("labels", None)
     logits = outputs_of(model).get("logits")
-    is_changed = classes is not None and (logits is None or classes != logits.shape[-1])
+    is_changed = classes is not None and (not keep_head or logits is None or classes != logits.shape[-1])
     if is_changed:
         trained = model
         model = create_model(record["model"]["name"], **{**overrides, "classes": classes})
@@ -103,6 +111,7 @@ def load_model(preset: Preset, classes: int | None = None, freeze: str | None = 
     registry.freeze_layers(model, freeze)
     origin = model.origin
     origin.task, origin.settings, origin.labels = record["task"]["name"], settings, labels
+    origin.data_labels = None if labels is None else record["task"].get("data_labels") or labels
     origin.preset, origin.terms = preset.name, record.get("terms", {})
     origin.assets = {} if is_changed else preset.assets()  # assets describe the classes of the old head
     if not is_changed or classes == 0:

@@ -93,7 +93,12 @@ def entries() -> dict[str, Entry]:
     table: dict[str, Entry] = {}
     for path in _files(MODELS):
         module = ".".join(("zoo.models", *path.relative_to(MODELS).with_suffix("").parts))
-        for entry in _read(path, module, path.stat().st_mtime_ns):
+        try:
+            read = _read(path, module, path.stat().st_mtime_ns)
+        except (ZooError, OSError) as error:  # the other models must remain usable
+            warnings.warn(f"models of {path.name} are left out: {error}", stacklevel=2)
+            continue
+        for entry in read:
             if entry.name in table:
                 raise ZooError(f"model {entry.name!r} is registered in {table[entry.name].path} and again in {path}")
             table[entry.name] = entry

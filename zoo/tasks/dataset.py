@@ -1,5 +1,6 @@
 """Data sets with the preprocessing of a model's task."""
 
+import warnings
 from collections.abc import Callable
 from typing import Any
 
@@ -8,8 +9,9 @@ import numpy as np
 import tensorflow as tf
 
 from zoo.data.sources import Source, open_source
-from zoo.data.stream import Stream
+from zoo.data.stream import Stream, name_errors
 from zoo.errors import InputError, ZooError, checked_count
+from zoo.registry import Origin
 from zoo.tasks import raw, task_of
 from zoo.tasks.task import Task
 
@@ -34,7 +36,8 @@ def dataset(
 
     Args:
         name: a TFDS name, or the path of your own files in the task's layout: a folder with one subfolder of images (or
-            .npy files) per class; for translation a file of lines with a source, a tab and a target.
+            .npy files) per class; for translation a file of lines with a source, a tab and a target. For a folder with
+            the name of a data set, give a path with a separator, such as "./mnist".
         split: "train", "validation", "test", "all", or TFDS's slices.
         model: from load or create_model; its task does the preprocessing.
         batch_size: of every batch but the last.
@@ -48,7 +51,8 @@ def dataset(
         limit: number of examples to use, from the start; None for all.
 
     Raises:
-        ZooError: the data set or split is unknown, or its classes are not those of the model.
+        ZooError: the data set or split is unknown, or its classes are not those of the model. Later, from the model's
+            fit, evaluate or predict: a file can't be read; the message names it.
 
     >>> model.fit(zoo.dataset("mnist", model=model, augment=True))   # doctest: +SKIP
     """
@@ -58,8 +62,7 @@ def dataset(
     task = task_of(model, **({"augment": augment} if isinstance(augment, dict) else {}))
     source = open_source(name, split, task.fields, task.layout, data_dir, limit)
     task.check_source(source)
-    if model.origin.labels is None:
-        model.origin.labels = source.labels
+    _remember_classes(model.origin, source)
     is_train = split.startswith("train") if shuffle is None else shuffle
     if shuffle is None:
         shuffle = is_train and not task.carried
@@ -70,7 +73,19 @@ def dataset(
     batches = stream(task, source, batch_size, seed, augment=bool(augment), shuffle=shuffle)
     if not isinstance(model.input, dict):
         batches.finish = _without_names(batches.finish)
+    # Keras warns in every `fit` that it does not shuffle a data set, which this one does itself.
+    warnings.filterwarnings("ignore", "`shuffle=True` was passed", UserWarning)
+    name_errors(model)
     return batches.counted() if epochs is None else batches.epochs(epochs)
+
+
+def _remember_classes(origin: Origin, source: Source) -> None:
+    """Records the names of the classes of the first data set that is opened for a model."""
+    if origin.labels is None:
+        origin.labels = source.labels
+    if origin.data_labels is None and source.labels:
+        is_same = set(origin.labels) == set(source.labels)
+        origin.data_labels = list(origin.labels if is_same else source.labels)
 
 
 def preprocess(model: keras.Model, inputs) -> np.ndarray | dict[str, np.ndarray]:
@@ -78,8 +93,7 @@ def preprocess(model: keras.Model, inputs) -> np.ndarray | dict[str, np.ndarray]
 
     Args:
         model: from load or create_model.
-        inputs: a list of inputs that the task takes (paths, bytes, arrays, PIL images, texts), or a single one, which
-            becomes a batch of one.
+        inputs: an input that the task takes, which becomes a batch of one, or several, as for a call of a pipeline.
 
     Returns:
         An array (B, ...) for a model with one input; else a dict of arrays by input, without the inputs that only
@@ -93,7 +107,7 @@ def preprocess(model: keras.Model, inputs) -> np.ndarray | dict[str, np.ndarray]
     task = task_of(model)
     if "windows" in type(task.settings).model_fields:
         task = task_of(model, windows=1)
-    items = list(inputs) if task.is_batch(inputs) else [inputs]
+    items = list(task.items(inputs)) if task.is_batch(inputs) else [inputs]
     if not items:
         raise ZooError("inputs must not be an empty list")
     encoded = []
@@ -101,11 +115,11 @@ def preprocess(model: keras.Model, inputs) -> np.ndarray | dict[str, np.ndarray]
         try:
             encoded.append(task.encode(item))
         except InputError as error:
-            raise InputError(f"{raw.shown(item)}: {error}") from None
+            raise InputError(raw.named(str(error), raw.shown(item))) from None
     batch, errors = task.checked(task.collate(encoded))
     for item, error in zip(items, errors.numpy(), strict=True):
         if error:
-            raise InputError(f"{raw.shown(item)}: {error.decode()}")
+            raise InputError(raw.named(error.decode(), raw.shown(item)))
     batch = {name: value.numpy() for name, value in batch.items()}
     return batch if isinstance(model.input, dict) else next(iter(batch.values()))
 

@@ -34,7 +34,7 @@ Either kind: adapt, check_source, check_examples, explanations, resources, op_li
 `preprocess` is `finish(prepare(raw))`. Data sets, pipelines and SavedModels use the same functions.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -286,8 +286,12 @@ class Task:
         return {each.name: tf.constant(batch[each.name], each.dtype) for each in self.raw_inputs()}
 
     def is_batch(self, x: Any) -> bool:
-        """Whether the argument of a pipeline is a list of items rather than one item."""
+        """Whether the argument of a pipeline is several items rather than one item."""
         return raw.is_batch(self.raw_inputs(), x)
+
+    def items(self, x: Any) -> Iterable:
+        """The items of an argument that `is_batch`: the files of a folder, the lines of an open file, or its values."""
+        return raw.items(self.raw_inputs(), x)
 
     def to_python(self, outputs: dict) -> dict:
         """One item's answers in NumPy -> plain Python values."""
@@ -329,6 +333,10 @@ class Task:
     def summary(self, row: dict) -> str:
         """The best result of an answer in a few words."""
         raise NotImplementedError
+
+    def best(self, answer: dict) -> Any:
+        """The part of an answer that must be equal at any precision, such as the first label; None for nothing."""
+        return None
 
     def comparable(self, answer: dict, other: dict) -> Any:
         """The part of an answer that is compared with the answer of a model of lower precision."""

@@ -8,7 +8,7 @@ import tensorflow as tf
 
 from zoo import registry
 from zoo.errors import ZooError
-from zoo.tasks.losses import CrossEntropy, FunctionLoss, accuracy
+from zoo.tasks.losses import CrossEntropy, FunctionLoss, accuracy, top_5_accuracy
 from zoo.tasks.task import Criterion, Measured, Task
 
 
@@ -38,19 +38,34 @@ class Classification(Task):
                 f"{source.name} has {len(labels)} classes, the model {self.classes}: "
                 f"load or create it with classes={len(labels)}"
             )
-        known, others = set(self.labels or ()), set(labels or ())
-        if known & others and others - known:  # without common names they may be the same classes, renamed
-            raise ZooError(
-                f"{source.name} has classes that the model does not know, such as {sorted(others - known)[0]!r}; it "
-                f"knows {', '.join(sorted(known)[:10])}: to train it on these, load it with labels=[...] of their names"
-            )
+        self._numbers(source)
 
     def aligned(self, source):
-        """Gives examples the model's class numbers if the data set has the same labels in another order."""
-        if not self.labels or not source.labels or set(self.labels) != set(source.labels):
+        """Gives examples the model's class numbers if the data set has the same classes in another order."""
+        if (numbers := self._numbers(source)) is None:
             return lambda example: example
-        numbers = tf.constant([self.labels.index(label) for label in source.labels], tf.int64)
+        numbers = tf.constant(numbers, tf.int64)
         return lambda example: {**example, "label": tf.gather(numbers, example["label"])}
+
+    def _numbers(self, source) -> list[int] | None:
+        """The model's number of each class of a data set, by name; None if the model or the data set has no names.
+
+        The names are the model's labels, or those of its training data if the labels were renamed. A model that was
+        not trained yet takes any names, and its classes are numbered like those of the data set.
+        """
+        labels, learned = source.labels, self.model.origin.data_labels
+        if not labels or not self.labels:
+            return None
+        for known in (self.labels, learned or ()):
+            if set(known) == set(labels):
+                return [known.index(label) for label in labels]
+        others = sorted(set(labels) - set(self.labels))
+        if learned or len(others) < len(labels):
+            raise ZooError(
+                f"{source.name} has classes that the model does not know, such as {others[0]!r}; it knows "
+                f"{', '.join(sorted(self.labels)[:10])}: to train it on these, load it with labels=[...] of their names"
+            )
+        return None
 
     def targets(self, example):
         return example["label"]
@@ -66,7 +81,7 @@ class Classification(Task):
     def metrics(self):
         metrics = [keras.metrics.MeanMetricWrapper(accuracy, name="accuracy")]
         if self.classes > 20:
-            metrics.append(keras.metrics.SparseTopKCategoricalAccuracy(5, name="top_5_accuracy"))
+            metrics.append(keras.metrics.MeanMetricWrapper(top_5_accuracy, name="top_5_accuracy"))
         return metrics
 
     def measure(self, source, batch_size, report):
@@ -135,13 +150,22 @@ class Classification(Task):
         return [f"{row['input']}: {', '.join(f'{label} {score:.1%}' for label, score in pairs)}"]
 
     def csv_columns(self):
-        return ("answer", "score")
+        """One pair of columns, or as many as the user or the preset states with `top`."""
+        count = self.settings.top if "top" in self.settings.model_fields_set else 1
+        others = (f"{column}_{number}" for number in range(2, count + 1) for column in ("answer", "score"))
+        return ("answer", "score", *others)
 
     def csv_values(self, row):
-        return row["labels"][0], f"{row['scores'][0]:.6f}"
+        pairs = [(label, f"{score:.6f}") for label, score in zip(row["labels"], row["scores"], strict=True)]
+        columns = len(self.csv_columns())
+        values = [value for pair in pairs for value in pair][:columns]
+        return (*values, *[""] * (columns - len(values)))  # a model may have fewer classes than `top`
 
     def summary(self, row):
         return f"{row['labels'][0]} ({row['scores'][0]:.1%})"
+
+    def best(self, answer):
+        return answer["labels"][0]
 
     def comparable(self, answer, other):
         """{label: score}. Labels of about equal scores may change places, so the last labels of two answers may differ.
