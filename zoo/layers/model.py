@@ -126,15 +126,15 @@ def with_origin(built: keras.Model, origin: Origin, output: str) -> keras.Model:
         origin.output = next(iter(inside.output)) if isinstance(inside.output, dict) else output
     else:
         inputs, outputs, origin.output = inside.input, inside.output, None
-    with _foreign_names():
+    with foreign_names():
         model = ZooModel(inputs, outputs, name=built.name, origin=origin)
     _copy_attributes(built, model)
     return model
 
 
 @contextlib.contextmanager
-def _foreign_names() -> Iterator[None]:
-    """Allows inputs whose tensors have other names than their keys."""
+def foreign_names() -> Iterator[None]:
+    """Allows dicts of inputs whose tensors have other names than their keys, about which Keras warns."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="When providing `inputs` as a dict")
         yield
@@ -164,7 +164,7 @@ def named(model: keras.Model, name: str | None = None, input_name: str | None = 
     if not is_tensor and isinstance(model.output, dict) and name is None:
         return model
     inputs = {input_name: model.input} if is_tensor and input_name else inputs_of(model)
-    with _foreign_names():
+    with foreign_names():
         view = keras.Model(inputs, outputs_of(model), name=name or model.name)
     _copy_attributes(model, view)
     return view

@@ -8,6 +8,7 @@ import tensorflow as tf
 
 from zoo import registry
 from zoo.errors import ZooError
+from zoo.layers.model import foreign_names
 from zoo.tasks.losses import CrossEntropy, FunctionLoss, accuracy, top_5_accuracy
 from zoo.tasks.task import Criterion, Measured, Task
 
@@ -131,7 +132,8 @@ class Classification(Task):
         heads = [layer for layer in self.model.layers if registry.is_head(layer.name)]
         if not heads or not hasattr(heads[0], "input") or len(heads[0].input.shape) != 2:
             return None
-        return keras.Model(self.model.input, {"embeddings": heads[0].input})
+        with foreign_names():
+            return keras.Model(self.model.input, {"embeddings": heads[0].input})
 
     def check_complete(self):
         super().check_complete()
