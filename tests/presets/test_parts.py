@@ -145,7 +145,8 @@ def fresh_head(model):
 
 
 def logits(model):
-    return np.array(model({"image": IMAGES}))
+    outputs = model({"image": IMAGES})
+    return np.array(outputs["logits"] if isinstance(outputs, dict) else outputs)  # a subclass keeps its dicts
 
 
 def arrays(folder):

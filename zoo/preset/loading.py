@@ -126,9 +126,12 @@ def _part(preset: Preset, part: str):
 
 
 def _copy_all_but_head(source, target, preset: Preset) -> None:
-    for layer in target.layers:
-        if not registry.is_head(layer.name):
-            try:
-                layer.set_weights(source.get_layer(layer.name).get_weights())
-            except ValueError as error:
-                raise ZooError(f"layer {layer.name} does not fit the weights of {preset.name}: {error}") from error
+    """Copies the weights of layers of the same name; layers without a name of their own are matched by their order."""
+    before = [layer for layer in source.layers if layer.weights and not registry.is_head(layer.name)]
+    after = [layer for layer in target.layers if layer.weights and not registry.is_head(layer.name)]
+    named = {layer.name: layer for layer in before}
+    for place, layer in enumerate(after):
+        try:
+            layer.set_weights((named.get(layer.name) or before[place]).get_weights())
+        except (ValueError, IndexError) as error:
+            raise ZooError(f"layer {layer.name} does not fit the weights of {preset.name}: {error}") from error
