@@ -51,7 +51,7 @@ def test_heat_maps_of_every_image_classifier(name, tmp_path):
     model = make(name)
     images = [draw_digit("3", 40, ink=20, ground=230), draw_digit("7")]
     rows = zoo.explain(model, images, tmp_path / "heat.png")
-    shape = tuple(model.input["image"].shape[1:3])
+    shape = tuple(model.input.shape[1:3])
     for row, answer in zip(rows, zoo.pipeline(model, windows=1)(images), strict=True):
         assert row["label"] == answer["labels"][0]
         assert row["score"] == pytest.approx(answer["scores"][0], abs=1e-5)
@@ -60,7 +60,7 @@ def test_heat_maps_of_every_image_classifier(name, tmp_path):
     columns = 2 if rows[0]["layer"] is None else 3
     assert size(tmp_path / "heat.png")[0] == round(110 * (3.4 * columns + 0.8))
     if rows[0]["layer"] is not None:  # there is evidence for a class
-        labels = [zoo.explain(model, images[0], tmp_path / "heat.png", label=label) for label in "012"]
+        labels = (zoo.explain(model, images[0], tmp_path / "heat.png", label=label) for label in "012")
         assert any(row["heat"].any() for (row,) in labels)
     assert [path.name for path in tmp_path.iterdir()] == ["heat.png"]
 
@@ -88,7 +88,7 @@ def test_layers_and_filters_of_every_image_classifier(name, tmp_path):
     (row,) = zoo.explain(model, None, tmp_path / "filters.png", kind="filters")
     kernel = model.get_layer(row["layer"]).kernel.numpy()
     np.testing.assert_array_equal(row["filters"].ravel(), kernel.ravel())
-    assert row["filters"].shape[2] == model.input["image"].shape[3]
+    assert row["filters"].shape[2] == model.input.shape[3]
     assert sorted(path.name for path in tmp_path.iterdir()) == ["filters.png", "layers.png"]
 
 
