@@ -317,7 +317,7 @@ def test_a_mistake_gets_one_line_and_status_2(arguments, message, tmp_path, monk
 
 
 def test_every_command_has_help_that_starts_with_what_it_does():
-    names = "list info predict evaluate train tune export verify serve explain benchmark demo cache"
+    names = "list info predict embed evaluate train tune export verify serve explain benchmark demo cache"
     assert set(main.commands) == set(names.split())
     for name, command in main.commands.items():
         status, out, _ = run_zoo(name, "--help")
