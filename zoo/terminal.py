@@ -95,18 +95,19 @@ def text_rows(rows: Iterable[dict], task, before: int) -> int:
     """
     failed = 0
     for number, row in enumerate(rows, start=1 - before):
+        where = f"line {number}: " if task.takes_text() and number > 0 else ""
         if "error" in row and not row["input"] and task.takes_text() and number > 0:
             click.echo()
         elif "error" in row:
             failed += 1
-            _print_error(row, f"line {number}: " if task.takes_text() and number > 0 else "")
+            _print_error(row, where)
             if task.takes_text():
                 click.echo()
         else:
             for line in task.lines(row):
                 click.echo(line)
             if "warning" in row:
-                _print_error({**row, "error": row["warning"]}, f"line {number}: " if number > 0 else "")
+                _print_error({**row, "error": row["warning"]}, where)
     return failed
 
 

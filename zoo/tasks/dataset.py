@@ -9,7 +9,7 @@ import numpy as np
 import tensorflow as tf
 
 from zoo.data.sources import Source, open_source
-from zoo.data.stream import Stream, name_errors
+from zoo.data.stream import Stream
 from zoo.errors import InputError, ZooError, checked_count
 from zoo.registry import Origin
 from zoo.tasks import raw, task_of
@@ -75,7 +75,6 @@ def dataset(
         batches.finish = _without_names(batches.finish)
     # Keras warns in every `fit` that it does not shuffle a data set, which this one does itself.
     warnings.filterwarnings("ignore", "`shuffle=True` was passed", UserWarning)
-    name_errors(model)
     return batches.counted() if epochs is None else batches.epochs(epochs)
 
 
