@@ -59,7 +59,7 @@ server.start()
 items = [{"text": "hate", "loudness": 75}, {"text": "", "loudness": 60}, {"text": "thanks"}]
 answers = []
 for address in (f"grpc://localhost:{server.port}", f"http://localhost:{server.rest_port}"):
-    client = Client("mood_net.mine", address)
+    client = Client("moods", address)
     answers.append([client.predict(items, errors="return"), client.predict(items[0])])
 server.stop()
 zoo.save("runs/moods", "runs/sampled", samples=["item.json"])

@@ -52,6 +52,13 @@ def open_sources(recipe: Recipe) -> dict[str, Source]:
     return sources
 
 
+def class_counts(recipe: Recipe) -> dict[str, dict[str, int]]:
+    """{class: {split: number of files}} of the recipe's folder; empty if its data are not a folder of classes."""
+    layout = task_class(task_name(recipe)).layout
+    folder = recipe.data.folder and Path(recipe.data.folder)
+    return layout.counts(folder) if folder and folder.is_dir() and hasattr(layout, "counts") else {}
+
+
 def check_place(recipe: Recipe, out: Path) -> None:
     """Raises ZooError if a run's folder lies inside the folder of its data."""
     folder = recipe.data.folder and Path(recipe.data.folder).resolve()

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from zoo.preset import create_model, list_models, model_info
     from zoo.preset.saving import save
     from zoo.registry import register_model
-    from zoo.tasks.dataset import dataset
+    from zoo.tasks.dataset import dataset, preprocess
     from zoo.timing import benchmark
     from zoo.training.run import train
     from zoo.training.tuning import tune
@@ -41,6 +41,7 @@ _MODULES = {
     "load": "zoo.inference",
     "model_info": "zoo.preset",
     "pipeline": "zoo.inference",
+    "preprocess": "zoo.tasks.dataset",
     "register_model": "zoo.registry",
     "save": "zoo.preset.saving",
     "train": "zoo.training.run",
@@ -61,6 +62,7 @@ __all__ = [
     "load",
     "model_info",
     "pipeline",
+    "preprocess",
     "register_model",
     "save",
     "train",
@@ -93,3 +95,6 @@ def _import_tensorflow() -> None:
 
 def __dir__() -> list[str]:
     return sorted({*globals(), *_MODULES, "__version__"})
+
+
+importlib.import_module("zoo.serializable").install()  # so that Keras can load .keras files of this package's models

@@ -76,6 +76,7 @@ for each in (
     showing.list_command,
     showing.info,
     answering.predict,
+    answering.embed,
     answering.evaluate,
     training.train,
     training.tune,

@@ -19,6 +19,7 @@ from zoo.data.sources import open_source
 from zoo.data.stream import named_errors
 from zoo.errors import InputError, ZooError, checked_count, checked_picture
 from zoo.layers.folding import fold_batch_normalization
+from zoo.preset.keras_files import is_keras_file, load_keras_file
 from zoo.preset.labels import checked_labels
 from zoo.registry import tapped
 from zoo.tasks.raw import named, shown
@@ -37,12 +38,16 @@ def load(
     Args:
         name: a preset's name, or the path of its folder.
         classes: number of classes. If it differs from the preset's number, the head has new, random weights. With 0 the
-            model returns the pooled `embeddings` and is not compiled.
+            model returns the pooled embeddings and is not compiled.
         labels: names of the classes; `classes` may then be left out. If their number is the preset's, the head is kept:
             these are new names of its classes, in the same order.
         freeze: the layers to freeze: "all"; "all but head"; "up to LAYER"; or the name of a part, such as "encoder".
-        taps: names of layers. The model then returns the outputs of these layers, {name: tensor}, instead of its own
-            outputs, and is not compiled.
+        taps: names of layers. The model then returns the outputs of these layers instead of its own outputs, and is not
+            compiled: a tensor for one layer, {name: tensor} for several.
+
+    Returns:
+        A keras.Model with an `origin`, which says how it was made. A model with one input and one output takes an array
+        (or {name: array}) and returns a tensor; otherwise inputs and outputs are dicts.
 
     Raises:
         ZooError: an unknown preset, layer or part, a damaged preset, a number of labels other than `classes`, or the
@@ -63,7 +68,7 @@ def load(
         return tapped(model, taps)
     task = task_of(model)
     if classes != 0:
-        task.compile()
+        task.compile(model)
     return model
 
 
@@ -170,7 +175,8 @@ def pipeline(name: str | os.PathLike | keras.Model, batch_size: int = 32, **sett
     """Creates a pipeline: a callable that maps raw input to answers.
 
     Args:
-        name: a preset's name or path, or a model from load or create_model.
+        name: a preset's name or path, the path of a .keras file, or a model from load or create_model. A model with
+            classes=0 or taps answers with its outputs, NumPy arrays by name.
         batch_size: number of inputs of a list that are answered together.
         **settings: settings of the task, such as top=3.
 
@@ -181,9 +187,13 @@ def pipeline(name: str | os.PathLike | keras.Model, batch_size: int = 32, **sett
     if isinstance(name, keras.Model):
         # Not a folded copy: if the model is trained further, the pipeline must answer with the new weights.
         return Pipeline(name, task_of(name, **settings), batch_size)
-    preset = presets.open_preset(name)
-    model = fold_batch_normalization(presets.load_model(preset))
-    return Pipeline(model, task_of(model, **settings), batch_size, (preset.path.absolute(), settings))
+    if is_keras_file(name):
+        path, model = Path(name), load_keras_file(name)
+    else:
+        preset = presets.open_preset(name)
+        path, model = preset.path, presets.load_model(preset)
+    model = fold_batch_normalization(model)
+    return Pipeline(model, task_of(model, **settings), batch_size, (path.absolute(), settings))
 
 
 def _reopened(path: Path, settings: dict, batch_size: int) -> Pipeline:
@@ -196,6 +206,22 @@ def _rebuilt(pickled: bytes, origin, settings, batch_size: int) -> Pipeline:
         model = pickle.loads(pickled)
     model.origin = origin  # Keras's pickling loses it
     return pipeline(model, batch_size, **settings.model_dump())
+
+
+def embed(
+    name: str | os.PathLike, inputs: Iterable, layer: str | None = None, errors: str = "raise", **settings
+) -> Iterator[dict]:
+    """Yields {"input", "embeddings"} per input: the output of a preset's model below its head, or of a layer.
+
+    Args:
+        name: a preset's name or path.
+        inputs: inputs that the preset's task takes, from any iterable.
+        layer: the name of a layer, whose output takes the place of the pooled embeddings.
+        errors, **settings: as for a pipeline.
+    """
+    model = load(name, classes=0) if layer is None else load(name, taps=[layer])
+    for row in pipeline(fold_batch_normalization(model), **settings).answers(inputs, errors):
+        yield row if "error" in row else {"input": row["input"], "embeddings": row[model.output_names[0]]}
 
 
 def _raise(answer: dict) -> None:

@@ -19,10 +19,12 @@ from typing import BinaryIO, TextIO
 import click
 
 from zoo import quiet
-from zoo.errors import ZooError
+from zoo.errors import InputError, ZooError, checked_path
+from zoo.files import whole_file
 
 SHOWN = 200  # maximum number of characters of an input in an error message
 NARROW = 20  # minimum number of characters for the last column of a table
+CLASSES = 40  # maximum number of rows of a table of classes
 LINE = 1 << 20  # maximum number of bytes read from a line; no task takes a longer text
 
 
@@ -47,6 +49,11 @@ def print_json(value) -> None:
     click.echo(json.dumps(value, ensure_ascii=_is_narrow(), indent=1))
 
 
+def _list(array) -> list:
+    """An array in JSON."""
+    return array.tolist()
+
+
 def _is_narrow() -> bool:
     """Whether the encoding of standard output is not a Unicode encoding."""
     return not (sys.stdout.encoding or "").lower().startswith("utf")
@@ -58,7 +65,7 @@ def json_rows(rows: Iterable[dict]) -> int:
     click.echo("[", nl=False)
     try:
         for row in rows:
-            click.echo(("" if first else ",\n") + json.dumps(row, ensure_ascii=_is_narrow()), nl=False)
+            click.echo(("" if first else ",\n") + json.dumps(row, ensure_ascii=_is_narrow(), default=_list), nl=False)
             sys.stdout.flush()
             first = False
             failed += "error" in row
@@ -88,18 +95,19 @@ def text_rows(rows: Iterable[dict], task, before: int) -> int:
     """
     failed = 0
     for number, row in enumerate(rows, start=1 - before):
+        where = f"line {number}: " if task.takes_text() and number > 0 else ""
         if "error" in row and not row["input"] and task.takes_text() and number > 0:
             click.echo()
         elif "error" in row:
             failed += 1
-            _print_error(row, f"line {number}: " if task.takes_text() and number > 0 else "")
+            _print_error(row, where)
             if task.takes_text():
                 click.echo()
         else:
             for line in task.lines(row):
                 click.echo(line)
             if "warning" in row:
-                _print_error({**row, "error": row["warning"]}, f"line {number}: " if number > 0 else "")
+                _print_error({**row, "error": row["warning"]}, where)
     return failed
 
 
@@ -108,6 +116,36 @@ def _print_error(row: dict, where: str = "") -> None:
     message = f"{where}{name}: {row['error']}"
     message = "".join(letter if letter.isprintable() else "\ufffd" for letter in message)  # no control characters
     click.echo(f"zoo: {message}", err=True)
+
+
+def check_npz(out: str) -> None:
+    """Raises ZooError if no .npz file can be written at `out`, before any work is done."""
+    path = checked_path(out, "--out")
+    if path.suffix != ".npz" or not path.parent.is_dir():
+        raise ZooError(f"can't write {path}: give a .npz file in a folder that exists")
+
+
+def write_embeddings(rows: Iterable[dict], out: str) -> tuple[list[str], list[dict]]:
+    """Writes {"input", "embeddings"} rows as an .npz file, whole or not at all, and prints the errors of the others.
+
+    Returns:
+        The names of the inputs in the file, and the rows with an error.
+    """
+    import numpy as np
+
+    names, arrays, failed = [], [], []
+    for row in rows:
+        if "error" in row:
+            _print_error(row)
+            failed.append(row)
+        else:
+            names.append(row["input"])
+            arrays.append(row["embeddings"])
+    if not names:
+        raise InputError(f"no input could be read, so {out} is not written")
+    with whole_file(Path(out)) as hidden, hidden.open("wb") as file:
+        np.savez(file, inputs=np.array(names), embeddings=np.stack(arrays))
+    return names, failed
 
 
 def explained(rows: list[dict], module: ModuleType, preset: str, out: str, as_json: bool) -> None:
@@ -139,7 +177,7 @@ def explained(rows: list[dict], module: ModuleType, preset: str, out: str, as_js
     return None
 
 
-def print_table(header: tuple[str, ...], rows: list[tuple]) -> None:
+def print_table(header: tuple[str, ...], rows: list[tuple], err: bool = False) -> None:
     """Prints a table with columns as wide as their content; lines are cut at the width of the terminal.
 
     If the terminal is too narrow for the last column, each row is printed as a block of lines instead.
@@ -154,7 +192,16 @@ def print_table(header: tuple[str, ...], rows: list[tuple]) -> None:
         return
     for row in [header, *rows] if any(header) else rows:
         cells = [str(cell).ljust(size) for cell, size in zip(row, widths, strict=False)]
-        click.echo("  ".join([*cells, str(row[-1])])[:width].rstrip())
+        click.echo("  ".join([*cells, str(row[-1])])[:width].rstrip(), err=err)
+
+
+def print_counts(counts: dict[str, dict[str, int]]) -> None:
+    """Prints the number of files per class and split on standard error, of at most CLASSES classes."""
+    if counts:
+        rows = [(label, *row.values()) for label, row in counts.items()]
+        sums = ("all", *map(sum, zip(*(row[1:] for row in rows), strict=True)))
+        more = [("...", *[""] * (len(sums) - 1))] if len(rows) > CLASSES else []
+        print_table(("class", *next(iter(counts.values()))), [*rows[:CLASSES], *more, sums], err=True)
 
 
 @contextlib.contextmanager

@@ -317,7 +317,7 @@ def test_a_mistake_gets_one_line_and_status_2(arguments, message, tmp_path, monk
 
 
 def test_every_command_has_help_that_starts_with_what_it_does():
-    names = "list info predict evaluate train tune export verify serve explain benchmark demo cache"
+    names = "list info predict embed evaluate train tune export verify serve explain benchmark demo cache"
     assert set(main.commands) == set(names.split())
     for name, command in main.commands.items():
         status, out, _ = run_zoo(name, "--help")
@@ -384,3 +384,18 @@ def test_a_path_that_no_system_takes_fails_alone(tiny_preset, digit_file):
     assert status == 1
     assert ["error" in row for row in rows] == [True, False, True]
     assert "File name too long" in rows[0]["error"]
+
+
+def test_info_lists_the_arguments_of_the_builder():
+    _, out, _ = run_zoo("info", "resnet_cifar32")
+    assert "arguments:   input_shape=(32, 32, 3), classes=10, depth=32" in out
+    assert json.loads(run_zoo("info", "mlp", "--json")[1])["arguments"]["hidden_units"] == [512, 512]
+
+
+@pytest.mark.parametrize("name", ["LENET5.MNIST", "lenet6", "lenet5.mnst", "Lenet5_Modern.mnist"])
+def test_a_name_that_is_nearly_right_gets_a_suggestion(name):
+    for command in (("info", name), ("predict", name, "x.png"), ("export", name, "out")):
+        status, _, err = run_zoo(*command)
+        assert (status, err.count("\n")) == (2, 1)
+        assert "did you mean" in err
+        assert "lenet5" in err.split("did you mean")[1]

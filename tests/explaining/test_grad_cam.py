@@ -51,7 +51,7 @@ def test_heat_maps_of_every_image_classifier(name, tmp_path):
     model = make(name)
     images = [draw_digit("3", 40, ink=20, ground=230), draw_digit("7")]
     rows = zoo.explain(model, images, tmp_path / "heat.png")
-    shape = tuple(model.input["image"].shape[1:3])
+    shape = tuple(model.input.shape[1:3])
     for row, answer in zip(rows, zoo.pipeline(model, windows=1)(images), strict=True):
         assert row["label"] == answer["labels"][0]
         assert row["score"] == pytest.approx(answer["scores"][0], abs=1e-5)
@@ -88,7 +88,7 @@ def test_layers_and_filters_of_every_image_classifier(name, tmp_path):
     (row,) = zoo.explain(model, None, tmp_path / "filters.png", kind="filters")
     kernel = model.get_layer(row["layer"]).kernel.numpy()
     np.testing.assert_array_equal(row["filters"].ravel(), kernel.ravel())
-    assert row["filters"].shape[2] == model.input["image"].shape[3]
+    assert row["filters"].shape[2] == model.input.shape[3]
     assert sorted(path.name for path in tmp_path.iterdir()) == ["filters.png", "layers.png"]
 
 

@@ -222,7 +222,7 @@ def test_every_bundled_image_classifier_answers_alike_in_c(in_c, tmp_path):
 def test_a_model_of_signals_answers_alike_in_c(in_c, tmp_path):
     tf.keras.utils.set_random_seed(0)
     model = zoo.create_model("conv1d_classifier", classes=3)
-    values = np.random.default_rng(0).normal(size=(4, *model.input["tensor"].shape[1:])).astype("float32")
+    values = np.random.default_rng(0).normal(size=(4, *model.input.shape[1:])).astype("float32")
     values[2, 0] = np.nan
     values.tofile(tmp_path / "values")
     version = zoo.export(model, tmp_path / "exports")

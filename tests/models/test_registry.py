@@ -29,7 +29,7 @@ def test_our_entries_are_what_their_files_say():
         facts = {keyword.arg: ast.literal_eval(keyword.value) for keyword in call.keywords}
         assert (entry.task, entry.paper) == (facts["task"], facts["paper"])
         assert entry.description.endswith(".")
-        assert entry.path.is_relative_to(registry.MODELS)
+        assert entry.path.is_relative_to(registry.reading.MODELS)
 
 
 def test_a_dropped_file_is_listed_described_and_created(models):
@@ -49,6 +49,7 @@ def test_a_dropped_file_is_listed_described_and_created(models):
         "paper": "Nobody 2000",
         "settings": {"colour": "grey", "low": -1.0},
         "overrides": {"units": 3},
+        "arguments": {"input_shape": (2, 2, 1), "classes": 3, "units": 3},
         "presets": [],
         "file": str(path),
     }

@@ -48,7 +48,7 @@ def test_dataset_gives_what_the_pipeline_sees(digits_folder):
     data = zoo.dataset(str(digits_folder), "test", model=model, batch_size=5)
     names = files_of(open_source(digits_folder, "test", ("image",), ImageInput.layout))
     pipe = zoo.pipeline(model)
-    logits = np.concatenate([model(inputs)["logits"] for inputs, _ in data])
+    logits = np.concatenate([model(inputs) for inputs, _ in data])
     answers = pipe(names)
     for row, answer in zip(logits, answers, strict=True):
         assert answer["labels"][0] == model.origin.labels[row.argmax()]

@@ -61,7 +61,7 @@ def test_open_files(pipeline, photos):
 
 def test_open_npy_files(tmp_path):
     model = small()
-    values = np.random.default_rng(0).normal(size=model.input["tensor"].shape[1:]).astype("float32")
+    values = np.random.default_rng(0).normal(size=model.input.shape[1:]).astype("float32")
     np.save(tmp_path / "a.npy", values)
     pipeline = zoo.pipeline(model)
     with open(tmp_path / "a.npy", "rb") as file:

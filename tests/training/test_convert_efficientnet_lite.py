@@ -20,9 +20,9 @@ def test_a_conversion_from_the_published_weights(number, tmp_path):
         model = converter.network(number)
     except ZooError as error:
         pytest.skip(str(error))
-    size = model.input["image"].shape[1]
+    size = model.input.shape[1]
     expected = np.load(PHOTOS / "efficientnet_lite_logits.npz")[f"lite{number}"]
-    np.testing.assert_allclose(model({"image": photographs(size)})["logits"], expected, atol=1e-3)
+    np.testing.assert_allclose(model(photographs(size)), expected, atol=1e-3)
 
 
 def test_a_conversion_keeps_the_fraction_of_the_picture(tmp_path, monkeypatch):

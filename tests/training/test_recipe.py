@@ -48,7 +48,7 @@ def test_every_recipe_learns_for_a_few_steps(name, digits_folder, tmp_path):
         tiny = entries()[recipe.model].tiny
         built = zoo.create_model(recipe.model, **tiny)
         data = {"folder": str(contract_of(built).training_data(built, tmp_path / "data"))}
-        if "target" in built.input:  # one step weighs little in the mean of a sequence
+        if isinstance(built.input, dict):  # one step weighs little in the mean of a sequence
             # Of one vector for a sentence, two layers deep, the loss falls later.
             training |= {"epochs": 8 if "depth" in tiny else 5, "optimizer": {"learning_rate": 1e-2}}
         plain = {"dropout": 0.0, "word_dropout": 0.0, "tied": "none"}

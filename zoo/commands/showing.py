@@ -48,9 +48,11 @@ def info(name, as_json) -> None:
     else:
         for key, value in facts.items():
             if value not in (None, {}, []):
-                text = (
-                    f"{value:,}" if isinstance(value, int) else ", ".join(value) if isinstance(value, list) else value
-                )
+                text = value
+                if key == "arguments":
+                    text = ", ".join(f"{name}={default!r}" for name, default in value.items())
+                elif isinstance(value, (int, list)):
+                    text = f"{value:,}" if isinstance(value, int) else ", ".join(value)
                 click.echo(f"{key + ':':13}{text}")
     return None
 

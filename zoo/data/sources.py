@@ -49,7 +49,7 @@ def open_source(
     Args:
         name: a TFDS name ("mnist"), or the path of a folder or file. If a folder of the working directory has the name
             of a data set, the name is the data set, and the folder needs a separator: "./mnist".
-        split: "train", "validation", "test", or TFDS's slices ("train[:55000]").
+        split: "train", "validation", "test", "all", or TFDS's slices ("train[:55000]").
         fields: the fields to read.
         layout: reads the data set of a path.
         data_dir: the folder of TFDS's data; by default ~/tensorflow_datasets.

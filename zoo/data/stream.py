@@ -1,7 +1,6 @@
 """The input pipeline: read, prepare, keep, shuffle, enumerate, skip, augment, batch, finish, prefetch."""
 
 import contextlib
-import functools
 import math
 import re
 from collections.abc import Callable, Iterator
@@ -191,22 +190,6 @@ def readable(error: tf.Tensor, file) -> tf.Operation:
         file: the name of the example's file, a str or () string.
     """
     return tf.debugging.Assert(error == "", [file, error, _REMEDY])
-
-
-def name_errors(model) -> None:
-    """Makes fit, evaluate and predict of a Keras model raise the errors of `named_errors`.
-
-    A data set runs inside of the function that Keras compiles, so nothing but these methods sees its errors.
-    """
-    for name in ("fit", "evaluate", "predict"):
-        method = getattr(model, name)
-        if name not in vars(model):
-
-            def call(*arguments, _method=method, **keywords):
-                with named_errors():
-                    return _method(*arguments, **keywords)
-
-            setattr(model, name, functools.wraps(method)(call))
 
 
 @contextlib.contextmanager

@@ -14,6 +14,8 @@ def check_model(task: Task) -> None:
     """Raises ZooError if the outputs of the model's layers can't be read, or it has no classes."""
     if not is_functional(task.model):
         raise ZooError(f"{task.model.name} is not a functional Keras model, so the outputs of its layers can't be read")
+    if "logits" not in task.model.output:
+        raise ZooError(f"{task.model.name} has no head: it gives {', '.join(task.model.output)}, not labels")
     task.check_complete()
 
 

@@ -35,6 +35,7 @@ class ImageInput(Task):
     """
 
     raw_kinds = {"image_bytes": "image"}
+    input_name = "image"
     layout = ClassFolders("image", "images", SUFFIXES)
 
     def __init__(self, model, settings, labels, assets):

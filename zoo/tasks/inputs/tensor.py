@@ -19,6 +19,7 @@ class TensorInput(Task):
     """
 
     raw_kinds = {"tensor": "tensor"}
+    input_name = "tensor"
     layout = ClassFolders("tensor", ".npy files", frozenset({".npy"}))
 
     def __init__(self, model, settings, labels, assets):
