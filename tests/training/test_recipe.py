@@ -81,7 +81,7 @@ def test_every_recipe_learns_for_a_few_steps(name, digits_folder, tmp_path):
         ({"data.validation": "test"}, "data.validation = 'test' and data.test = 'test' have examples in common"),
         (
             {"data.validation": "valid"},
-            "has no split 'valid'; it has train, validation, test; to do without, set data.validation",
+            "has no split 'valid'; it has train, validation, test, all; to do without, set data.validation",
         ),
         ({"trainning": {}}, "unknown key trainning; did you mean training"),
         ({"model": "mpl"}, "unknown model 'mpl'; did you mean mlp"),
