@@ -241,8 +241,8 @@ def test_a_single_item_has_the_answer_of_the_signature(task_name, tmp_path):
                 np.testing.assert_array_equal(answer[key], value, err_msg=key)
 
 
-# AlexNet's layers are those of the others, and cost most. float16 differs from bfloat16 in its range, which a network with
-# normalisation, one without and the generators try.
+# AlexNet's layers are those of the others, and cost most. float16 differs from bfloat16 in its range, which a network
+# with normalisation, one without and the generators try.
 PRECISIONS = [
     pytest.param(name, "mixed_bfloat16", marks=[pytest.mark.slow] if name == "alexnet" else []) for name in BUILDERS
 ] + [
