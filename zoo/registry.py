@@ -23,6 +23,9 @@ MODELS = Path(__file__).parent / "models"
 # Types of the arguments of @register_model that are not strings.
 _TYPES = {"parameters": (int, dict), "variants": (dict,), "settings": (dict,), "tiny": (dict,), "parts": (dict,)}
 
+# Task settings that say how a raw input becomes a tensor; a model shares them with the part that reads the input.
+_INPUT_SETTINGS = ("colour", "polarity", "centre", "fraction", "low", "high", "margin")
+
 
 @dataclasses.dataclass(frozen=True)
 class Entry:
@@ -37,6 +40,7 @@ class Entry:
     tiny: dict  # the builder's arguments for a model small enough for tests
     loss: str | None  # name of a Keras loss or of a function in the model's file; None: the task's loss
     parts: dict  # models inside this one: builder argument -> task of the models that fit
+    settings_from: str | None  # the part whose settings of the raw input the model shares
     description: str  # the first line of the builder's docstring
     module: str
     builder: str
@@ -83,6 +87,7 @@ def register_model(
     tiny: dict | None = None,
     loss: str | None = None,
     parts: dict[str, str] | None = None,
+    settings_from: str | None = None,
 ) -> Callable:
     """Registers the decorated builder under `name`, or under each name in `variants`.
 
@@ -101,8 +106,10 @@ def register_model(
             which gets a keras.Model with this name and must call it as one layer. To read inner tensors of the part,
             the builder creates `keras.Model(encoder.input, {"grid": encoder.get_layer(...).output}, name=encoder.name)`
             and keeps only that model.
+        settings_from: the part that reads the model's raw input; the model takes its settings for this input, such as
+            the scaling of pixels.
     """
-    del name, task, paper, parameters, variants, settings, tiny, loss, parts  # `entries` reads them from the source
+    del name, task, paper, parameters, variants, settings, tiny, loss, parts, settings_from  # `entries` reads the file
     return lambda builder: builder
 
 
@@ -149,7 +156,11 @@ def create_model(
         _check_embedded(name, model, part, inner)
     overrides |= {part: _plan(inner) for part, inner in parts.items()}
     overrides = {key: value for key, value in overrides.items() if entry.overrides.get(key, ...) != value}
-    model.origin = Origin(model=name, overrides=overrides, task=entry.task, settings=dict(entry.settings))
+    settings = dict(entry.settings)
+    if entry.settings_from:
+        own = parts[entry.settings_from].origin.settings
+        settings = {key: own[key] for key in _INPUT_SETTINGS if key in own} | settings
+    model.origin = Origin(model=name, overrides=overrides, task=entry.task, settings=settings)
     freeze_layers(model, freeze)
     return model if taps is None else tapped(model, taps)
 
@@ -364,6 +375,8 @@ def _entries(builder: ast.FunctionDef, decorator: ast.Call, path: Path, module: 
         if not isinstance(value, kinds) and (value is not None or key in ("task", "paper")):
             raise ZooError(f"{where}: {key} must be {' or '.join(kind.__name__ for kind in kinds)}, got {value!r}")
     _check_parts(facts.get("parts") or {}, builder, where)
+    if facts.get("settings_from") not in (None, *(facts.get("parts") or {})):
+        raise ZooError(f"{where}: settings_from must name one of the parts, got {facts['settings_from']!r}")
     variants = facts.get("variants") or {facts.get("name") or builder.name: {}}
     parameters = facts.get("parameters")
     for name, overrides in variants.items():
@@ -379,6 +392,7 @@ def _entries(builder: ast.FunctionDef, decorator: ast.Call, path: Path, module: 
             tiny=facts.get("tiny") or {},
             loss=facts.get("loss"),
             parts=facts.get("parts") or {},
+            settings_from=facts.get("settings_from"),
             description=(ast.get_docstring(builder) or "").partition("\n")[0],
             module=module,
             builder=builder.name,

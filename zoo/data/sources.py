@@ -21,6 +21,7 @@ TERMS = {
     "tf_flowers": "CC BY 2.0 by photo",
     "multi30k": "research and education (cite Elliott et al. 2016)",
     "tatoeba_pairs": "CC BY 2.0 FR (tatoeba.org and manythings.org/anki)",
+    "flickr8k": "research use; photos belong to their authors (cite Hodosh et al. 2013)",
     "cmudict": "unrestricted (Carnegie Mellon University)",
 }
 # For data sets that TFDS has in one shuffled split: slices for train, validation and test (the last fifth).
@@ -93,7 +94,7 @@ def open_source(
 def _tfds(name: str, split: str, data_dir: str | os.PathLike | None, download: bool) -> Source:
     import tensorflow_datasets as tfds
 
-    from zoo.data import text_pairs  # noqa: F401, registers this package's builders
+    from zoo.data import captions, text_pairs  # noqa: F401, registers this package's builders
 
     for point in metadata.entry_points(group="zoo.data"):  # and of other distributions
         try:
