@@ -46,7 +46,9 @@ class Flickr8k(tfds.core.GeneratorBasedBuilder):
             if name not in captions:
                 raise ZooError(f"{folder / 'Flickr8k.token.txt'} has no caption of {name}")
             if not (folder / "Flicker8k_Dataset" / name).is_file():
-                raise ZooError(f"there is no {folder / 'Flicker8k_Dataset' / name}: {self.MANUAL_DOWNLOAD_INSTRUCTIONS}")
+                raise ZooError(
+                    f"there is no {folder / 'Flicker8k_Dataset' / name}: {self.MANUAL_DOWNLOAD_INSTRUCTIONS}"
+                )
         return {
             split: self._generate_examples(folder / "Flicker8k_Dataset", own, captions) for split, own in names.items()
         }

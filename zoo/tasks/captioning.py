@@ -7,7 +7,6 @@ import tensorflow as tf
 
 from zoo import metrics
 from zoo.data.layouts import FolderTable
-from zoo.errors import ZooError
 from zoo.tasks import vocabularies
 from zoo.tasks.inputs.image import ImageInput
 from zoo.tasks.outputs.generation import Generation
@@ -97,3 +96,22 @@ class Captioning(ImageInput, Generation):
             mean = np.stack([weights[lines == line].mean(axis=0) for line in range(len(words))])
             found.append({"words": [w for w, _ in words], "attention": mean.reshape(-1, rows, columns)})
         return found
+
+    def pictures(self, inputs, y, outputs):
+        """A few images with their captions, and the attention over them."""
+        if "image" not in inputs:  # frozen outputs replace it
+            return {}
+        from zoo import plotting
+
+        few = {"image": tf.constant(inputs["image"][:PICTURES])}
+        answered = self.outputs(few)
+        texts = [text.decode() for text in self.answer(answered)[self.text_key].numpy()]
+        pictures = self.displayed(few["image"])
+        if not self.model.attends:
+            pairs = [(text, text) for text in texts]
+            return {"captions": functools.partial(plotting.examples, pictures, pairs)}
+        rows = [
+            {"input": text, "_picture": picture, **row}
+            for text, picture, row in zip(texts, pictures, self.attention(few, answered), strict=True)
+        ]
+        return {"attention": functools.partial(plotting.attention_maps, rows)}
