@@ -8,7 +8,6 @@ from pathlib import Path
 
 from zoo import plotting
 from zoo.errors import InputError, ZooError
-from zoo.explaining import images
 from zoo.explaining.rows import rows_of
 from zoo.tasks.task import Task
 
