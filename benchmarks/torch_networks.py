@@ -1,5 +1,6 @@
 """The peers' networks in PyTorch, layer by layer those of zoo/models: lenet5_modern, resnet_cifar20,
-efficientnet_lite0, attention_seq2seq, lstm_seq2seq and show_attend_tell. Benchmarks read this file; it needs PyTorch alone.
+efficientnet_lite0, attention_seq2seq, lstm_seq2seq and show_attend_tell. Benchmarks read this file; it
+needs PyTorch alone.
 """
 
 import torch

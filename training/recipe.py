@@ -101,8 +101,8 @@ class Training(_Section):
     augment: bool = True
     # Run the frozen part of the model once per example, and train the rest on its outputs; inputs are not augmented.
     keep_frozen: bool = False
-    # With keep_frozen: the number of versions of each training example whose frozen outputs are stored. The first one is
-    # not augmented, the others are; an epoch draws one version of each example.
+    # With keep_frozen: the number of versions of each training example whose frozen outputs are stored. The first one
+    # is not augmented, the others are; an epoch draws one version of each example.
     frozen_versions: Count = 1
     keep: Literal["best", "last"] = "best"
     early_stopping: Count | None = None  # ends the run after this number of epochs without a better score

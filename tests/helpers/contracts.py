@@ -164,8 +164,8 @@ class Translation(Contract):
 
 # The words of a tiny captioner.
 WORDS = [
-    "a", "bag", "bell", "bird", "boat", "box", "boy", "car", "cat", "chair", "cup", "digit", "dog", "door", "fish", "girl",
-    "hat", "is", "key", "lamp", "of", "one", "picture", "seven", "the", "zero",
+    "a", "bag", "bell", "bird", "boat", "box", "boy", "car", "cat", "chair", "cup", "digit", "dog", "door", "fish",
+    "girl", "hat", "is", "key", "lamp", "of", "one", "picture", "seven", "the", "zero",
 ]  # fmt: skip
 
 
