@@ -11,7 +11,7 @@ from zoo.data.sources import open_source
 from zoo.errors import ZooError
 from zoo.exporting import litert, onnx, runner, verifying
 from zoo.exporting.serving_files import versions_of
-from zoo.exporting.versions import PORTABLE_MANIFEST, write_version
+from zoo.exporting.versions import PORTABLE_MANIFEST, check_next, write_version
 from zoo.inference import Pipeline
 from zoo.tasks.dataset import stream
 from zoo.tasks.task import Task
@@ -29,7 +29,7 @@ def write(task: Task, folder: Path, format: str, precision: str, facts: dict, en
 
     Args:
         task: the task, bound to the model.
-        folder: OUT/NAME.FORMAT.
+        folder: OUT/NAME.FORMAT, or OUT/NAME.FORMAT.PRECISION below float32.
         format: "onnx" or "litert".
         precision: "float32", "float16" or "int8".
         facts: entries of the manifest: `name`, `preset` and `data` (the preset's data set, or None).
@@ -53,6 +53,7 @@ def write(task: Task, folder: Path, format: str, precision: str, facts: dict, en
         "file": kind.FILE,
         **_manifest(task, specs, precision),
     }
+    check_next(folder, PORTABLE_MANIFEST, manifest)
 
     def fill(version: Path) -> None:
         kind.convert(task.model, function, precision, version / kind.FILE)
@@ -62,7 +63,7 @@ def write(task: Task, folder: Path, format: str, precision: str, facts: dict, en
         _check(function, model, encoded)
         items = [next(iter(item.values())) for item in encoded]
         for row in verifying.compare(version, Pipeline(task.model, task), items):
-            if not row["equal"]:
+            if row["difference"] is None or row["difference"] > manifest["tolerance"]:
                 raise ZooError(
                     f"the answers of the {format} file of {manifest['name']} differ from the pipeline's: {row}"
                 )
@@ -79,6 +80,7 @@ def _manifest(task: Task, specs: dict[str, tf.TensorSpec], precision: str) -> di
     [(name, spec)] = specs.items()
     [raw] = task.raw_inputs()
     return {
+        "model": task.model.origin.model,
         "task": task.name,
         "settings": task.settings.model_dump(exclude={"augment"}),
         **task.portable_manifest(),
@@ -111,7 +113,7 @@ def _measure(task: Task, inputs, run, data: dict | None) -> dict:
     if not data or not data["test"]:
         return {"not measured": "the card does not name test data"}
     try:
-        source = open_source(data["name"], data["test"], task.fields, task.layout, download=False)
+        source = open_source(data["name"], data["test"], task.fields, task.layout, data.get("data_dir"), download=False)
         task.check_source(source)
     except ZooError as error:
         return {"not measured": str(error)}

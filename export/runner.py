@@ -9,6 +9,7 @@ ai-edge-litert. From Python: `Model(folder)(input)`.
 import argparse
 import json
 import sys
+from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
@@ -94,20 +95,40 @@ def image(item, settings, wanted):
     else:
         picture = pixels.astype("float32") / 255
     if settings["centre"] == "ink":
-        longer = max(picture.shape[:2])
-        if longer > WORKING_SIDE:
-            size = [max(round(side * WORKING_SIDE / longer), 1) for side in picture.shape[:2]]
-            picture = resized(picture, size)
+        if max(picture.shape[:2]) > WORKING_SIDE:
+            picture = resized(picture, reduced_size(*picture.shape[:2]))
         picture = centred(ink(picture, settings["polarity"]), (height, width), settings["fraction"])
     else:
-        unit = min(picture.shape[0] / height, picture.shape[1] / width) * settings["fraction"]
-        crop = [min(max(round(unit * side), 1), of) for side, of in zip((height, width), picture.shape, strict=False)]
+        crop = crop_size(*picture.shape[:2], (height, width), settings["fraction"])
         top, left = ((of - side) // 2 for of, side in zip(picture.shape, crop, strict=False))
         picture = resized(picture[top : top + crop[0], left : left + crop[1]], (height, width))
         if settings["polarity"]:
             picture = ink(picture, settings["polarity"])
     pixels = 255 * np.clip(picture, 0, 1)
     return np.round(pixels).astype("uint8") if wanted["dtype"] == "uint8" else pixels.astype("float32")
+
+
+def divided(dividend, divisor):
+    """Integers, rounded to the nearest; a half is rounded to the even one."""
+    nearest, rest = np.divmod(2 * dividend + divisor, 2 * divisor)
+    return nearest - np.where(rest == 0, nearest % 2, 0)
+
+
+def reduced_size(height, width):
+    """Height and width of a picture whose longer side becomes WORKING_SIDE."""
+    longer = np.maximum(height, width)
+    return tuple(np.maximum(divided(side * WORKING_SIDE, longer), 1) for side in (height, width))
+
+
+def crop_size(height, width, size, fraction):
+    """Height and width of the middle of a picture, a fraction of the largest part in the shape of `size`.
+
+    In integers, because floats round a half up or down by the order of the operations.
+    """
+    ratio = Fraction(fraction).limit_denominator(1_000_000)
+    unit = np.minimum(height * size[1], width * size[0]) * ratio.numerator
+    crop_height, crop_width = (divided(unit, side * ratio.denominator) for side in (size[1], size[0]))
+    return np.clip(crop_height, 1, height), np.clip(crop_width, 1, width)
 
 
 PREPARATIONS = {"image": image, "tensor": tensor}  # by the kind of the raw input

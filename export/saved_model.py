@@ -10,6 +10,7 @@ import keras
 import tensorflow as tf
 
 from zoo.exporting.versions import write_version
+from zoo.files import disk_error
 from zoo.tasks.task import Task
 
 
@@ -30,9 +31,12 @@ def write(task: Task, folder: Path, manifest: dict, fill: Callable[[Path], None]
     archive.add_endpoint("manifest", _constant(manifest), [tf.TensorSpec((None,), tf.string, name="about")])
 
     def write_files(version: Path) -> None:
-        with open(os.devnull, "w") as nowhere, contextlib.redirect_stdout(nowhere):
-            archive.write_out(str(version), verbose=False)
-        fill(version)
+        try:
+            with open(os.devnull, "w") as nowhere, contextlib.redirect_stdout(nowhere):
+                archive.write_out(str(version), verbose=False)
+            fill(version)
+        except tf.errors.OpError as error:
+            raise disk_error(error) or error from None
 
     return write_version(folder, write_files)
 

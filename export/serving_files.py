@@ -27,14 +27,17 @@ def manifest_of(task: Task, name: str, preset: str | None, settings: dict) -> di
     """The manifest of a SavedModel, which is in its folder and is returned by its signature "manifest".
 
     Returns:
-        {"name", "preset", "task", "settings", "inputs", "answer", "op_libraries", "versions"}: "settings" are those
+        {"name", "preset", "model", "task", "labels", "settings", "inputs", "answer", "op_libraries", "versions"}:
+        "model" is the name of the architecture, "labels" are None if the classes have no names, "settings" are those
         that the export fixes, "inputs" the raw inputs, [{"name", "kind", "shape"}], and "answer" is the layout of
         answers (see zoo.tasks.answers).
     """
     return {
         "name": name,
         "preset": preset,
+        "model": task.model.origin.model,
         "task": task.name,
+        "labels": task.labels,
         "settings": settings,
         "inputs": [{"name": raw.name, "kind": raw.kind, "shape": list(raw.shape)} for raw in task.raw_inputs()],
         "answer": task.answer_layout,

@@ -18,7 +18,7 @@ from zoo import preset as presets
 from zoo.errors import InputError, ZooError, checked_path
 from zoo.exporting import run_saved_model
 from zoo.exporting.serving_files import MANIFEST
-from zoo.exporting.versions import PORTABLE_MANIFEST, newest_version
+from zoo.exporting.versions import PORTABLE_MANIFEST, newest_version, served_name
 from zoo.inference import Pipeline, pipeline
 from zoo.tasks.raw import shown
 from zoo.tasks.task import Task
@@ -35,20 +35,21 @@ def verify(out: str | os.PathLike, preset: str | os.PathLike, inputs: Any = None
 
     Args:
         out: the folder of an export's version; or of a model, whose newest version is used; or of all exports, which
-            must contain a model with the preset's name.
+            must contain a model with the name of the preset or of its folder.
         preset: a preset's name or path.
         inputs: an input or a list of inputs; None takes the preset's samples.
 
     Returns:
         {"export", "preset", "items": [{"input", "equal", "difference", ...}], "equal"}: "difference" is the greatest
-        difference of two numbers, and None if strings or types differ. An item whose answers differ also has
+        difference of two numbers, and None if strings or types differ. In an export for ONNX Runtime or LiteRT, labels
+        of about equal scores may change places, but not the first label. An item whose answers differ also has
         "pipeline" and "export". An item that can't be read has "refused" instead of "difference", and "equal" is None.
 
     Raises:
         ZooError: an unknown export or preset, no input that can be compared, or an export that does not run.
     """
     opened = presets.open_preset(preset)
-    version = find_version(checked_path(out, "out"), opened.name)
+    version = find_version(checked_path(out, "out"), served_name(opened.path), opened.name)
     manifest = next((version / name for name in (MANIFEST, PORTABLE_MANIFEST) if (version / name).is_file()), None)
     try:
         settings = json.loads(manifest.read_text("utf-8"))["settings"]
@@ -96,30 +97,40 @@ def compare(version: Path, answer: Pipeline, items: list) -> list[dict]:
         theirs = answers[row.pop("place")]
         ours = answer(item, errors="return")
         ours.pop("input")
+        is_same = True
         if is_portable and "error" in ours and "error" in theirs:  # the runner has messages of its own
             difference = 0.0
         elif is_portable:
             comparable = answer.task.comparable
             difference = _difference(comparable(ours, theirs), comparable(theirs, ours))
+            if "error" not in ours and "error" not in theirs:
+                is_same = answer.task.best(ours) == answer.task.best(theirs)
         else:
             difference = _difference(ours, theirs)
-        row["equal"], row["difference"] = difference is not None and difference <= tolerance, difference
+        is_near = difference is not None and difference <= tolerance
+        row["equal"], row["difference"] = is_same and is_near, difference
         if not row["equal"]:
             row |= {"pipeline": ours, "export": theirs}
     return rows
 
 
-def find_version(out: Path, name: str) -> Path:
-    """The folder of an export: `out` itself, or the newest version in it or in OUT/NAME."""
+def find_version(out: Path, name: str, *earlier: str) -> Path:
+    """The folder of an export: `out` itself, or the newest version in it or in OUT/NAME.
+
+    `earlier` are names that earlier versions of keras-zoo gave the same export.
+    """
     files = ("saved_model.pb", PORTABLE_MANIFEST)
     if any((out / file).is_file() for file in files):
         return out
-    for folder in (out, out / name):
+    for folder in (out, *(out / each for each in (name, *earlier))):
         for file in files:
             if newest := newest_version(folder, file):
                 return newest
     others = sorted(
-        folder for folder in out.glob(f"{glob.escape(name)}.*") if newest_version(folder, PORTABLE_MANIFEST)
+        folder
+        for each in {name, *earlier}
+        for folder in out.glob(f"{glob.escape(each)}.*")
+        if newest_version(folder, PORTABLE_MANIFEST)
     )
     if len(others) == 1:
         return newest_version(others[0], PORTABLE_MANIFEST)

@@ -10,7 +10,7 @@ import keras
 from zoo import preset as presets
 from zoo.errors import ZooError, checked_path, unknown
 from zoo.exporting import saved_model, serving_files
-from zoo.exporting.versions import PORTABLE_MANIFEST
+from zoo.exporting.versions import PORTABLE_MANIFEST, check_next, served_name
 from zoo.layers.folding import fold_batch_normalization
 from zoo.tasks import task_of
 
@@ -29,8 +29,9 @@ def export(
     """Writes a model with its preprocessing and answers to OUT/NAME/VERSION/; each export gets the next version.
 
     The version is written to a hidden folder and then renamed, so a server that watches OUT/NAME never sees an
-    incomplete model. For "onnx" and "litert" the folder is OUT/NAME.FORMAT/VERSION/, and a Python runner in it does the
-    preprocessing. These exports are checked first: if their answers differ from the pipeline's, nothing is written.
+    incomplete model. For "onnx" and "litert" the folder is OUT/NAME.FORMAT/VERSION/, in float16 and int8
+    OUT/NAME.FORMAT.PRECISION/VERSION/, and a Python runner in it does the preprocessing. These exports are checked
+    first: if their answers differ from the pipeline's, nothing is written.
 
     Args:
         model: a preset's name or path, or a model from load or create_model.
@@ -38,7 +39,7 @@ def export(
         format: "saved_model", for TensorFlow Serving; "onnx", for ONNX Runtime; "litert", for phones and small boards.
         precision: of the weights: "float32"; for "onnx" and "litert" also "float16" or "int8" (dynamic quantisation).
             For these two, the metrics before and after are measured if the test data are available.
-        name: the name of the served model; by default the name of the preset or model.
+        name: the name of the served model; by default the name of the preset's folder, or of the model.
         **settings: settings of the task that are fixed in the export, such as top=3.
 
     Returns:
@@ -46,8 +47,8 @@ def export(
         all models there, and an example request and a README.md about serving into OUT/NAME.
 
     Raises:
-        ZooError: an unknown preset, format or setting, a model that can't be exported, or a folder that can't be
-            written.
+        ZooError: an unknown preset, format or setting; a model that can't be exported; a newest version in the folder
+            that has another model, task or precision, or other labels; or a folder that can't be written.
 
     >>> zoo.export("lenet5.mnist", "exports")   # doctest: +SKIP
     PosixPath('exports/lenet5.mnist/1')
@@ -63,20 +64,23 @@ def export(
     if not isinstance(model, keras.Model):
         preset = presets.open_preset(model)
         samples = [preset.file(row["input"]) for row in preset.record.get("samples", [])]
-        model, name, origin = presets.load_model(preset), name or preset.name, preset.name
+        model, name, origin = presets.load_model(preset), name or served_name(preset.path), preset.name
         data = preset.record.get("data")
     name = name or getattr(model, "name", None)
     if not isinstance(name, str) or not re.fullmatch(r"\w[\w.-]*", name):
-        raise ZooError(f"name must have only letters, digits, '_', '-' and '.', got {name!r}")
+        raise ZooError(f"the name (--name) must have only letters, digits, '_', '-' and '.', got {name!r}")
     task = task_of(fold_batch_normalization(model), **settings)
     encoded = [task.encode(item) for item in [task.sample(path) for path in samples] or [task.neutral_input()]]
     if format != "saved_model":
         from zoo.exporting import edge
 
         facts = {"name": name, "preset": origin, "data": data}
-        return edge.write(task, out / f"{name}.{format}", format, precision, facts, encoded)
+        # A model in another precision is not a version of the same file: it has other answers and another size.
+        folder = out / (f"{name}.{format}" if precision == "float32" else f"{name}.{format}.{precision}")
+        return edge.write(task, folder, format, precision, facts, encoded)
 
     manifest = serving_files.manifest_of(task, name, origin, settings)
+    check_next(out / name, serving_files.MANIFEST, manifest)
 
     def fill(version: Path) -> None:
         serving_files.write_inside(version, task, manifest, encoded)

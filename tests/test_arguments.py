@@ -41,7 +41,7 @@ from zoo.errors import ZooError
         (lambda preset, model: zoo.export(preset, ""), "out must be a path, got ''"),
         (
             lambda preset, model: zoo.export(model, "x", name="../y"),
-            "name must have only letters, digits, '_', '-' and '.', got '../y'",
+            "the name (--name) must have only letters, digits, '_', '-' and '.', got '../y'",
         ),
         (lambda preset, model: zoo.train("mlp", ""), "out must be a path, got ''"),
         (lambda preset, model: zoo.train(None, "x"), "recipe must be a path, got None"),

@@ -60,7 +60,9 @@ class Checkpoints:
             for file in [*older[: max(0, len(older) + 1 - self.kept)], *damaged]:
                 file.unlink()
         except OSError as error:
-            self.warn(f"no checkpoint at step {step}, {self.folder}: {error.strerror}; older checkpoints are kept")
+            self.warn(
+                f"no checkpoint at step {step}, {self.folder}: {error.strerror or error}; older checkpoints are kept"
+            )
         self.ended = time.perf_counter()
         self.cost = self.ended - started
 

@@ -1,8 +1,7 @@
-"""The training loop: one step for every strategy, and the epochs around it."""
+"""The training loop: one step for every strategy, repeated for an epoch."""
 
 import contextlib
 import math
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -22,8 +21,9 @@ from zoo.training.strategies import distributed, replica_rows
 # Runs of at least this many steps trace a second graph for full batches, whose size is fixed. This saves 5 % of the
 # time of a small network; in shorter runs, tracing takes longer than it saves.
 LONG = 1000
-# The loss scale of float16 starts at SCALE, halves when a gradient overflows, and doubles after GROWTH good steps.
-SCALE, GROWTH = 2.0**15, 2000
+# The loss scale of float16 starts at SCALE, halves when a gradient overflows, and doubles after GROWTH good steps. An
+# overflow at LOWEST ends the run.
+SCALE, GROWTH, LOWEST = 2.0**15, 2000, 1.0
 
 
 class Loop:
@@ -202,7 +202,7 @@ class Loop:
 
     def _skip(self):
         if self.scale is not None:
-            self.scale.assign(tf.maximum(self.scale / 2.0, 1.0))
+            self.scale.assign(self.scale / 2.0)
             self.good_steps.assign(0)
         return tf.constant(False)
 
@@ -233,7 +233,7 @@ class Loop:
             train_step = self._traced(batches, rows if rows == stream.batch_size else None)
             loss, norm, stop = train_step(batch, flags[bool(stopping())]).numpy().tolist()
             self.step += 1
-            if not math.isfinite(loss + norm) and (self.scale is None or float(np.array(self.scale)) <= 1.0):
+            if not math.isfinite(loss + norm) and (self.scale is None or float(np.array(self.scale)) < LOWEST):
                 what = "a gradient is" if math.isfinite(loss) else "the loss is"
                 where = f"(epoch {number + 1}, batch {len(self.losses) + 1} of {stream.steps})"
                 raise NotFinite(what, f"at step {self.step} {where}", batch)
@@ -250,11 +250,14 @@ class Loop:
         if not all(np.isfinite(weight).all() for weight in self.weights()):
             raise NotFinite("weights are", f"after step {self.step}")
 
-    def means(self) -> dict[str, float]:
-        """Mean loss and gradient norm of the epoch's steps so far, without those that overflowed."""
-        figures = {"loss": self.losses, "gradient_norm": self.norms}
-        finite = {name: [value for value in values if math.isfinite(value)] for name, values in figures.items()}
-        return {name: float(np.mean(values)) if values else math.nan for name, values in finite.items()}
+    def means(self, stream: Stream) -> dict[str, float]:
+        """The mean loss of the epoch's examples so far, and the mean gradient norm of its steps.
+
+        Steps that overflowed are left out. The mean over examples weights the last batch, which may have fewer rows.
+        """
+        last = stream.examples / stream.batch_size - (stream.steps - 1)  # rows of the last batch, of a full one's
+        shares = [last if step + 1 == stream.steps else 1.0 for step in range(len(self.losses))]
+        return {"loss": _mean(self.losses, shares), "gradient_norm": _mean(self.norms, [1.0] * len(self.norms))}
 
     def weights(self) -> list[np.ndarray]:
         """The weights that the preset will have: averages if weight averaging is on, else the model's own."""
@@ -320,6 +323,12 @@ class Loop:
         yield "scale", enumerate([self.scale, self.good_steps] if self.scale is not None else [])
 
 
+def _mean(values: list[float], shares: list[float]) -> float:
+    """The weighted mean of the finite values; NaN if there are none."""
+    finite = np.isfinite(values)
+    return float(np.average(np.array(values)[finite], weights=np.array(shares)[finite])) if finite.any() else math.nan
+
+
 class NotFinite(ZooError):
     """A loss, gradient or weight became infinite or NaN; `batch` is the batch of the failed step, or None."""
 
@@ -334,36 +343,3 @@ class NotFinite(ZooError):
         """Writes the arrays of the batch in order: x, y and weights, flattened."""
         tensors = [part for value in tf.nest.flatten(self.batch) for part in getattr(value, "values", [value])]
         np.savez(path, *[tensor.numpy() for tensor in tensors])
-
-
-def run(
-    loop: Loop,
-    train: Stream,
-    validation: Stream | None,
-    first: int,
-    epochs: int,
-    last_step: int,
-    report: Callable,
-    stopping: Callable[[], bool] = lambda: False,
-    after_batch: Callable[[], None] = lambda: None,
-) -> Iterator[dict]:
-    """Trains from epoch `first` on, and yields a row of history after each epoch.
-
-    If `last_step` ends an epoch early, the epoch yields a row, too, and a later call continues this epoch.
-    """
-    for number in range(first, epochs):
-        if loop.step >= last_step and not loop.losses:
-            return
-        started, before = time.perf_counter(), len(loop.losses)
-        loop.epoch(train, number, last_step, report, stopping)
-        seconds = time.perf_counter() - started
-        done = min(len(loop.losses) * train.batch_size, train.examples) - before * train.batch_size
-        row = {"epoch": number + 1, "step": loop.step, **loop.means()}
-        if validation is not None:
-            row |= {f"val_{name}": value for name, value in loop.evaluate(validation, after_batch).items()}
-        if len(loop.losses) >= train.steps:
-            loop.losses, loop.norms = [], []
-        row |= {"learning_rate": float(np.array(loop.model.optimizer.learning_rate))}
-        yield row | {"examples_per_second": round(done / seconds, 1)}
-        if loop.step >= last_step:
-            return

@@ -129,6 +129,7 @@ class Recipe(_Section):
     freeze: str | None = None
     seed: Whole = 0
     terms: str = "not stated"  # terms of use of the weights
+    domain: str | None = None  # the inputs that the preset is for, such as "captions of photos, English to German"
     model_overrides: dict[str, Any] = {}
     data: Data = Data()
     task: dict[str, Any] = {}

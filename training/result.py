@@ -29,15 +29,17 @@ def write_result(
     """
     # The absolute path of a folder, so that `evaluate` finds it from any working directory.
     place = recipe.data.name or os.path.abspath(recipe.data.folder)
+    folder = {"data_dir": os.path.abspath(recipe.data.data_dir)} if recipe.data.data_dir else {}
     return saving.write_preset(
         model,
         out,
         name,
-        data={"name": place, "test": recipe.data.test},
+        data={"name": place, "test": recipe.data.test, **folder},
         metrics=_metrics(sources["validation"], row) if "validation" in sources else [],
         provenance=_provenance(name, recipe, sources["train"], facts),
         terms={"weights": recipe.terms, **saving.inherited_terms(model.origin, sources["train"].terms)},
         storage="float32",
+        domain=recipe.domain,
     )
 
 

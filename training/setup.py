@@ -2,6 +2,7 @@
 
 import contextlib
 import itertools
+from collections.abc import Callable
 from pathlib import Path
 
 import keras
@@ -79,26 +80,45 @@ def adapt(recipe: Recipe, source: Source) -> Adapted:
         parent = preset.open_preset(recipe.start_from)
         settings, assets = parent.record["task"]["settings"], parent.assets()
     task = task_class(task_name(recipe))
-    settings = {**task.Settings.today(settings), **task.Settings.today(recipe.task)}
+    settings = task.Settings.inherited(settings)
+    settings = {**settings, **task.Settings.today(recipe.task)}
     return task.adapt(source, settings, assets)
 
 
-def make_model(recipe: Recipe, source: Source, adapted: Adapted) -> keras.Model:
+def make_model(
+    recipe: Recipe, source: Source, adapted: Adapted, warn: Callable[[str], None] = lambda _: None
+) -> keras.Model:
     """The recipe's model: new, or loaded from the preset that the recipe starts from.
 
     A new model may contain presets, which bring their weights: model_overrides = {encoder = "lenet5.mnist"}.
+
+    A model that is loaded keeps its head and labels if the data set has classes of the same names, in any order. If it
+    has as many classes of other names, the head gets new weights, and `warn` is called with a message of one line.
     """
     settings, assets, arguments = adapted
     if recipe.start_from:
         parent = preset.open_preset(recipe.start_from)
-        model = preset.load_model(parent, arguments.get("classes"), recipe.freeze, recipe.task)
+        keeps = _has_classes_of(parent, source)
+        model = preset.load_model(parent, arguments.get("classes"), recipe.freeze, recipe.task, keeps)
+        if not keeps and len(source.labels) == len(parent.record["task"]["settings"]["labels"]):
+            warn(f"{source.name} has other classes than {parent.name}: the head starts with new weights")
     else:
         model = preset.create_model(recipe.model, freeze=recipe.freeze, **{**arguments, **recipe.model_overrides})
-    today = task_class(model.origin.task).Settings.today
-    model.origin.settings = {**today(model.origin.settings), **today(recipe.task), **settings}
+    known = task_class(model.origin.task).Settings
+    model.origin.settings = {**known.inherited(model.origin.settings), **known.today(recipe.task), **settings}
     model.origin.assets |= assets
-    model.origin.labels = source.labels
+    if model.origin.labels is None or not source.labels:
+        model.origin.labels = model.origin.data_labels = source.labels
     return model
+
+
+def _has_classes_of(parent: preset.Preset, source: Source) -> bool:
+    """Whether a preset and a data set have classes of the same names, or one of them has no names."""
+    task = parent.record["task"]
+    names = task["settings"].get("labels")
+    if not names or not source.labels:
+        return True
+    return set(source.labels) in (set(names), set(task.get("data_labels") or ()))
 
 
 def carried_state(task: Task) -> Carried:

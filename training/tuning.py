@@ -23,7 +23,7 @@ from zoo.training import setup
 from zoo.training.loop import NotFinite
 from zoo.training.recipe import as_toml, read_recipe
 from zoo.training.run import train
-from zoo.training.workdir import Workdir
+from zoo.training.workdir import Workdir, differences
 
 METHODS = ("bayesian", "hyperband", "random")
 SEARCH, TABLE, BEST = "tuning.json", "trials.csv", "best.toml"
@@ -31,10 +31,13 @@ TUNER, TRIALS = "tuner", "trials"
 
 
 class Range(pydantic.BaseModel):
-    """The range of a setting: a list of `values`, or the numbers from `min` to `max`; integers if both are."""
+    """The range of a setting: a list of `values`, or the numbers from `min` to `max`; integers if both are.
+
+    A value may be a list or a table, for a setting that takes one.
+    """
 
     model_config = pydantic.ConfigDict(extra="forbid")
-    values: list[bool | int | pydantic.FiniteFloat | str] | None = pydantic.Field(None, min_length=1)
+    values: list[bool | int | pydantic.FiniteFloat | str | list | dict] | None = pydantic.Field(None, min_length=1)
     min: int | pydantic.FiniteFloat | None = None
     max: int | pydantic.FiniteFloat | None = None
     step: int | pydantic.FiniteFloat | None = pydantic.Field(None, gt=0)
@@ -227,9 +230,8 @@ def _same_search(out: Path, description: dict) -> None:
             old = dict(json.loads((out / SEARCH).read_text("utf-8")))
         except (OSError, ValueError, TypeError):
             raise ZooError(f"{out / SEARCH} can't be read: remove the folder to start again") from None
-        changed = [key for key in description if old.get(key) != json.loads(text)[key]]
-        if changed:
-            raise ZooError(f"{out} holds a search with another {' and '.join(changed)}: choose another folder")
+        if changes := differences(old, json.loads(text)):
+            raise ZooError(f"{out} holds another search: {changes}; choose another folder")
         return
     if any(entry.name != ".lock" for entry in out.iterdir()):
         raise ZooError(f"{out} holds files that do not belong to a search: choose another folder")

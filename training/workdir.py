@@ -13,7 +13,7 @@ import socket
 import subprocess
 import sys
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 
 import filelock
@@ -31,7 +31,11 @@ FROZEN, BAD_BATCH = "frozen.json", "not_finite.npz"
 _RESULTS = ("checkpoints", "preset.json", HISTORY)  # if one exists, the run has made progress
 _MARK = "# The recipe of the run in this folder, with every setting.\n"  # not at the top of a user's own recipe
 # A continued run may change these: they do not change the weights.
-_FREE = {"training.checkpoint_seconds", "training.checkpoints_kept", "data.data_dir", "data.test", "terms"}
+_FREE = {"training.checkpoint_seconds", "training.checkpoints_kept", "data.data_dir", "data.test", "terms", "domain"}
+
+
+class CantWrite(ZooError):
+    """A file of a run can't be written."""
 
 
 class Workdir:
@@ -123,16 +127,13 @@ class Workdir:
         try:
             there = (self.path / RECIPE).read_text("utf-8")
             old, new = (
-                dict(_flat(with_todays_names(Recipe.model_validate(tomllib.loads(text))).model_dump()))
+                with_todays_names(Recipe.model_validate(tomllib.loads(text))).model_dump()
                 for text in (there, as_toml(recipe))
             )
         except (OSError, ValueError):
             raise ZooError(f"{self.path / RECIPE} can't be read: remove the folder to start again") from None
-        keys = [key for key in {**old, **new} if key not in _FREE and old.get(key) != new.get(key)]
-        if keys:
-            shown = "; ".join(f"{key} was {old.get(key)!r} and is {new.get(key)!r}" for key in keys[:4])
-            more = f" and {len(keys) - 4} more" if len(keys) > 4 else ""
-            raise ZooError(f"{self.path} holds a run of another recipe: {shown}{more}; choose another folder")
+        if changes := differences(old, new, _FREE):
+            raise ZooError(f"{self.path} holds a run of another recipe: {changes}; choose another folder")
 
     def begin(self, recipe: Recipe, strategy: tf.distribute.Strategy, adapted: Adapted) -> None:
         """Writes the recipe with every setting, what the task learned from the data, and facts about the machine."""
@@ -203,12 +204,12 @@ class Workdir:
 
     @contextlib.contextmanager
     def whole(self, name: str) -> Iterator[Path]:
-        """`whole_file` of a file in the folder; raises ZooError if it can't be written."""
+        """`whole_file` of a file in the folder; raises CantWrite if it can't be written."""
         try:
             with whole_file(self.path / name) as hidden:
                 yield hidden
         except OSError as error:
-            raise ZooError(f"can't write {self.path / name}: {error.strerror or error}") from None
+            raise CantWrite(f"can't write {self.path / name}: {error.strerror or error}") from None
 
 
 def hardware() -> str:
@@ -238,6 +239,14 @@ def _revision() -> str | None:
             return None
         outputs.append(done.stdout.strip())
     return outputs[1] + ("+" if outputs[2] else "")
+
+
+def differences(old: dict, new: dict, without: Collection[str] = ()) -> str:
+    """The first four differences of two nested tables, as text; "" if they are equal. `without` are dotted keys."""
+    old, new = dict(_flat(old)), dict(_flat(new))
+    keys = [key for key in {**old, **new} if key not in without and old.get(key) != new.get(key)]
+    shown = "; ".join(f"{key} was {old.get(key)!r} and is {new.get(key)!r}" for key in keys[:4])
+    return shown + (f" and {len(keys) - 4} more" if len(keys) > 4 else "")
 
 
 def _flat(table: dict, where: str = "") -> Iterator[tuple[str, object]]:

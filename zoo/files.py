@@ -1,6 +1,7 @@
 """Files and folders that are written whole or not at all: aside, under a hidden name, and then renamed."""
 
 import contextlib
+import errno
 import os
 import re
 import shutil
@@ -54,6 +55,14 @@ def whole_folder(path: str | os.PathLike) -> Iterator[Path]:
         yield hidden
         shutil.rmtree(path, ignore_errors=True)
         hidden.rename(path)
+
+
+def disk_error(error: Exception) -> OSError | None:
+    """The OSError of a full disk, if a library such as TensorFlow reports it as an error of its own; else None."""
+    for number in (errno.ENOSPC, errno.EDQUOT):
+        if os.strerror(number) in str(error):
+            return OSError(number, os.strerror(number))
+    return None
 
 
 def _hidden(path: Path, suffix: str = "") -> Path:

@@ -17,6 +17,7 @@ from zoo.data.sources import open_source
 from zoo.data.stream import named_errors
 from zoo.errors import InputError, ZooError, checked_count, checked_picture
 from zoo.layers.folding import fold_batch_normalization
+from zoo.preset.labels import checked_labels
 from zoo.registry import tapped
 from zoo.tasks.raw import shown
 from zoo.tasks.task import Measured, Task
@@ -35,27 +36,27 @@ def load(
         name: a preset's name, or the path of its folder.
         classes: number of classes. If it differs from the preset's number, the head has new, random weights. With 0 the
             model returns the pooled `embeddings` and is not compiled.
-        labels: names of the classes; `classes` may then be left out.
+        labels: names of the classes; `classes` may then be left out. If their number is the preset's, the head is kept:
+            these are new names of its classes, in the same order.
         freeze: the layers to freeze: "all"; "all but head"; "up to LAYER"; or the name of a part, such as "encoder".
         taps: names of layers. The model then returns the outputs of these layers, {name: tensor}, instead of its own
             outputs, and is not compiled.
 
     Raises:
-        ZooError: an unknown preset, layer or part, a damaged preset, or a number of labels other than `classes`.
+        ZooError: an unknown preset, layer or part, a damaged preset, a number of labels other than `classes`, or the
+            preset's own labels in another order.
 
     >>> model = zoo.load("lenet5.mnist", classes=5)   # doctest: +SKIP
     """
-    if labels is not None and classes not in (None, len(labels)):
-        raise ZooError(f"classes must be the number of labels, {len(labels)}, got {classes}")
-    if labels is not None and (isinstance(labels, str) or not all(isinstance(label, str) for label in labels)):
-        raise ZooError(f"labels must be a list of strings, got {labels!r}")
-    if labels is not None and (not labels or "" in labels or len(set(labels)) < len(labels)):
-        raise ZooError(f"labels must be distinct and not empty, got {labels!r}")
+    if labels is not None:
+        labels = checked_labels(labels, None)
+        if classes not in (None, len(labels)):
+            raise ZooError(f"classes must be the number of labels, {len(labels)}, got {classes}")
     if classes is not None and (classes != 0 or isinstance(classes, bool)):
         checked_count(classes, "classes")
     model = presets.load_model(presets.open_preset(name), len(labels) if labels else classes, freeze)
     if labels is not None:
-        model.origin.labels = list(labels)
+        model.origin.labels = checked_labels(labels, model.origin.labels)
     if taps is not None:
         return tapped(model, taps)
     task = task_of(model)
@@ -196,7 +197,7 @@ def evaluate(
         dataset: a TFDS name, or the path of your own files in the task's layout.
         split: split of the data set.
         limit: use only the first `limit` examples.
-        data_dir: the folder where TFDS keeps its data.
+        data_dir: the folder where TFDS keeps its data; by default the one of the preset's recipe.
         batch_size: number of examples that are computed together; it does not change the metrics.
         record: write the metrics into preset.json and the model card, as final metrics.
         picture: the file for a picture of the metrics, such as the confusion matrix.
@@ -212,7 +213,7 @@ def evaluate(
             `limit` or settings.
     """
     preset = presets.open_preset(name)
-    dataset, split = _test_data(preset, dataset, split)
+    dataset, split, own_dir = _test_data(preset, dataset, split)
     if record and limit is not None:
         raise ZooError("metrics of a part of a split can't be recorded: leave out limit or record")
     if record and settings:
@@ -223,7 +224,7 @@ def evaluate(
     if picture is not None:
         picture = checked_picture(picture, "picture")
     task = task_of(fold_batch_normalization(presets.load_model(preset)), **settings)
-    source = open_source(dataset, split, task.fields, task.layout, data_dir, limit)
+    source = open_source(dataset, split, task.fields, task.layout, data_dir or own_dir, limit)
     task.check_source(source)
     started = time.perf_counter()
     with named_errors():
@@ -243,13 +244,18 @@ def evaluate(
     }
 
 
-def _test_data(preset: presets.Preset, dataset: str | None, split: str | None) -> tuple[str, str]:
-    """The data set and the split to measure on; arguments that are None are read from the preset."""
+def _test_data(preset: presets.Preset, dataset: str | None, split: str | None) -> tuple[str, str, str | None]:
+    """The data set and the split to measure on, and the folder of TFDS's data that the preset was trained with.
+
+    Arguments that are None are read from the preset.
+    """
     usual = preset.record.get("data") or {}
     dataset = usual.get("name") if dataset is None else dataset
     if dataset is None:
         raise ZooError(f"the card of {preset.name} does not name a data set: give one, such as --dataset mnist")
-    return dataset, split or (usual.get("test") if dataset == usual.get("name") else None) or "test"
+    if dataset != usual.get("name"):
+        return dataset, split or "test", None
+    return dataset, split or usual.get("test") or "test", usual.get("data_dir")
 
 
 def _draw(measured: Measured, picture: Path, task: str) -> None:

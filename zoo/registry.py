@@ -67,6 +67,7 @@ class Origin:
     task: str
     settings: dict = dataclasses.field(default_factory=dict)
     labels: list[str] | None = None
+    data_labels: list[str] | None = None  # names of the classes in the training data, in the order of `labels`
     assets: dict[str, bytes] = dataclasses.field(default_factory=dict)
     data: dict | None = None  # name, version and split of the last data set that was opened for this model
     preset: str | None = None  # the name of the preset that the model was loaded from

@@ -99,6 +99,8 @@ def text_rows(rows: Iterable[dict], task, before: int) -> int:
         else:
             for line in task.lines(row):
                 click.echo(line)
+            if "warning" in row:
+                _print_error({**row, "error": row["warning"]}, f"line {number}: " if number > 0 else "")
     return failed
 
 

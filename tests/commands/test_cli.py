@@ -178,9 +178,9 @@ def test_train_then_predict_then_export(digits_folder, digit_file, tmp_path):
     assert status == 0
     assert json.loads(printed)["preset"] == str(out)
     assert json.loads(run_zoo("predict", out, digit_file, "--json")[1])[0]["labels"]
-    assert json.loads(run_zoo("export", out, tmp_path / "served", "--json")[1])["path"].endswith("/mlp.mine/1")
-    assert json.loads(run_zoo("export", out, tmp_path / "served", "--json")[1])["path"].endswith("/mlp.mine/2")
-    versions = [path.name for path in sorted((tmp_path / "served" / "mlp.mine").iterdir()) if path.is_dir()]
+    assert json.loads(run_zoo("export", out, tmp_path / "served", "--json")[1])["path"].endswith("/run/1")
+    assert json.loads(run_zoo("export", out, tmp_path / "served", "--json")[1])["path"].endswith("/run/2")
+    versions = [path.name for path in sorted((tmp_path / "served" / "run").iterdir()) if path.is_dir()]
     assert versions == ["1", "2"]
 
 

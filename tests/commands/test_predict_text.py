@@ -79,3 +79,20 @@ def test_set_changes_a_setting_of_the_task(predict):
 def test_a_flag_overrides_set(predict):
     (row,) = json.loads(predict("bad", "--json", "--set", "n_best=1", "--n-best", 2).stdout)
     assert len(row["alternatives"]) == 1
+
+
+def test_a_doubtful_answer_has_a_warning(predict):
+    """Beside the text on standard error, and in JSON and CSV."""
+    done = predict("bad", "--set", "warn_below=0.0")
+    warning = "doubtful answer: its log probability per token is below 0.0, so the input is probably unlike"
+    assert (done.exit_code, done.stdout) == (0, "B A D\n")
+    assert done.stderr.startswith(f"zoo: bad: {warning}")
+    assert done.stderr.count("\n") == 1
+    (row,) = json.loads(predict("bad", "--set", "warn_below=0.0", "--json").stdout)
+    assert row["warning"].startswith(warning)
+    header, line = predict("bad", "--set", "warn_below=0.0", "--csv").stdout.splitlines()
+    assert header == "input,answer,score,warning,error"
+    assert f',"{warning}' in line
+    done = predict("bad", "--set", "warn_below=-100.0", "--json")
+    assert "warning" not in json.loads(done.stdout)[0]
+    assert done.stderr == ""

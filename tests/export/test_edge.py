@@ -84,7 +84,7 @@ def test_smaller_numbers_are_measured_where_the_data_is(format, precision, digit
     )
     assert status == 0
     row = json.loads(out)
-    assert row["path"] == str(tmp_path / f"mine.{format}" / "1")
+    assert row["path"] == str(tmp_path / f"mine.{format}.{precision}" / "1")
     metrics = row["metrics"]
     assert metrics["dataset"] == str(digits_folder)
     assert metrics["before"].keys() == metrics["after"].keys() == {"accuracy"}

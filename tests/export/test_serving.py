@@ -21,8 +21,9 @@ import zoo
 from tests.helpers.drawings import draw_digit
 from tests.helpers.paths import PHOTOS
 from zoo.errors import InputError, ZooError
-from zoo.exporting import Client, ServingError
-from zoo.exporting import dev_server as serving
+from zoo.exporting import Client, ServingError, dev_server, running, served_models
+from zoo.exporting.dev_server import Server
+from zoo.exporting.running import serving_command
 from zoo.exporting.serving_files import MANIFEST
 
 PHOTO = PHOTOS / "rocket.jpg"
@@ -48,14 +49,14 @@ def addresses(exports):
     if os.environ.get("ZOO_MODEL_SERVER"):
         ports = free_port(), free_port()
         with tempfile.TemporaryDirectory() as scratch:
-            running = subprocess.Popen(serving.serving_command(exports, *ports, Path(scratch)))
+            process = subprocess.Popen(serving_command(exports, *ports, Path(scratch))[0])
             places = {"grpc": f"grpc://localhost:{ports[0]}", "http": f"http://localhost:{ports[1]}"}
             wait_for(Client("signals", places["http"]))
             yield places
-            running.terminate()
-            running.wait()
+            process.terminate()
+            process.wait()
         return
-    server = serving.Server(exports, 0, 0)
+    server = Server(exports, 0, 0)
     server.start()
     yield {"grpc": f"grpc://localhost:{server.port}", "http": f"http://localhost:{server.rest_port}"}
     server.stop()
@@ -172,7 +173,7 @@ def test_an_export_without_manifest_is_asked_by_its_arguments(tmp_path):
 
     module = Plain()
     tf.saved_model.save(module, str(tmp_path / "plain" / "1"), {"serving_default": module.serve})
-    server = serving.Server(tmp_path, 0, 0)
+    server = Server(tmp_path, 0, 0)
     server.start()
     items = [
         {"sentence": "h\u00e9", "tensor": [1, 2.5], "code": 7},
@@ -230,14 +231,14 @@ def test_mistakes_in_a_client(options, message):
 
 
 def test_a_deadline_ends_a_call(exports, monkeypatch):
-    whole = serving.Model.predict
+    whole = served_models.Model.predict
 
     def slow(self, *arguments):
         time.sleep(2.0)
         return whole(self, *arguments)
 
-    monkeypatch.setattr(serving.Model, "predict", slow)
-    server = serving.Server(exports, 0, 0)
+    monkeypatch.setattr(served_models.Model, "predict", slow)
+    server = Server(exports, 0, 0)
     server.start()
     for address in (f"grpc://localhost:{server.port}", f"http://localhost:{server.rest_port}"):
         client = Client("lenet5.mnist", address)
@@ -299,7 +300,7 @@ def development_server():
     started = []
 
     def start(folder) -> Client:
-        server = serving.Server(folder, 0, 0)
+        server = Server(folder, 0, 0)
         started.append(server)
         server.start()
         return Client("lenet5.mnist", f"grpc://localhost:{server.port}")
@@ -321,11 +322,11 @@ def test_a_damaged_version_is_warned_about_and_ignored(exports, tmp_path, develo
         pytest.warns(UserWarning, match="can't be loaded"),
         pytest.raises(ZooError, match="has no exports that can be read"),
     ):
-        serving.Server(tmp_path, 0, 0)
+        Server(tmp_path, 0, 0)
 
 
 def test_a_new_version_takes_over(exports, tmp_path, monkeypatch, development_server):
-    monkeypatch.setattr(serving, "LOOK", 0.1)
+    monkeypatch.setattr(served_models, "LOOK", 0.1)
     shutil.copytree(exports / "lenet5.mnist" / "1", tmp_path / "lenet5.mnist" / "1")
     client = development_server(tmp_path)
     assert client.status() == {1: "AVAILABLE"}
@@ -343,42 +344,67 @@ def test_the_command_serves_and_says_with_what(exports, tmp_path):
     (tmp_path / "bin").mkdir()
     command = [sys.executable, "-c", "from zoo.cli import main; main()", "serve", str(exports),
                "--port", str(ports[0]), "--rest-port", str(ports[1])]  # fmt: skip
-    running = subprocess.Popen(
+    process = subprocess.Popen(
         command, env={**environment, "PATH": str(tmp_path / "bin")}, stdout=subprocess.PIPE, text=True
     )
     try:
-        assert "this is a development server" in running.stdout.readline()
-        assert f"grpc://localhost:{ports[0]}" in running.stdout.readline()
+        assert "this is a development server" in process.stdout.readline()
+        assert f"grpc://localhost:{ports[0]}" in process.stdout.readline()
         assert Client("lenet5.mnist", f"grpc://localhost:{ports[0]}").predict(np.asarray(draw_digit("7")))
         for both in (ports, (0, ports[1]), (ports[0], 0)):
             with pytest.raises(ZooError, match="can't use port .*: .*; choose another"):
-                serving.Server(exports, *both)
+                Server(exports, *both)
     finally:
-        running.terminate()
-        running.wait()
+        process.terminate()
+        process.wait()
 
 
 def test_the_real_server_is_preferred(exports, tmp_path, monkeypatch):
-    def program(name: str) -> str:
+    def program(name: str, status: int = 0) -> str:
         path = tmp_path / name
-        path.write_text("#!/bin/sh\nexit 0\n")
+        path.write_text(f"#!/bin/sh\nexit {status}\n")
         path.chmod(0o755)
         return str(path)
 
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.delenv("ZOO_MODEL_SERVER", raising=False)
-    assert serving.serving_command(exports, 1, 2, tmp_path) is None
+    neither = "neither tensorflow_model_server nor docker is installed"
+    assert serving_command(exports, 1, 2, tmp_path) == (None, neither)
+    program("docker", status=1)
+    without_daemon = "tensorflow_model_server is not installed, and Docker's daemon does not answer"
+    assert serving_command(exports, 1, 2, tmp_path) == (None, without_daemon)
     program("docker")
-    by_docker = serving.serving_command(exports, 1, 2, tmp_path)
+    by_docker, _ = serving_command(exports, 1, 2, tmp_path)
     assert by_docker[:3] == ["docker", "run", "--rm"]
     assert f"{exports}:/models:ro" in by_docker
     assert "--batching_parameters_file=/models/batching.config" in by_docker
     named = program("tensorflow_model_server")
-    assert serving.serving_command(exports, 1, 2, tmp_path)[0] == named
+    assert serving_command(exports, 1, 2, tmp_path)[0][0] == named
     monkeypatch.setenv("ZOO_MODEL_SERVER", program("other"))
-    command = serving.serving_command(exports, 1, 2, tmp_path)
+    command, _ = serving_command(exports, 1, 2, tmp_path)
     assert command[:3] == [str(tmp_path / "other"), "--port=1", "--rest_api_port=2"]
     assert re.findall(r'base_path: "(.*)"', (tmp_path / "models.config").read_text()) == [
         str(exports / "lenet5.mnist"),
         str(exports / "signals"),
     ]
+
+
+def test_the_development_server_can_be_chosen(tmp_path, monkeypatch):
+    started = []
+
+    class Recorder:
+        port, rest_port = 1, 2
+
+        def __init__(self, *arguments):
+            started.append(arguments)
+
+        def start(self):
+            raise KeyboardInterrupt
+
+    (tmp_path / "models.config").touch()
+    monkeypatch.setattr(dev_server, "Server", Recorder)
+    monkeypatch.setenv("ZOO_MODEL_SERVER", shutil.which("false"))
+    assert running.serve(tmp_path, 1, 2) == 1
+    with pytest.raises(KeyboardInterrupt):
+        running.serve(tmp_path, 1, 2, is_development=True)
+    assert started == [(tmp_path, 1, 2)]

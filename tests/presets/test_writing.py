@@ -81,7 +81,7 @@ for number in range(1, 200):
     child = os.fork()
     if not child:
         try:
-            reached = at(number, path, full if what == "full" else lambda: os._exit(9))
+            reached = at(number, path, full if what in ("full", "fail") else lambda: os._exit(9))
             act(path)
         except ZooError as error:
             (folder / "error").write_text(str(error))
@@ -149,6 +149,14 @@ def test_a_full_disk_leaves_the_old_preset(tmp_path):
     reason = "can't write the preset PATH: No space left on device"
     assert {tuple(row[:4]) for row in failed} == {(8, "old", reason, 0), (6, "new", "", 0)}
     assert sum(row[0] == 8 for row in failed) >= 5
+
+
+def test_an_error_at_any_change_leaves_the_old_preset_or_the_new(tmp_path):
+    """Each file and folder can't be written, moved or removed once."""
+    *failed, last = attempts(tmp_path, "fail")
+    assert last[:2] == [0, "new"]
+    assert {tuple(row[:2]) for row in failed} == {(8, "old"), (6, "new")}
+    assert sum(row[0] == 8 for row in failed) > sum(row[0] == 8 for row in attempts(tmp_path / "full", "full")) + 5
 
 
 @pytest.mark.parametrize("storage", weights.STORAGES)

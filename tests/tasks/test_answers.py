@@ -28,6 +28,12 @@ def test_outputs_follow_the_layout():
     assert json.loads(json.dumps(answer)) == answer
 
 
+def test_an_empty_warning_is_left_out():
+    layout = {"caption": "caption", "warning": "warning"}
+    assert to_python(layout, {"caption": b"a", "warning": b""}) == {"caption": "a"}
+    assert to_python(layout, {"caption": b"a", "warning": b"doubtful"}) == {"caption": "a", "warning": "doubtful"}
+
+
 def test_no_rows_are_an_empty_list():
     outputs = {
         "caption": b"a",

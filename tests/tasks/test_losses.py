@@ -6,6 +6,8 @@ import pytest
 
 import zoo
 from zoo.errors import ZooError
+from zoo.registry import entries
+from zoo.tasks import task_of
 from zoo.tasks.losses import CrossEntropy
 
 RANDOM = np.random.default_rng(0)
@@ -32,6 +34,23 @@ def test_a_loss_of_its_own_takes_no_smoothing(digits_folder, tmp_path):
     assert not (tmp_path / "run").exists()
     with pytest.raises(ZooError, match="lenet5 has its own loss, which does not take mixed classes"):
         zoo.dataset(digits_folder, model=zoo.create_model("lenet5", classes=3), augment={"mixup": 0.2})
+
+
+@pytest.mark.parametrize("classes", [5, 25])
+def test_metrics_take_mixed_classes(classes):
+    """As the most probable class; without mixing they are Keras's own."""
+    task = task_of(zoo.create_model("mlp", **{**entries()["mlp"].tiny, "classes": classes}))
+    logits, numbers = RANDOM.normal(0, 3, (9, classes)).astype("float32"), RANDOM.integers(0, classes, 9)
+    mixed = 0.7 * np.eye(classes)[numbers] + 0.3 * np.eye(classes)[np.roll(numbers, 1)]
+    theirs = [keras.metrics.SparseCategoricalAccuracy(), keras.metrics.SparseTopKCategoricalAccuracy(5)]
+    metrics = task.metrics()
+    assert len(metrics) == (2 if classes > 20 else 1)
+    for metric, other in zip(metrics, theirs, strict=False):
+        other.update_state(numbers, logits)
+        for targets in (numbers, numbers[:, np.newaxis], mixed.astype("float32")):
+            metric.reset_state()
+            metric.update_state(targets, logits)
+            assert float(metric.result()) == float(other.result())
 
 
 @pytest.mark.parametrize("smoothing", [0.0, 0.2])

@@ -15,6 +15,8 @@ from zoo import decoding, preset
 from zoo.errors import InputError, ZooError
 from zoo.preprocessing import text
 from zoo.tasks import task_of
+from zoo.training import setup
+from zoo.training.recipe import read_recipe
 
 
 def test_batches(speller, tmp_path):
@@ -266,3 +268,51 @@ def test_translators_have_no_classes_and_no_separate_head(speller):
         zoo.load("attention_seq2seq.multi30k_en_de", freeze="all but head")
     with pytest.raises(ZooError, match="beam must be an integer >= 1 and <= 1000, got 1001"):
         zoo.pipeline(speller, beam=1001)
+
+
+@pytest.mark.parametrize(
+    "search", [{"beam": 1}, {"beam": 3, "length_penalty": 0.0}, {"beam": 3, "length_penalty": 1.5}]
+)
+def test_the_threshold_of_warnings_does_not_depend_on_the_search(speller, search):
+    """The log probability per token of these searches, which find the same answer; alone and in a batch."""
+    mean = zoo.pipeline(str(speller), beam=1)("fade")["score"] / 5  # four letters and the end
+    for warn_below, is_doubtful in ((mean - 1e-3, False), (mean + 1e-3, True)):
+        spell = zoo.pipeline(str(speller), warn_below=warn_below, **search)
+        for answer in (spell("fade"), spell(["a", "fade"])[1]):
+            assert answer["translation"] == "F A D E"
+            assert ("warning" in answer) == is_doubtful
+
+
+def test_training_drops_a_threshold_that_was_measured_before(speller, tmp_path):
+    model = zoo.load(str(speller))
+    model.origin.settings["warn_below"] = -0.5
+    start = zoo.save(model, tmp_path / "start")
+    assert start.record["task"]["settings"]["warn_below"] == -0.5
+    model = zoo.load(start.path)
+    assert zoo.save(model, tmp_path / "same").record["task"]["settings"]["warn_below"] == -0.5
+    model.weights[0].assign(2.0 * model.weights[0])
+    assert "warn_below" not in zoo.save(model, tmp_path / "fitted").record["task"]["settings"]
+    (tmp_path / "mine.toml").write_text(
+        f'start_from = "{start.path}"\n[data]\nfolder = "{speller.parent / "words.tsv"}"\n'
+    )
+    for changes, expected in (({}, None), ({"task": {"warn_below": -0.7}}, -0.7)):
+        _, recipe = read_recipe(tmp_path / "mine.toml", changes)
+        source = setup.open_sources(recipe)["train"]
+        model = setup.make_model(recipe, source, setup.adapt(recipe, source))
+        assert model.origin.settings.get("warn_below") == expected
+
+
+def test_capitals_are_read_like_small_letters(tmp_path):
+    """By the served signature, the path of a single item, and the input pipeline."""
+    text_of = {"TWO DOGS PLAY.": "Two dogs play.", "BMX": "BMX"}
+    vocabulary = text.train_pieces([*text_of, *text_of.values(), *SENTENCES], 300)
+    model = zoo.create_model("lstm_seq2seq", source_vocabulary=text.Pieces(vocabulary).size,
+                             target_vocabulary=text.Pieces(vocabulary).size, embedding=4, units=4, depth=1)  # fmt: skip
+    model.origin.assets = {"sentencepiece.model": vocabulary}
+    task, plain = task_of(model, sentence_case=True), task_of(model)
+    expected = plain.checked({"sentence": tf.constant([*text_of.values()])})[0]["source"].numpy()
+    np.testing.assert_array_equal(task.checked({"sentence": tf.constant([*text_of])})[0]["source"], expected)
+    for row, capitals in zip(expected, text_of, strict=True):
+        source = task.prepare({"sentence": tf.constant(capitals)})["source"]
+        np.testing.assert_array_equal(source, row[: len(source)])
+    assert not np.array_equal(plain.checked({"sentence": tf.constant([*text_of])})[0]["source"], expected)

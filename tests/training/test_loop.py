@@ -1,5 +1,7 @@
 """One training step: accumulation, clipping, half precision, gradients that are not finite."""
 
+import math
+
 import keras
 import numpy as np
 import pytest
@@ -7,6 +9,7 @@ import tensorflow as tf
 
 from tests.helpers.runs import train, weights
 from tests.helpers.token_batches import stream, tokens, toy
+from zoo.training.epochs import run
 from zoo.training.loop import SCALE, Loop, NotFinite
 from zoo.training.recipe import Training
 
@@ -69,6 +72,39 @@ def test_half_precision_recovers_from_an_overflow(monkeypatch):
     assert loop.losses[0] < 0.9 * first
     assert np.isfinite(loop.norms[1:]).all()
     assert SCALE == 2.0**15
+
+
+def test_half_precision_tries_the_lowest_scale():
+    """An overflow at scale 2 is followed by a step at scale 1, and only an overflow there ends the run."""
+    keras.config.set_dtype_policy("mixed_float16")
+    try:
+        model = toy()
+    finally:
+        keras.config.set_dtype_policy("float32")
+    loop = Loop(model, Training(epochs=1, batch_size=2, precision="mixed_float16"), tf.distribute.get_strategy())
+    loop.scale.assign(2.0)
+    model.layers[-1].kernel.assign(np.full((8, 4), np.inf, "float32"))
+    with pytest.raises(NotFinite, match=r"at step 2 \(epoch 1, batch 2 of 3\)"):
+        loop.epoch(stream(), 0, 10, lambda *_: None)
+
+
+def test_the_loss_of_an_epoch_is_the_mean_over_examples():
+    """Batches of 2, 2 and 1 rows. Without a smaller batch it is the plain mean, to the bit; overflows are left out."""
+    loop = Loop(toy(), Training(epochs=1, batch_size=2), tf.distribute.get_strategy())
+    loop.losses, loop.norms = [1.0, 2.0, 6.0], [1.0, 2.0, 6.0]
+    assert loop.means(stream()) == {"loss": 12.0 / 5.0, "gradient_norm": 3.0}
+    loop.losses = [1.0, math.inf, 6.0]
+    assert loop.means(stream())["loss"] == pytest.approx(8.0 / 3.0)
+    loop.losses, loop.norms = [0.1, 0.7], [math.nan, math.nan]
+    assert loop.means(stream())["loss"] == np.mean([0.1, 0.7])
+    assert math.isnan(loop.means(stream())["gradient_norm"])
+
+
+def test_an_epoch_that_is_continued_at_its_end_has_no_negative_rate():
+    loop = Loop(toy(), Training(epochs=1, batch_size=2), tf.distribute.get_strategy())
+    loop.epoch(stream(), 0, 10, lambda *_: None)  # a checkpoint after this step is continued with its evaluation
+    [row] = run(loop, stream(), None, 0, 1, 10, lambda *_: None)
+    assert row["examples_per_second"] == 0.0
 
 
 def test_a_gradient_that_is_not_finite_changes_nothing_and_ends_the_run():

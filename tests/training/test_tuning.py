@@ -198,5 +198,57 @@ def test_folders_that_hold_something_else(digits_folder, tmp_path):
         tune(digits_folder, folder)
     (folder / "notes.txt").unlink()
     tune(digits_folder, folder, trials=1, training={"epochs": 1, "batch_size": 42})
-    with pytest.raises(ZooError, match="a search with another recipe and method"):
+    message = (
+        "another search: recipe.training.epochs was 1 and is 2; recipe.training.batch_size was 42 and is 12; method"
+    )
+    with pytest.raises(ZooError, match=message):
         tune(digits_folder, folder, method="random")
+
+
+@pytest.fixture
+def told_rows(monkeypatch):
+    """Trials do not train, but leave the given rows of history; the list of their settings."""
+    calls, rows = [], []
+
+    def train(recipe, out, **settings):
+        calls.append(settings)
+        out.mkdir(parents=True)
+        with open(out / "history.csv", "w", newline="") as file:
+            table = csv.DictWriter(file, rows[0])
+            table.writeheader()
+            table.writerows(rows)
+
+    monkeypatch.setattr(tuning, "train", train)
+    return rows, calls
+
+
+def test_a_translator_is_scored_by_the_criterion_that_picks_its_epoch(told_rows, tmp_path):
+    """Not by the loss, which is lower in another epoch."""
+    pairs = tmp_path / "pairs.tsv"
+    pairs.write_text("".join(f"{word}\t{word.upper()}\n" for word in map("word{}".format, range(40))))
+    rows, _ = told_rows
+    rows += [
+        {"epoch": 1, "loss": 2.0, "val_loss": 1.0, "val_token_accuracy": 0.6},
+        {"epoch": 2, "loss": 1.0, "val_loss": 1.5, "val_token_accuracy": 0.7},
+        {"epoch": 3, "loss": 0.5, "val_loss": 0.9, "val_token_accuracy": 0.65},
+    ]
+    found = zoo.tune(
+        "lstm_seq2seq", {RATE: {"values": [0.1]}}, tmp_path / "search", trials=1, data={"folder": str(pairs)}
+    )
+    assert found["score"] == 0.7
+
+
+def test_values_may_be_lists_and_tables(told_rows, digits_folder, tmp_path):
+    rows, calls = told_rows
+    rows.append({"epoch": 1, "loss": 1.0, "val_loss": 1.0, "val_accuracy": 0.5})
+    space = {
+        "training.schedule.drops": {"values": [[0.2, 0.4]]},
+        "training.optimizer": {"values": [{"name": "sgd", "momentum": 0.9}]},
+    }
+    found = tune(digits_folder, tmp_path / "search", space, trials=1)
+    assert found["settings"] == {key: limits["values"][0] for key, limits in space.items()}
+    assert calls[0]["training.schedule.drops"] == [0.2, 0.4]
+    _, recipe = read_recipe(found["recipe"])
+    assert (recipe.training.schedule.drops, recipe.training.optimizer.momentum) == ([0.2, 0.4], 0.9)
+    with pytest.raises(ZooError, match="drops = .*must be increasing fractions"):
+        tune(digits_folder, tmp_path / "other", {"training.schedule.drops": {"values": [[0.4, 0.2]]}})

@@ -15,19 +15,20 @@ from zoo.errors import ZooError
 @click.argument("out")
 @click.option("--format", "format_", default="saved_model", help="saved_model, onnx or litert [saved_model].")
 @click.option("--precision", default="float32", help="For onnx and litert: float32, float16 or int8 [float32].")
+@click.option("--name", help="The name of the served model [the name of the preset's folder].")
 @SET
 @JSON
-def export(preset, out, format_, precision, changes, as_json, **flags) -> None:
+def export(preset, out, format_, precision, name, changes, as_json, **flags) -> None:
     """Export a preset with preprocessing and answers to OUT/NAME/VERSION/, for TensorFlow Serving.
 
     An export for ONNX Runtime or LiteRT, in OUT/NAME.FORMAT/VERSION/, holds the model and a Python runner with the
-    preprocessing.
+    preprocessing. In float16 and int8 the folder is OUT/NAME.FORMAT.PRECISION/VERSION/.
     """
     _, settings = find(preset, changes, flags)
     from zoo import exporting
 
     with terminal.status("exporting"):
-        path = exporting.export(preset, out, format_, precision, **settings)
+        path = exporting.export(preset, out, format_, precision, name, **settings)
     measured = {"metrics": exporting.metrics_of(path)} if precision != "float32" else {}
     if as_json:
         return terminal.print_json({"preset": preset, "format": format_, "path": str(path), **measured})
@@ -77,8 +78,9 @@ def verify(out, preset, inputs, as_json) -> None:
 @click.argument("out")
 @click.option("--port", type=click.IntRange(1, 65535), default=8500, help="Port of gRPC [8500].")
 @click.option("--rest-port", type=click.IntRange(1, 65535), default=8501, help="Port of REST [8501].")
-def serve(out, port, rest_port) -> None:
-    """Serve the exports of a folder with TensorFlow Serving, if it or Docker is installed.
+@click.option("--development", is_flag=True, help="Start the development server, even if TensorFlow Serving is there.")
+def serve(out, port, rest_port, development) -> None:
+    """Serve the exports of a folder with TensorFlow Serving, if it is installed or Docker runs.
 
     Otherwise a development server answers by the same protocols. ZOO_MODEL_SERVER is the path of
     tensorflow_model_server if it is not on PATH.
@@ -86,6 +88,6 @@ def serve(out, port, rest_port) -> None:
     if not os.path.isfile(os.path.join(out, "models.config")):
         raise ZooError(f"{out} has no exports: make one with `zoo export PRESET {out}`")
     terminal.load_tensorflow()
-    from zoo.exporting.dev_server import serve as run
+    from zoo.exporting.running import serve as run
 
-    sys.exit(run(out, port, rest_port, tell=click.echo))
+    sys.exit(run(out, port, rest_port, development, tell=click.echo))

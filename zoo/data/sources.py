@@ -1,16 +1,15 @@
 """Opens a data set by name (TensorFlow Datasets) or by path (a layout of a user's own files)."""
 
-import contextlib
 import dataclasses
 import os
 import shutil
-import sys
 import warnings
 from collections.abc import Iterable
 from importlib import metadata
 from pathlib import Path
 from typing import Protocol
 
+from zoo.data.downloads import download as download_data
 from zoo.data.source import Source
 from zoo.errors import ZooError, checked_count, unknown
 
@@ -122,8 +121,7 @@ def _tfds(name: str, split: str, data_dir: str | os.PathLike | None, download: b
         place = Path(builder.data_path).parent
         is_new = not place.exists()
         try:
-            with contextlib.redirect_stdout(sys.stderr):
-                builder.download_and_prepare()
+            download_data(builder)
         except Exception as error:  # no network, no space, files to download by hand, and more
             if is_new:
                 shutil.rmtree(place, ignore_errors=True)

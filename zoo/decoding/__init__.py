@@ -16,8 +16,8 @@ eagerly, in a `tf.function` and in a SavedModel. An item's answer does not depen
 Shapes: B batch, W beam width, N hypotheses returned, V vocabulary, S source positions, U = max_length.
 """
 
-from zoo.decoding.beam import beam_search
+from zoo.decoding.beam import beam_search, mean_log_probability
 from zoo.decoding.sampling import greedy, sample
 from zoo.decoding.steps import LOWEST, Decoded
 
-__all__ = ["LOWEST", "Decoded", "beam_search", "greedy", "sample"]
+__all__ = ["LOWEST", "Decoded", "beam_search", "greedy", "mean_log_probability", "sample"]

@@ -4,7 +4,7 @@ import functools
 
 import tensorflow as tf
 
-from zoo.decoding.beam_loop import Search, trace
+from zoo.decoding.beam_loop import Search, coverage_score, length_normalizer, trace
 from zoo.decoding.steps import Decoded, begin, check_lengths, holds_attention
 from zoo.errors import ZooError
 
@@ -67,6 +67,23 @@ def beam_search(
     scores, lengths, slots = search.ranked(beams, ended)
     tokens, attention = trace(arrays, steps, lengths, slots, end, max_length)
     return Decoded(tokens, lengths, scores, attention if attends else None)
+
+
+def mean_log_probability(
+    decoded: Decoded, max_length: int, length_penalty: float = 0.0, coverage_penalty: float = 0.0
+) -> tf.Tensor:
+    """(B,) log P(Y|X) / |Y| of the best hypotheses, with |Y| counting the end, whatever the penalties of the search.
+
+    Args:
+        decoded: the result of `beam_search`, whose best hypotheses are not empty places.
+        max_length, length_penalty, coverage_penalty: the arguments of the search.
+    """
+    scores = decoded.scores[:, 0]
+    counts = tf.minimum(decoded.lengths[:, 0] + 1, max_length)  # an answer that was cut off has no end
+    if coverage_penalty:
+        is_source = decoded.attention[:, 0] > 0.0
+        scores -= coverage_score(tf.reduce_sum(decoded.attention, axis=1), is_source, coverage_penalty)
+    return scores * length_normalizer(counts, length_penalty) / tf.cast(counts, tf.float32)
 
 
 def _check_options(width, n_best, length_penalty, coverage_penalty):

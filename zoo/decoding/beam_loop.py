@@ -38,6 +38,17 @@ class Ended(NamedTuple):
     slots: tf.Tensor  # the beam that each stopped in
 
 
+def length_normalizer(length, length_penalty):
+    """lp(Y) of the length |Y|, an integer or a tensor of integers."""
+    return ((5.0 + tf.cast(length, tf.float32)) / 6.0) ** length_penalty
+
+
+def coverage_score(coverage, is_source, coverage_penalty):
+    """cp(X, Y) (...) of the coverage (..., S) of each source position; `is_source` is False on padding."""
+    covered = tf.where(is_source, tf.minimum(coverage, 1.0), 1.0)
+    return coverage_penalty * tf.reduce_sum(tf.math.log(covered), axis=-1)
+
+
 @dataclasses.dataclass(frozen=True, eq=False)
 class Search:
     """The loop of one search. The options are those of `beam_search`."""
@@ -145,12 +156,11 @@ class Search:
 
     def _normalized(self, totals, length):
         """log P(Y) / lp(Y)."""
-        return totals / ((5.0 + tf.cast(length, tf.float32)) / 6.0) ** self.length_penalty
+        return totals / length_normalizer(length, self.length_penalty)
 
     def _coverage_score(self, coverage, is_source):
         """cp(X, Y): (B, W, S), (B, S) -> (B, W)."""
-        coverage = tf.where(is_source[:, tf.newaxis], tf.minimum(coverage, 1.0), 1.0)
-        return self.coverage_penalty * tf.reduce_sum(tf.math.log(coverage), axis=-1)
+        return coverage_score(coverage, is_source[:, tf.newaxis], self.coverage_penalty)
 
     def _is_full(self, ended):
         """(B,), whether `width` hypotheses have ended and that is enough."""

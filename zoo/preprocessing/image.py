@@ -3,6 +3,8 @@
 Every function takes one image, (H, W, C) float32 in [0, 1] unless its docstring says otherwise.
 """
 
+from fractions import Fraction
+
 import tensorflow as tf
 
 WORKING_SIDE = 160  # larger images are reduced to this before the ink is measured
@@ -18,14 +20,29 @@ def to_float(pixels, colour: str):
 
 def reduce(image, longest: int = WORKING_SIDE):
     """Makes the longer side at most `longest`, with anti-aliasing; smaller images stay as they are."""
-    sides = tf.cast(tf.shape(image)[:2], tf.float32)
-    scale = longest / tf.reduce_max(sides)
+    height, width = tf.unstack(tf.shape(image, tf.int64)[:2])
 
     def smaller():
-        size = tf.cast(tf.maximum(tf.round(sides * scale), 1.0), tf.int32)
-        return tf.image.resize(image, size, antialias=True)
+        size = tf.stack(reduced_size(height, width, longest))
+        return tf.image.resize(image, tf.cast(size, tf.int32), antialias=True)
 
-    return tf.cond(scale < 1.0, smaller, lambda: image)
+    return tf.cond(tf.maximum(height, width) > longest, smaller, lambda: image)
+
+
+def reduced_size(height, width, longest: int = WORKING_SIDE):
+    """Height and width, int64, of an image whose longer side becomes `longest`.
+
+    In integers, as in `crop_size`: in floats, the kernels of two graphs round a half up in one and down in the other,
+    and the image gets two answers.
+    """
+    longer = tf.maximum(height, width)
+    return tuple(tf.maximum(_divided(side * longest, longer), 1) for side in (height, width))
+
+
+def _divided(dividend, divisor):
+    """Integers of 64 bits, rounded to the nearest; a half is rounded to the even one."""
+    nearest, rest = (2 * dividend + divisor) // (2 * divisor), (2 * dividend + divisor) % (2 * divisor)
+    return nearest - tf.where(rest == 0, nearest % 2, 0)
 
 
 def ink(image, polarity: str | None):
@@ -94,14 +111,27 @@ def crop_and_resize(image, size: tuple[int, int], fraction: float = 1.0):
 
     It is `fraction` of the largest part that fits.
     """
-    height, width = tf.unstack(tf.cast(tf.shape(image)[:2], tf.float32))
-    unit = tf.minimum(height / size[0], width / size[1]) * fraction
-    crop_height = tf.clip_by_value(tf.cast(tf.round(unit * size[0]), tf.int32), 1, tf.shape(image)[0])
-    crop_width = tf.clip_by_value(tf.cast(tf.round(unit * size[1]), tf.int32), 1, tf.shape(image)[1])
-    top = (tf.shape(image)[0] - crop_height) // 2
-    left = (tf.shape(image)[1] - crop_width) // 2
+    shape = tf.shape(image)
+    crop_height, crop_width = crop_size(*tf.unstack(tf.cast(shape[:2], tf.int64)), size, fraction)
+    crop_height, crop_width = tf.cast(crop_height, tf.int32), tf.cast(crop_width, tf.int32)
+    top, left = (shape[0] - crop_height) // 2, (shape[1] - crop_width) // 2
     image = image[top : top + crop_height, left : left + crop_width]
     return tf.clip_by_value(tf.image.resize(image, size, antialias=True), 0.0, 1.0)
+
+
+def crop_size(height, width, size: tuple[int, int], fraction: float):
+    """Height and width, int64, of the part of an image that `crop_and_resize` takes.
+
+    The fraction is taken as the nearest ratio of integers with a divisor of up to a million, such as 7/8, so that all
+    computation is exact. `crop_size` in export/runner.py is the same.
+    """
+    ratio = Fraction(fraction).limit_denominator(1_000_000)
+    # The part is `size` times the smaller of height / size[0] and width / size[1], times the fraction. This is that
+    # number times the product of the three divisors; up to 5e7 * 1e4 * 1e6 it fits.
+    unit = tf.minimum(height * size[1], width * size[0]) * ratio.numerator
+    crop_height = _divided(unit, size[1] * ratio.denominator)
+    crop_width = _divided(unit, size[0] * ratio.denominator)
+    return tf.clip_by_value(crop_height, 1, height), tf.clip_by_value(crop_width, 1, width)
 
 
 def window(images, margin: int, down: int = 0, right: int = 0):

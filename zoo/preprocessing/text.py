@@ -18,6 +18,22 @@ WORD = "\u2581"  # the first character of a piece that begins a word
 STOP = "\u25a0"  # how the end is shown in pictures
 
 
+# Several words with capitals, and no small letter. TensorFlow's functions of strings stop at a NUL.
+_IN_CAPITALS = r"[^\p{Ll}\x00]*\p{Lu}[^\p{Ll}\x00]*\s[^\p{Ll}\x00]*\p{Lu}[^\p{Ll}\x00]*"
+
+
+def sentence_case(texts):
+    """(B,) strings -> (B,): texts of several words that are all in capitals get small letters after the first.
+
+    >>> sentence_case(tf.constant(["TWO DOGS.", "A TV.", "A dog.", "BMX"])).numpy().tolist()
+    [b'Two dogs.', b'A tv.', b'A dog.', b'BMX']
+    """
+    is_capital = tf.strings.regex_full_match(texts, _IN_CAPITALS)
+    begin = tf.strings.regex_replace(texts, r"(?s)^(\P{L}*\p{L}).*$", r"\1")  # up to the first letter
+    rest = tf.strings.substr(texts, tf.strings.length(begin), tf.strings.length(texts))
+    return tf.where(is_capital, begin + tf.strings.lower(rest, "utf-8"), texts)
+
+
 class Pieces:
     """SentencePiece (Kudo & Richardson 2018, arXiv 1808.06226): pieces of words, and bytes where no piece fits.
 

@@ -34,6 +34,7 @@ def card(record: dict) -> str:
     lines = [
         f"# {record['name']}",
         "",
+        *([f"For {record['domain']}.", ""] if record.get("domain") else []),
         f"{entry.description if entry else record['model']['name']}",
         "",
         f"- Model: `{record['model']['name']}`" + _arguments(overrides, without=parts),
@@ -105,8 +106,9 @@ def table(records: list[dict]) -> str:
         )
         terms = record.get("terms") or {}
         paper = entry.paper if entry else "not known here"
+        domain = f" (for {record['domain']})" if record.get("domain") else ""
         lines.append(
-            f"| `{record['name']}` | {paper} | {record['parameters']:,} | {measured or 'not measured'} "
+            f"| `{record['name']}`{domain} | {paper} | {record['parameters']:,} | {measured or 'not measured'} "
             f"| {size(record)} | weights {terms.get('weights', 'not stated')}; data {terms.get('data', 'not stated')} |"
         )
     return "\n".join(lines) + "\n"

@@ -63,7 +63,13 @@ def _headless(preset: Preset):
     return load_model(preset, classes=0 if has_classes else None)
 
 
-def load_model(preset: Preset, classes: int | None = None, freeze: str | None = None, settings: dict | None = None):
+def load_model(
+    preset: Preset,
+    classes: int | None = None,
+    freeze: str | None = None,
+    settings: dict | None = None,
+    keep_head: bool = True,
+):
     """A preset's model with its weights, not compiled; works on every Keras backend.
 
     Args:
@@ -71,6 +77,7 @@ def load_model(preset: Preset, classes: int | None = None, freeze: str | None = 
         classes: size of the last layer; if it differs from the preset's, the head gets new weights; 0: no head.
         freeze: as in create_model.
         settings: task settings that replace those of the preset.
+        keep_head: whether a head of the right size keeps its weights and labels; if not, it gets new weights.
     """
     from zoo.preset import weights  # imports NumPy and h5py, which listings do without
 
@@ -85,7 +92,7 @@ def load_model(preset: Preset, classes: int | None = None, freeze: str | None = 
     settings = {**record["task"]["settings"], **(settings or {})}
     labels = settings.pop("labels", None)
     logits = model.output.get("logits")
-    is_changed = classes is not None and (logits is None or classes != logits.shape[-1])
+    is_changed = classes is not None and (not keep_head or logits is None or classes != logits.shape[-1])
     if is_changed:
         trained = model
         model = create_model(record["model"]["name"], **{**overrides, "classes": classes})
@@ -94,6 +101,7 @@ def load_model(preset: Preset, classes: int | None = None, freeze: str | None = 
     registry.freeze_layers(model, freeze)
     origin = model.origin
     origin.task, origin.settings, origin.labels = record["task"]["name"], settings, labels
+    origin.data_labels = None if labels is None else record["task"].get("data_labels") or labels
     origin.preset, origin.terms = preset.name, record.get("terms", {})
     origin.assets = {} if is_changed else preset.assets()  # assets describe the classes of the old head
     if not is_changed or classes == 0:

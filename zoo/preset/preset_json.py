@@ -11,8 +11,8 @@ FORMAT = 1
 # The keys of preset.json and their types; a float may be an integer.
 _REQUIRED = {"name": str, "model": dict, "task": dict, "parameters": int, "storage": str, "files": dict}
 _OPTIONAL = {
-    "data": dict, "provenance": dict, "terms": dict, "speed": dict, "metrics": list, "samples": list, "parts": dict,
-    "op_libraries": list,
+    "domain": str, "data": dict, "provenance": dict, "terms": dict, "speed": dict, "metrics": list, "samples": list,
+    "parts": dict, "op_libraries": list,
 }  # fmt: skip
 _METRIC = {"name": str, "value": float, "dataset": str, "split": str, "examples": int}
 _SPEED = {"latency_1_ms": float, "latency_32_ms": float, "memory_mb": float, "hardware": str}
@@ -45,6 +45,7 @@ def read_record(file: Path) -> dict:
         for number, row in enumerate(record.get(key) or []):
             _check(file, f"{key}[{number}].", row, kinds)
     _check_strings(file, "task.settings.labels", record["task"]["settings"].get("labels"))
+    _check_strings(file, "task.data_labels", record["task"].get("data_labels"))
     _check_strings(file, "op_libraries", record.get("op_libraries"))
     if record["name"] in ("", ".", "..") or re.search(r"[/\\\0]", record["name"]):
         raise ZooError(f"{file} is damaged: {record['name']!r} can't be the name of a preset")

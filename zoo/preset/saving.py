@@ -18,6 +18,7 @@ from zoo import preset as presets
 from zoo.errors import ZooError, checked_path
 from zoo.inference import Pipeline, pipeline
 from zoo.preset import Preset, weights
+from zoo.preset.labels import checked_labels
 from zoo.preset.parts import copied_parts, referenced
 from zoo.registry import Origin, create_model
 
@@ -57,6 +58,9 @@ def save(
     task_of(model)  # raises if there is no origin, or the task does not fit
     parent = parent or _unchanged_preset(model)
     origin = model.origin
+    if origin.digest and task_class(origin.task).Settings.measured and weights.digest(model) != origin.digest:
+        inherited = task_class(origin.task).Settings.inherited(origin.settings)
+        origin = model.origin = dataclasses.replace(origin, settings=inherited, digest=None)
     if labels is not None:
         origin = model.origin = _relabelled(model, labels)
     kept = parent.record if parent else {}
@@ -78,6 +82,7 @@ def save(
         storage=storage or kept.get("storage", "float32"),
         samples=samples,
         old=parent,
+        domain=kept.get("domain"),
     )
 
 
@@ -114,14 +119,8 @@ def inherited_terms(origin: Origin, data: str | None = None) -> dict[str, str]:
 
 def _relabelled(model: keras.Model, labels: list[str]) -> Origin:
     """The model's origin with other labels; raises ZooError if they don't match."""
-    if not isinstance(labels, (list, tuple)) or not all(isinstance(label, str) for label in labels):
-        raise ZooError(f"labels must be a list of strings, got {labels!r}")
-    if len(set(labels)) < len(labels):
-        raise ZooError(f"labels must be unique, got {labels!r}")
-    origin, known = model.origin, model.origin.labels or []
-    if set(labels) == set(known) and list(labels) != list(known):
-        raise ZooError(f"labels are in another order than the model's classes: {', '.join(known)}")
-    changed = dataclasses.replace(origin, labels=list(labels))
+    origin = model.origin
+    changed = dataclasses.replace(origin, labels=checked_labels(labels, origin.labels))
     task_class(origin.task)(model, origin.settings, changed.labels, origin.assets)  # raises if their number is wrong
     return changed
 
@@ -138,6 +137,7 @@ def write_preset(
     storage: str,
     samples: Iterable[str | os.PathLike] | None = None,
     old: Preset | None = None,
+    domain: str | None = None,
 ) -> Preset:
     """Writes a model and the facts about it as a preset; if `samples` is None, it takes the samples of `old`."""
     origin = model.origin
@@ -155,9 +155,10 @@ def write_preset(
         settings["labels"] = origin.labels
     record = {
         "name": name,
+        **({"domain": domain} if domain else {}),
         "model": {"name": origin.model, "overrides": origin.overrides},
         **({"parts": kept} if kept else {}),
-        "task": {"name": origin.task, "settings": settings},
+        "task": {"name": origin.task, "settings": settings, **_data_labels(origin)},
         "parameters": _parameters(origin),
         "data": data,
         "provenance": provenance,
@@ -167,6 +168,12 @@ def write_preset(
         **({"op_libraries": libraries} if (libraries := task_of(model).op_libraries()) else {}),
     }
     return presets.write(Path(path), record, model, storage, others)
+
+
+def _data_labels(origin: Origin) -> dict[str, list[str]]:
+    """The entry of preset.json for the names of the classes in the training data, if the labels are other names."""
+    is_other = origin.labels is not None and origin.data_labels not in (None, origin.labels)
+    return {"data_labels": origin.data_labels} if is_other else {}
 
 
 def _samples(samples: Iterable[str | os.PathLike] | None, old: Preset | None) -> dict[str, bytes]:

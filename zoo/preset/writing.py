@@ -16,9 +16,9 @@ from zoo.preset.preset_json import FORMAT, record_text
 def write(path: Path, record: dict, model, storage: str, others: dict[str, bytes]) -> Preset:
     """Writes a preset; if an error occurs while the files are written, the folder stays as it was.
 
-    All files are written to a hidden folder beside `path` and then moved into `path`. The old preset.json is removed
-    before the first move, and the new one is moved last. So if the process is killed, the folder holds the old preset,
-    no preset, or the new preset. Other files in the folder are kept.
+    All files are written to a hidden folder beside `path` and then moved into `path`. The old preset.json is moved away
+    before the first of them, and the new one is moved last. So if the process is killed, the folder holds the old
+    preset, no preset, or the new preset. Other files in the folder are kept.
 
     Args:
         path: the preset's folder.
@@ -55,7 +55,10 @@ def write(path: Path, record: dict, model, storage: str, others: dict[str, bytes
 
 
 def _move_in(hidden: Path, path: Path, names: list[str]) -> None:
-    """Moves a preset's files into its folder, preset.json last, and removes the other files of the old preset."""
+    """Moves a preset's files into its folder, preset.json last, and removes the other files of the old preset.
+
+    If an error occurs, the old files are moved back.
+    """
     path.mkdir(exist_ok=True)
     old: set[str] = set()
     if (path / "preset.json").is_file():
@@ -65,13 +68,25 @@ def _move_in(hidden: Path, path: Path, names: list[str]) -> None:
         (path / name).parent.mkdir(parents=True, exist_ok=True)
         if (path / name).is_dir():
             raise IsADirectoryError(errno.EISDIR, f"{name} is a folder")
-    (path / "preset.json").unlink(missing_ok=True)
-    for name in old - set(names):
-        if (path / name).parent.resolve().is_relative_to(path.resolve()):
-            (path / name).unlink(missing_ok=True)
-    for name in names:
-        (hidden / name).replace(path / name)
-    _to_disk({(path / name).parent for name in names})
+    inside = [name for name in old - set(names) if (path / name).parent.resolve().is_relative_to(path.resolve())]
+    replaced = [name for name in ("preset.json", *inside, *names[:-1]) if os.path.lexists(path / name)]
+    aside = hidden / ".replaced"
+    for name in replaced:
+        (aside / name).parent.mkdir(parents=True, exist_ok=True)
+    try:
+        for name in replaced:
+            (path / name).rename(aside / name)
+        for name in names:
+            (hidden / name).rename(path / name)
+        _to_disk({(path / name).parent for name in names})
+    except OSError:
+        for name in names:
+            if not os.path.lexists(hidden / name):  # it was moved in
+                (path / name).unlink()
+        for name in reversed(replaced):  # preset.json last
+            if os.path.lexists(aside / name):
+                (aside / name).rename(path / name)
+        raise
 
 
 def _to_disk(paths: Iterable[Path]) -> None:
@@ -89,11 +104,11 @@ def _to_disk(paths: Iterable[Path]) -> None:
 def update(preset: Preset, **changes) -> Preset:
     """Replaces keys of preset.json and rewrites the card; each file is written whole or not at all."""
     record = {**preset.record, **changes}
-    texts = {"README.md": card.card(record), "preset.json": record_text(record)}
+    texts = {"preset.json": record_text(record), "README.md": card.card(record)}
     try:
         for name, text in texts.items():
             with whole_file(preset.path / name) as hidden:
                 hidden.write_text(text, encoding="utf-8")
     except OSError as error:
-        raise ZooError(f"can't write into the preset {preset.path}: {error.strerror}") from error
+        raise ZooError(f"can't write into the preset {preset.path}: {error.strerror or error}") from error
     return read_preset(preset.path)

@@ -4,12 +4,15 @@ A layout maps each key of an answer to the name of an output of the signature, o
 becomes a list of dicts, one per row of the outputs that its dict names:
 
     {"text": "text", "alternatives": [{"text": "alternatives", "score": "alternative_scores"}]}
+
+The key "warning" is left out of an answer if its text is empty.
 """
 
 from typing import Any
 
 import numpy as np
 
+WARNING = "warning"
 Layout = dict[str, "str | list[dict[str, str]]"]
 
 
@@ -28,6 +31,8 @@ def to_python(layout: Layout, outputs: dict[str, Any]) -> dict:
             [columns] = place
             rows = zip(*(plain(outputs[name]) for name in columns.values()), strict=True)
             answer[key] = [dict(zip(columns, row, strict=True)) for row in rows]
+    if answer.get(WARNING) == "":
+        del answer[WARNING]
     return answer
 
 

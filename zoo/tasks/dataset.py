@@ -9,6 +9,7 @@ import tensorflow as tf
 from zoo.data.sources import Source, open_source
 from zoo.data.stream import Stream
 from zoo.errors import ZooError, checked_count
+from zoo.registry import Origin
 from zoo.tasks import task_of
 from zoo.tasks.task import Task
 
@@ -54,8 +55,7 @@ def dataset(
     task = task_of(model, **({"augment": augment} if isinstance(augment, dict) else {}))
     source = open_source(name, split, task.fields, task.layout, data_dir, limit)
     task.check_source(source)
-    if model.origin.labels is None:
-        model.origin.labels = source.labels
+    _remember_classes(model.origin, source)
     is_train = split.startswith("train") if shuffle is None else shuffle
     if shuffle is None:
         shuffle = is_train and not task.carried
@@ -65,6 +65,15 @@ def dataset(
         model.origin.data = {"name": source.name, "version": source.version, "split": split}
     batches = stream(task, source, batch_size, seed, augment=bool(augment), shuffle=shuffle)
     return batches.counted() if epochs is None else batches.epochs(epochs)
+
+
+def _remember_classes(origin: Origin, source: Source) -> None:
+    """Records the names of the classes of the first data set that is opened for a model."""
+    if origin.labels is None:
+        origin.labels = source.labels
+    if origin.data_labels is None and source.labels:
+        is_same = set(origin.labels) == set(source.labels)
+        origin.data_labels = list(origin.labels if is_same else source.labels)
 
 
 def stream(

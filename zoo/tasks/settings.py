@@ -39,11 +39,17 @@ class TaskSettings(pydantic.BaseModel):
 
     model_config = pydantic.ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
     renamed: ClassVar[dict[str, str]] = {}  # earlier name, in old presets and recipes -> current name
+    measured: ClassVar[tuple[str, ...]] = ()  # settings that describe trained weights; further training drops them
 
     @classmethod
     def today(cls, settings: dict) -> dict:
         """Settings with earlier names -> the same settings with current names."""
         return {cls.renamed.get(name, name): value for name, value in settings.items()}
+
+    @classmethod
+    def inherited(cls, settings: dict) -> dict:
+        """The settings of a preset, with current names -> those of a model that is trained further."""
+        return {name: value for name, value in cls.today(settings).items() if name not in cls.measured}
 
     @classmethod
     def checked(cls, task: str, settings: dict) -> "TaskSettings":
@@ -56,6 +62,10 @@ class TaskSettings(pydantic.BaseModel):
         for name in settings:
             if name not in cls.model_fields:
                 raise unknown(f"setting of {task}", name, cls.model_fields)
+        for name, value in settings.items():  # pydantic takes True for the choice 1
+            choices = _choices(cls.model_fields[name])
+            if choices and not any(type(value) is type(choice) and value == choice for choice in choices):
+                raise ZooError(f"{task}: {name} must be {expected(cls.model_fields[name])}, got {value!r}")
         try:
             return cls(**settings)
         except pydantic.ValidationError as error:
@@ -76,10 +86,9 @@ class TaskSettings(pydantic.BaseModel):
 
 def expected(field: FieldInfo) -> str:
     """The values that a field accepts, in words: "an integer >= 1", "one of 'rgb', 'grey'"."""
-    is_union = typing.get_origin(field.annotation) in (typing.Union, types.UnionType)
-    kinds = typing.get_args(field.annotation) if is_union else (field.annotation,)
-    if choices := [value for kind in kinds if typing.get_origin(kind) is Literal for value in typing.get_args(kind)]:
-        return "one of " + ", ".join(map(repr, [*choices, *([None] if type(None) in kinds else [])]))
+    if choices := _choices(field):
+        return "one of " + ", ".join(map(repr, choices))
+    kinds = _kinds(field)
     words = {int: "an integer", float: "a finite number", str: "a string", bool: "true or false", list: "a list"}
     kinds = [typing.get_origin(kind) or kind for kind in kinds]  # dict[str, Any] -> dict
     text = next((words[kind] for kind in kinds if kind in words), "a table")
@@ -92,6 +101,19 @@ def expected(field: FieldInfo) -> str:
         if hasattr(limit, name)
     ]
     return " ".join([text, " and ".join(limits)]).strip()
+
+
+def _kinds(field: FieldInfo) -> tuple:
+    """The types of a field; those of a union."""
+    is_union = typing.get_origin(field.annotation) in (typing.Union, types.UnionType)
+    return typing.get_args(field.annotation) if is_union else (field.annotation,)
+
+
+def _choices(field: FieldInfo) -> list:
+    """The values of a field that takes a few values only; empty for other fields."""
+    kinds = _kinds(field)
+    choices = [value for kind in kinds if typing.get_origin(kind) is Literal for value in typing.get_args(kind)]
+    return [*choices, *([None] if choices and type(None) in kinds else [])]
 
 
 class ImageSettings(TaskSettings):
@@ -177,6 +199,9 @@ class TokenSettings(TaskSettings):
     longest: int = setting(
         200, "Most tokens of a source and of an answer; training cuts longer texts, answers refuse them.", ge=2
     )
+    sentence_case: bool = setting(
+        False, "Read a source of several words that are all in capitals as a sentence in small letters."
+    )
 
 
 class ClassificationSettings(TaskSettings):
@@ -188,6 +213,8 @@ class ClassificationSettings(TaskSettings):
 class GenerationSettings(TokenSettings):
     """Settings of tasks that answer with a generated text."""
 
+    measured = ("warn_below",)
+
     beam: int = setting(5, "Width of the beam search; 1 is greedy search.", flag=True, ge=1, le=1000)
     n_best: int = setting(1, "Number of texts in an answer, best first.", flag=True, ge=1, le=1000)
     length_penalty: float = setting(
@@ -197,6 +224,11 @@ class GenerationSettings(TokenSettings):
         0.0, "Beta of Wu et al. 2016, for a beam wider than 1; needs a model with attention.", ge=0
     )
     shortest: int = setting(0, "Fewest tokens of an answer.", ge=0)
+    warn_below: float | None = setting(
+        None,
+        "An answer whose mean log probability per token is below this has a warning, as the input is probably unlike "
+        "the training data; none: no warnings.",
+    )
 
     @pydantic.model_validator(mode="after")
     def _in_range(self):

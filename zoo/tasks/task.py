@@ -374,6 +374,10 @@ class Task:
         """The best result of an answer in a few words."""
         raise NotImplementedError
 
+    def best(self, answer: dict) -> Any:
+        """The part of an answer that must be equal at any precision, such as the first label; None for nothing."""
+        return None
+
     def comparable(self, answer: dict, other: dict) -> Any:
         """The part of an answer that is compared with the answer of a model of lower precision."""
         return answer

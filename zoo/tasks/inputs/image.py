@@ -18,6 +18,14 @@ from zoo.tasks.task import Task
 SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".gif", ".bmp"})
 
 
+def _traced_once(function):
+    """A function of an encoded image that all graphs of the process share, because tracing it takes a second."""
+    return tf.function(function, input_signature=[tf.TensorSpec((), tf.string)], autograph=False)
+
+
+_header_error, _read = _traced_once(image_files.header_error), _traced_once(image_files.read)
+
+
 class ImageInput(Task):
     """Reads `image`; settings are those of `zoo.tasks.settings.ImageSettings`.
 
@@ -42,13 +50,13 @@ class ImageInput(Task):
     def read(self, example):
         """Encoded bytes -> pixels (H, W, 3) uint8. A bad file ends the run with an error that names it."""
         encoded, where = example["image"], example.get("file", "an example")
-        error = image_files.header_error(encoded)
+        error = _header_error(encoded)
         with tf.control_dependencies([tf.debugging.Assert(error == "", [where, error])]):
             encoded = tf.identity(encoded)
         if "file" not in example:
-            return {"pixels": image_files.read(encoded)}
+            return {"pixels": _read(encoded)}
         # The decoder's error does not name the file. It is ignored, and an empty image marks the failure.
-        pictures = tf.data.Dataset.from_tensors(encoded).map(image_files.read).ignore_errors()
+        pictures = tf.data.Dataset.from_tensors(encoded).map(_read).ignore_errors()
         pictures = pictures.concatenate(tf.data.Dataset.from_tensors(tf.zeros((0, 0, 3), tf.uint8)))
         pixels = pictures.take(1).get_single_element()
         with tf.control_dependencies([tf.debugging.Assert(tf.size(pixels) > 0, [where, image_files.damaged(encoded)])]):
@@ -130,13 +138,11 @@ class ImageInput(Task):
         """Encoded images (B,) -> `image`, and error (B,); a bad image becomes zeros."""
         windows = (self.settings.windows,) if self.settings.windows > 1 else ()
         neutral = tf.zeros((*windows, *self.model.input["image"].shape[1:]))
-        images, error = read_safely(
-            raw["image_bytes"], image_files.header_error, self._image, image_files.damaged, neutral
-        )
+        images, error = read_safely(raw["image_bytes"], _header_error, self._image, image_files.damaged, neutral)
         return {"image": images}, error
 
     def _image(self, encoded):
-        return self.windows(self.prepare({"pixels": image_files.read(encoded)}))["image"]
+        return self.windows(self.prepare({"pixels": _read(encoded)}))["image"]
 
     def checked_single(self, encoded):
         """A single item needs no `read_safely`. For a plain PNG, Python has already checked the header."""
@@ -144,7 +150,7 @@ class ImageInput(Task):
 
     def _any_image(self, raw):
         encoded = raw["image_bytes"]
-        error = image_files.header_error(encoded)
+        error = _header_error(encoded)
         windows = (self.settings.windows,) if self.settings.windows > 1 else ()
         neutral = tf.zeros((*windows, *self.model.input["image"].shape[1:]))
         return {"image": tf.cond(error == "", lambda: self._image(encoded), lambda: neutral)}, error

@@ -50,7 +50,7 @@ class TextInput(Task):
 
     def prepare(self, raw):
         """() string -> `source` (S,) int32 with its end, and `source_length` ()."""
-        ids = self.source_vocabulary.encode(raw["sentence"][tf.newaxis])
+        ids = self.source_vocabulary.encode(self._read(raw["sentence"][tf.newaxis]))
         ids = with_end(ids[:, : self.longest - 1])[0]
         return {"source": ids, "source_length": tf.size(ids)}
 
@@ -61,7 +61,7 @@ class TextInput(Task):
         size = tf.strings.length(sentences)
         too_long = tf.strings.join([tf.as_string(size), f" bytes: the limit is {LONGEST_INPUT}"])
         error = tf.where(size > LONGEST_INPUT, too_long, tf.where(plain != sentences, "not UTF-8", ""))
-        sentences = tf.where(error == "", sentences, "")
+        sentences = self._read(tf.where(error == "", sentences, ""))
         error = tf.where(error == "", self.source_vocabulary.problem(sentences), error)
         ids = self.source_vocabulary.encode(sentences)
         count = tf.cast(ids.row_lengths(), tf.int32)
@@ -75,6 +75,10 @@ class TextInput(Task):
         source = ids.to_tensor()
         source = tf.pad(source, [[0, 0], [0, tf.cast(tf.shape(source)[1] == 0, tf.int32)]])  # for a batch of no items
         return {"source": source, "source_length": tf.cast(ids.row_lengths(), tf.int32)}, error
+
+    def _read(self, sentences):
+        """(B,) strings as the vocabulary reads them."""
+        return text.sentence_case(sentences) if self.settings.sentence_case else sentences
 
     def check_complete(self):
         super().check_complete()

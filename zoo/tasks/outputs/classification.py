@@ -20,6 +20,14 @@ def accuracy(y_true, y_pred):
     return keras.metrics.sparse_categorical_accuracy(y_true, y_pred)
 
 
+@keras.saving.register_keras_serializable("zoo")
+def top_5_accuracy(y_true, y_pred):
+    """(B,), 1 if the class, or the most probable class of soft targets, has one of the five greatest logits."""
+    if are_probabilities(y_true, y_pred):
+        y_true = tf.argmax(y_true, axis=-1)
+    return keras.metrics.sparse_top_k_categorical_accuracy(y_true, y_pred, k=5)
+
+
 class Classification(Task):
     """Reads the output `logits` (B, classes); settings are those of `zoo.tasks.settings.ClassificationSettings`."""
 
@@ -46,19 +54,34 @@ class Classification(Task):
                 f"{source.name} has {len(labels)} classes, the model {self.classes}: "
                 f"load or create it with classes={len(labels)}"
             )
-        known, others = set(self.labels or ()), set(labels or ())
-        if known & others and others - known:  # without common names they may be the same classes, renamed
-            raise ZooError(
-                f"{source.name} has classes that the model does not know, such as {sorted(others - known)[0]!r}; it "
-                f"knows {', '.join(sorted(known)[:10])}: to train it on these, load it with labels=[...] of their names"
-            )
+        self._numbers(source)
 
     def aligned(self, source):
-        """Gives examples the model's class numbers if the data set has the same labels in another order."""
-        if not self.labels or not source.labels or set(self.labels) != set(source.labels):
+        """Gives examples the model's class numbers if the data set has the same classes in another order."""
+        if (numbers := self._numbers(source)) is None:
             return lambda example: example
-        numbers = tf.constant([self.labels.index(label) for label in source.labels], tf.int64)
+        numbers = tf.constant(numbers, tf.int64)
         return lambda example: {**example, "label": tf.gather(numbers, example["label"])}
+
+    def _numbers(self, source) -> list[int] | None:
+        """The model's number of each class of a data set, by name; None if the model or the data set has no names.
+
+        The names are the model's labels, or those of its training data if the labels were renamed. A model that was
+        not trained yet takes any names, and its classes are numbered like those of the data set.
+        """
+        labels, learned = source.labels, self.model.origin.data_labels
+        if not labels or not self.labels:
+            return None
+        for known in (self.labels, learned or ()):
+            if set(known) == set(labels):
+                return [known.index(label) for label in labels]
+        others = sorted(set(labels) - set(self.labels))
+        if learned or len(others) < len(labels):
+            raise ZooError(
+                f"{source.name} has classes that the model does not know, such as {others[0]!r}; it knows "
+                f"{', '.join(sorted(self.labels)[:10])}: to train it on these, load it with labels=[...] of their names"
+            )
+        return None
 
     def targets(self, example):
         return example["label"]
@@ -74,7 +97,7 @@ class Classification(Task):
     def metrics(self):
         metrics = [keras.metrics.MeanMetricWrapper(accuracy, name="accuracy")]
         if self.classes > 20:
-            metrics.append(keras.metrics.SparseTopKCategoricalAccuracy(5, name="top_5_accuracy"))
+            metrics.append(keras.metrics.MeanMetricWrapper(top_5_accuracy, name="top_5_accuracy"))
         return metrics
 
     def measure(self, source, batch_size, report):
@@ -150,6 +173,9 @@ class Classification(Task):
 
     def summary(self, row):
         return f"{row['labels'][0]} ({row['scores'][0]:.1%})"
+
+    def best(self, answer):
+        return answer["labels"][0]
 
     def comparable(self, answer, other):
         """{label: score}. Labels of about equal scores may change places, so the last labels of two answers may differ.

@@ -14,6 +14,10 @@ from zoo.tasks.inputs.text import opened, tables, with_end
 from zoo.tasks.losses import CrossEntropy
 from zoo.tasks.task import Criterion, Measured, Task
 
+DOUBTFUL = (
+    "doubtful answer: its log probability per token is below {}, so the input is probably unlike the training data"
+)
+
 
 class Generation(Task):
     """Decodes a generator (see `zoo.decoding`); settings are those of `zoo.tasks.settings.GenerationSettings`.
@@ -39,6 +43,7 @@ class Generation(Task):
             self.text_key: self.text_key,
             "score": "score",
             "alternatives": [{self.text_key: "alternatives", "score": "alternative_scores"}],
+            **({} if self.settings.warn_below is None else {"warning": "warning"}),
         }
 
     @functools.cached_property
@@ -111,14 +116,25 @@ class Generation(Task):
             inputs,
             **limits,
             width=settings.beam,
-            length_penalty=settings.length_penalty,
-            coverage_penalty=settings.coverage_penalty,
+            **self._penalties(),
             n_best=settings.n_best,
             stops_when_full=True,
         )._asdict()
 
+    def _penalties(self) -> dict[str, float]:
+        """The penalties of the search; greedy search has none."""
+        names = ("length_penalty", "coverage_penalty") if self.settings.beam > 1 else ()
+        return {name: getattr(self.settings, name) for name in names}
+
+    def mean_log_probability(self, outputs):
+        """The result of `run` -> log probability per token of each best answer (B,), without the search's penalties."""
+        return decoding.mean_log_probability(decoding.Decoded(**outputs), self.settings.longest, **self._penalties())
+
     def answer(self, outputs):
-        """tokens (B, N, U), lengths and scores (B, N) -> text and `score` (B,), and `alternatives` (B, N - 1)."""
+        """tokens (B, N, U), lengths and scores (B, N) -> text and `score` (B,), and `alternatives` (B, N - 1).
+
+        With the setting `warn_below` also `warning` (B,), "" for an answer that is not doubtful.
+        """
         tokens, lengths = outputs["tokens"], outputs["lengths"]
         rows = tf.reshape(tokens, [-1, tokens.shape[-1]])
         ids = tf.RaggedTensor.from_tensor(rows, tf.reshape(lengths, [-1]))
@@ -128,7 +144,13 @@ class Generation(Task):
             "score": outputs["scores"][:, 0],
             "alternatives": texts[:, 1:],
             "alternative_scores": outputs["scores"][:, 1:],
+            **({} if self.settings.warn_below is None else {"warning": self._warning(outputs)}),
         }
+
+    def _warning(self, outputs):
+        """(B,) strings, without numbers of the answer, so that answers that differ by rounding have equal warnings."""
+        is_doubtful = self.mean_log_probability(outputs) < self.settings.warn_below
+        return tf.where(is_doubtful, DOUBTFUL.format(self.settings.warn_below), "")
 
     def check_complete(self):
         super().check_complete()
@@ -150,10 +172,11 @@ class Generation(Task):
     def csv_columns(self):
         if self.settings.n_best > 1:
             raise ZooError("--csv prints one answer per input: leave out --n-best, or use --json")
-        return ("answer", "score")
+        return ("answer", "score", *(() if self.settings.warn_below is None else ("warning",)))
 
     def csv_values(self, row):
-        return row[self.text_key], f"{row['score']:.6f}"
+        warning = () if self.settings.warn_below is None else (row.get("warning", ""),)
+        return (row[self.text_key], f"{row['score']:.6f}", *warning)
 
     def summary(self, row):
         return row[self.text_key]
