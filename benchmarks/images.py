@@ -142,7 +142,7 @@ def infer_tensorflow(side: str, size: int, seconds: float) -> float:
     model = zoo.create_model("efficientnet_lite0")
     model = fold_batch_normalization(model) if side == "zoo" else with_keras_normalisation(model)
     spec = tf.TensorSpec((None, 224, 224, 3))
-    call = tf.function(lambda image: model({"image": image}, training=False)["logits"], input_signature=[spec])
+    call = tf.function(lambda image: model(image, training=False), input_signature=[spec])
     images = tf.random.uniform((size, 224, 224, 3))
     return rate(lambda: len(call(images).numpy()), seconds)
 

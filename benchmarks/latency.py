@@ -29,19 +29,19 @@ from zoo import preset as presets
 
 def bare(model):
     """decode_png, cast, scaling and model, nothing else."""
-    channels = model.input["image"].shape[-1]
+    channels = model.input.shape[-1]
 
     @tf.function(input_signature=[tf.TensorSpec((), tf.string)])
     def call(encoded):
         image = tf.cast(tf.io.decode_png(encoded, channels=channels), tf.float32) / 255.0
-        return model({"image": image[tf.newaxis]}, training=False)["logits"]
+        return model(image[tf.newaxis], training=False)
 
     return lambda encoded: call(tf.constant(encoded)).numpy()
 
 
 def sample(preset, model) -> bytes:
     """The preset's first sample, or a drawn digit if it has none, as a PNG of the model's input size."""
-    height, width, channels = model.input["image"].shape[1:]
+    height, width, channels = model.input.shape[1:]
     if preset.record.get("samples"):
         picture = Image.open(preset.file(preset.record["samples"][0]["input"]))
     else:
@@ -77,7 +77,7 @@ def main() -> None:
     for name in names:
         preset = presets.open_preset(name)
         pipeline = zoo.pipeline(name)
-        if "image" not in pipeline.model.input:
+        if "image" not in pipeline.task.model.input:
             item = pipeline.task.sample(preset.file(preset.record["samples"][0]["input"]))
             times = alternate([lambda: pipeline(item)], arguments.calls)[:, 0]  # noqa: B023
             low, middle, high = np.quantile(times, (0.25, 0.5, 0.75))

@@ -85,7 +85,7 @@ def caller(side: str, name: str, out: Path) -> Callable[[int], Callable[[], obje
         import zoo
 
         model = zoo.load(name)
-        shape = model.input["image"].shape[1:]
+        shape = model.input.shape[1:]
         return lambda size: lambda: model.predict({"image": np.zeros((size, *shape), "float32")}, verbose=0)
     import tensorflow as tf
 

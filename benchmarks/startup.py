@@ -35,9 +35,9 @@ if opened.record["storage"] == "int8":
     stored.read(model, weights)
 else:
     model.load_weights(weights)
-height, width, channels = model.input["image"].shape[1:]
+height, width, channels = model.input.shape[1:]
 image = tf.cast(tf.io.decode_png(tf.io.read_file(sys.argv[2]), channels=channels), tf.float32) / 255.0
-print(int(tf.argmax(model({"image": tf.image.resize(image, (height, width))[tf.newaxis]})["logits"][0])))
+print(int(tf.argmax(model(tf.image.resize(image, (height, width))[tf.newaxis])[0])))
 """
 COMMAND = "import sys; from zoo.cli import main; sys.exit(main())"  # what the console script does
 NO_TENSORFLOW = "; import sys; sys.exit('tensorflow' in sys.modules or 'keras' in sys.modules)"

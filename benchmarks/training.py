@@ -60,10 +60,10 @@ def network(name: str):
         kind, size, shape = "lenet5_modern", 64, (32, 32, 1)
     else:
         kind, size, shape = "resnet_cifar20", 128, (32, 32, 3)
-    model = zoo.create_model(kind)
+    task = task_of(zoo.create_model(kind))
     chosen = Optimizer(name="adam") if name == "lenet5" else Optimizer(name="sgd", momentum=0.9)
     batch = {"image": random.random((size, *shape), "float32")}, random.integers(0, 10, size)
-    return model, task_of(model).loss(), chosen, batch
+    return task.model, task.loss(), chosen, batch
 
 
 class Ready:

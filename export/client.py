@@ -14,7 +14,7 @@ import numpy as np
 from zoo.errors import InputError, ZooError
 from zoo.exporting.rest import RestConnection
 from zoo.tasks import answers, raw
-from zoo.tasks.raw import RawInput, shown
+from zoo.tasks.raw import RawInput, named, shown
 
 
 class ServingError(ZooError):
@@ -53,11 +53,11 @@ class Client:
         self._manifest: dict | None = None
 
     def predict(self, x: Any, errors: str = "raise") -> dict | list[dict]:
-        """Returns a dict for one input, or a list of dicts for a list of inputs, like a pipeline.
+        """Returns a dict for one input, or a list of dicts for several inputs, like a pipeline.
 
         Args:
-            x: an input (a path, bytes, an array or a text; a dict of these for a model with several inputs), or a list
-                of such inputs, which is sent as one batch.
+            x: an input (a path, an open file, bytes, an array or a text; a dict of these for a model with several
+                inputs), or several as a pipeline takes them, which are sent as one batch.
             errors: "raise", or "return" to get {"input", "error"} for an item that can't be answered.
 
         Raises:
@@ -68,11 +68,10 @@ class Client:
             raise ZooError(f"errors must be 'raise' or 'return', got {errors!r}")
         inputs = tuple(RawInput(row["name"], row["kind"], tuple(row["shape"])) for row in self.manifest()["inputs"])
         is_batch = raw.is_batch(inputs, x)
-        rows = self._answers(inputs, list(x) if is_batch else [x])
+        rows = self._answers(inputs, list(raw.items(inputs, x)) if is_batch else [x])
         for row in rows:
             if "error" in row and errors == "raise":
-                is_named = row["input"] in row["error"]
-                raise InputError(row["error"] if is_named else f"{row['input']}: {row['error']}")
+                raise InputError(named(row["error"], row["input"]))
         return rows if is_batch else rows[0]
 
     def _answers(self, inputs: tuple[RawInput, ...], items: list) -> list[dict]:

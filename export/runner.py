@@ -7,6 +7,7 @@ ai-edge-litert. From Python: `Model(folder)(input)`.
 """
 
 import argparse
+import importlib
 import json
 import sys
 from fractions import Fraction
@@ -46,10 +47,17 @@ class Model:
         return {wanted["name"]: self.prepare(item, self.settings, wanted)[np.newaxis]}
 
 
+def needed(module, package):
+    """A module that this runner needs; raises ImportError with the command that installs it."""
+    try:
+        return importlib.import_module(module)
+    except ImportError as error:
+        raise ImportError(f"{package} can't be imported ({error}): pip install {package}") from None
+
+
 def onnx_session(path):
     """{name: array} -> {name: array}, by ONNX Runtime."""
-    import onnxruntime
-
+    onnxruntime = needed("onnxruntime", "onnxruntime")
     session = onnxruntime.InferenceSession(str(path), providers=onnxruntime.get_available_providers())
     names = [output.name for output in session.get_outputs()]
     return lambda inputs: dict(zip(names, session.run(names, inputs), strict=True))
@@ -57,9 +65,7 @@ def onnx_session(path):
 
 def litert_session(path):
     """{name: array} -> {name: array}, by LiteRT."""
-    from ai_edge_litert.interpreter import Interpreter
-
-    interpreter = Interpreter(str(path))
+    interpreter = needed("ai_edge_litert.interpreter", "ai-edge-litert").Interpreter(str(path))
     run = interpreter.get_signature_runner("serving_default")
 
     def call(inputs):
@@ -136,15 +142,15 @@ PREPARATIONS = {"image": image, "tensor": tensor}  # by the kind of the raw inpu
 
 def decoded(path) -> np.ndarray:
     """Pixels (H, W, 3) uint8, upright; transparent pixels become white, or black if the drawing is light."""
-    from PIL import Image, ImageOps
-
+    Image = needed("PIL.Image", "pillow")
     Image.init()
     Image.MAX_IMAGE_PIXELS = None  # the limit below has a message of its own
     formats = [name for name in Image.OPEN if name != "EPS"]  # an EPS file is a program that Ghostscript would run
     with Image.open(path, formats=formats) as file:
         if file.width * file.height > MAX_PIXELS:
             raise ValueError(f"{file.width} x {file.height} pixels are more than the limit of {MAX_PIXELS:,}")
-        picture = ImageOps.exif_transpose(file)
+        file.load()
+        picture = upright(file)
         if picture.mode.startswith(("I", "F")):
             values = np.asarray(picture, "float64")
             highest = 65535 if values.max() > 255 else 255 if values.max() > 1 else 1
@@ -155,6 +161,21 @@ def decoded(path) -> np.ndarray:
     alpha, colour = values[..., 3:] / 255, values[..., :3]
     drawn = (colour * alpha).sum() / max(3 * alpha.sum(), 1e-6)
     return np.round(colour * alpha + (255 if drawn < 128 else 0) * (1 - alpha)).astype("uint8")
+
+
+def upright(picture):
+    """Undoes the camera's turn by the EXIF block of a file; Pillow turns a TIFF itself."""
+    Image = needed("PIL.Image", "pillow")
+
+    exif, turns = Image.Exif(), Image.Transpose
+    try:
+        exif.load(picture.info.get("exif") or b"")
+        orientation = exif.get(0x0112)
+    except Exception:  # a damaged block raises all kinds of exceptions
+        return picture
+    undone = (turns.FLIP_LEFT_RIGHT, turns.ROTATE_180, turns.FLIP_TOP_BOTTOM)  # 2 to 8
+    undone += (turns.TRANSPOSE, turns.ROTATE_270, turns.TRANSVERSE, turns.ROTATE_90)
+    return picture.transpose(undone[orientation - 2]) if orientation in range(2, 9) else picture
 
 
 def resized(picture, size):
@@ -213,7 +234,11 @@ def main() -> int:
     parser.add_argument("--top", type=int, help="number of labels in an answer")
     parser.add_argument("--json", action="store_true", help="print a JSON array")
     arguments = parser.parse_args()
-    model, rows = Model(Path(__file__).parent, arguments.top), []
+    try:
+        model, rows = Model(Path(__file__).parent, arguments.top), []
+    except ImportError as error:
+        print(f"run.py: {error}", file=sys.stderr)
+        return 2
     for item in arguments.inputs:
         try:
             rows.append({"input": item, **model(item)})

@@ -59,7 +59,7 @@ def verify(out: str | os.PathLike, preset: str | os.PathLike, inputs: Any = None
     if inputs is None or isinstance(inputs, (list, tuple)) and not inputs:
         items = [answer.task.sample(opened.file(row["input"])) for row in opened.record.get("samples", [])]
     else:
-        items = list(inputs) if answer.task.is_batch(inputs) else [inputs]
+        items = list(answer.task.items(inputs)) if answer.task.is_batch(inputs) else [inputs]
     if not items:
         raise ZooError(f"{opened.name} has no samples: give inputs to compare")
     rows = compare(version, answer, items)

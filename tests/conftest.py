@@ -1,9 +1,13 @@
 """Small fixtures of the project's own: drawn digits, a folder of them, presets without training."""
 
+import gc
 import os
 import random
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+# By default TensorFlow keeps the memory of large tensors for later ones, so a worker would stay as large as the largest
+# test made it.
+os.environ.setdefault("TF_ONEDNN_USE_SYSTEM_ALLOCATOR", "1")
 os.environ.pop("ZOO_PRESETS", None)
 os.environ.pop("ZOO_PRESETS_URL", None)
 
@@ -14,10 +18,18 @@ from tests.helpers.drawings import draw_digit, draw_folder
 from tests.helpers.memory import release_memory
 from tests.helpers.sharing import made_once
 from tests.helpers.texts import SENTENCES
+from zoo import quiet
+
+
+def pytest_collection_finish():
+    """What is imported stays, so the garbage collector need not look at it again and again."""
+    gc.collect()
+    gc.freeze()
 
 
 def pytest_runtest_setup():
     """Every test and fixture draws the same numbers, whichever ran before it."""
+    quiet.import_tensorflow()
     import keras
 
     keras.utils.set_random_seed(0)
@@ -81,7 +93,7 @@ def speller(tmp_path_factory):
             data={"folder": str(folder / "words.tsv")},
             model_overrides={"embedding": 16, "units": 32, "attention_units": 16, "maxout": 16},
             task={"tokens": "spelling", "longest": 12},
-            training={"epochs": 25, "batch_size": 32, "optimizer": {"learning_rate": 0.01}, "weight_averaging": None},
+            training={"epochs": 8, "batch_size": 16, "optimizer": {"learning_rate": 0.01}, "weight_averaging": None},
         )
 
     return made_once(tmp_path_factory, "speller", learn) / "speller"

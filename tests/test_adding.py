@@ -46,8 +46,11 @@ results = [run(arguments) for arguments in json.loads(sys.argv[1])]
 print(json.dumps(results))
 """
 
-SERVING = """
+# Answers of a server by both protocols, and what `zoo demo` shows of a preset with a sample.
+SERVING_AND_DEMO = """
 import json, sys
+import zoo
+from zoo.demo import demo
 from zoo.exporting import Client
 from zoo.exporting.dev_server import Server
 
@@ -56,10 +59,11 @@ server.start()
 items = [{"text": "hate", "loudness": 75}, {"text": "", "loudness": 60}, {"text": "thanks"}]
 answers = []
 for address in (f"grpc://localhost:{server.port}", f"http://localhost:{server.rest_port}"):
-    client = Client("mood_net.mine", address)
+    client = Client("moods", address)
     answers.append([client.predict(items, errors="return"), client.predict(items[0])])
 server.stop()
-print(json.dumps(answers))
+zoo.save("runs/moods", "runs/sampled", samples=["item.json"])
+print(json.dumps([answers, list(demo(["./runs/sampled"]))]))
 """
 
 
@@ -218,23 +222,21 @@ def test_verification(results):
     assert output.count("equal") == 2
 
 
-def test_serving(results, place):
-    for rows, single in python(place, SERVING):
+@pytest.fixture(scope="module")
+def served_and_shown(results, place):
+    """The answers of SERVING_AND_DEMO, and the rows of its demo."""
+    (place / "item.json").write_text(ITEM)
+    return python(place, SERVING_AND_DEMO)
+
+
+def test_serving(served_and_shown):
+    for rows, single in served_and_shown[0]:
         assert rows[0]["mood"] == single["mood"] == "angry"
         assert "empty text" in rows[1]["error"]
         assert "expected the inputs text, loudness" in rows[2]["error"]
 
 
-def test_demo(results, place):
-    script = """
-import json
-import zoo
-from zoo.demo import demo
-
-zoo.save("runs/moods", "runs/sampled", samples=["item.json"])
-print(json.dumps(list(demo(["./runs/sampled"]))))
-"""
-    (place / "item.json").write_text(ITEM)
-    [row] = python(place, script)
+def test_demo(served_and_shown):
+    [row] = served_and_shown[1]
     assert row["shown"] == ITEM
     assert row["answer"].startswith("angry (")

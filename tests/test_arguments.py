@@ -35,7 +35,7 @@ from zoo.errors import ZooError
         (lambda preset, model: zoo.save(model, ""), "path must be a path, got ''"),
         (lambda preset, model: zoo.save(model, "x\0y"), "path must be a path"),
         (lambda preset, model: zoo.save(model, None), "path must be a path, got None"),
-        (lambda preset, model: zoo.save(model, "x", labels=["a", "a", "b"]), "labels must be unique"),
+        (lambda preset, model: zoo.save(model, "x", labels=["a", "a", "b"]), "labels must be distinct and not empty"),
         (lambda preset, model: zoo.save(model, "x", labels=5), "labels must be a list of strings"),
         (lambda preset, model: zoo.save(model, "x", samples=[3]), "sample must be a path, got 3"),
         (lambda preset, model: zoo.export(preset, ""), "out must be a path, got ''"),
@@ -61,10 +61,20 @@ def test_a_mistake_is_named_in_one_line(call, message, tiny_preset, tmp_path, mo
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_folder_without_its_separator_is_pointed_out(tiny_preset, digits_folder, tmp_path, monkeypatch):
+def test_a_folder_needs_no_separator(tiny_preset, digits_folder, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "mine").symlink_to(digits_folder)
-    with pytest.raises(ZooError, match=r"'mine' is not a data set; for the folder give ./mine"):
-        zoo.evaluate(tiny_preset, "mine")
-    with pytest.raises(ZooError, match=r"unknown preset 'mine'; for the folder give ./mine"):
+    assert zoo.evaluate(tiny_preset, "mine")["metrics"] == zoo.evaluate(tiny_preset, digits_folder)["metrics"]
+    with pytest.raises(ZooError, match=r"^mine is not a preset: the folder has no preset.json$"):
         zoo.load("mine")
+    (tmp_path / "copy").symlink_to(tiny_preset)
+    assert zoo.load("copy").origin.preset == "mlp.tiny"
+
+
+def test_a_data_sets_name_is_not_a_folder(tiny_preset, digits_folder, tmp_path, monkeypatch):
+    """With a separator it is one."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "mnist").symlink_to(digits_folder)
+    with pytest.raises(ZooError, match="there is no folder nowhere to look for data sets in"):
+        zoo.evaluate(tiny_preset, "mnist", data_dir="nowhere")
+    assert zoo.evaluate(tiny_preset, "./mnist", data_dir="nowhere")["examples"] == 12

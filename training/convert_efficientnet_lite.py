@@ -50,8 +50,9 @@ def convert(number: int, out: Path, wheel: Path | None = None, storage: str = "f
     model = network(number, wheel)
     rows = [line.split("\t") for line in CLASSES.read_text(encoding="utf-8").splitlines()]
     model.origin.labels = [name for _, name in rows]
+    model.origin.data_labels = [identity for identity, _ in rows]  # the names of ImageNet's folders and of TFDS
     model.origin.assets["wordnet_ids.txt"] = "".join(f"{identity}\n" for identity, _ in rows).encode()
-    size = model.input["image"].shape[1]
+    size = model.input.shape[1]
     model.origin.settings["fraction"] = size / (size + 32)  # of the picture, as in the authors' evaluation
     digest, accuracy = PUBLISHED[number]
     where = {"dataset": "imagenet2012", "split": "validation", "examples": 50_000}

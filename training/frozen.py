@@ -24,6 +24,7 @@ from zoo.data.stream import Stream
 from zoo.errors import ZooError
 from zoo.layers.folding import fold_batch_normalization
 from zoo.layers.keras_private import producer
+from zoo.layers.model import named
 from zoo.layers.slicing import cut, output_of
 from zoo.preset import weights
 from zoo.tasks.dataset import frozen_stream
@@ -44,6 +45,7 @@ def split(model: keras.Model) -> tuple[keras.Model, keras.Model]:
     Raises:
         ZooError: there is no place to cut, the body has trainable weights, or its output has no fixed shape.
     """
+    model = named(model)
     name = getattr(model, "frozen_output", None) or _part(model)
     place = output_of(model, name) if name else _before_head(model)
     body, rest = cut(model, place, NAME)

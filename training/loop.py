@@ -103,10 +103,9 @@ class Loop:
 
     def _replica_step(self, x, y, weight, stop):
         """(loss, gradient norm, stop), gradients and carried state of the global batch, the same on every replica."""
-        context = tf.distribute.get_replica_context()
         rows = tf.shape(tf.nest.flatten(x)[0])[0]
         weight = tf.ones((rows,)) if weight is None else weight
-        total = tf.nest.map_structure(lambda own: context.all_reduce("sum", tf.reduce_sum(own)), weight)
+        total = tf.nest.map_structure(lambda own: self._sum(tf.reduce_sum(own)), weight)
         x = self.carried.fed(x, self._own_rows())
         if self.settings.accumulation == 1:
             loss, gradients, state = self._gradients(x, y, weight, total)
@@ -115,7 +114,7 @@ class Loop:
         names, state = list(state), self._all_rows(list(state.values()))
         # One all-reduce for all tensors, because strategies pack them. The sum of `stop` is above 0 if any worker got a
         # signal. tf.identity copies `stop` to the device, because an argument of the step is not on a device yet.
-        loss, stop, *sums = context.all_reduce("sum", [loss, tf.identity(stop), *gradients, *state])
+        loss, stop, *sums = self._sum([loss, tf.identity(stop), *gradients, *state])
         gradients, state = sums[: len(gradients)], dict(zip(names, sums[len(gradients) :], strict=True))
         if self.scale is not None:
             gradients = [gradient / self.scale for gradient in gradients]
@@ -123,6 +122,15 @@ class Loop:
         if self.settings.global_clipnorm:
             gradients, _ = tf.clip_by_global_norm(gradients, self.settings.global_clipnorm, norm)
         return (loss, norm, stop), gradients, state
+
+    def _sum(self, values):
+        """The sums over the replicas; of one replica, the values themselves.
+
+        `all_reduce` has a custom gradient, and TensorFlow keeps the graphs of these until the process ends.
+        """
+        if self.strategy.num_replicas_in_sync == 1:
+            return values
+        return tf.distribute.get_replica_context().all_reduce("sum", values)
 
     def _own_rows(self) -> dict[str, tf.Tensor]:
         """The carried state of this replica's rows."""

@@ -14,6 +14,7 @@ from zoo.data.stream import named_errors
 from zoo.errors import Stopped, ZooError
 from zoo.files import disk_error
 from zoo.layers.activations import leaves
+from zoo.layers.model import named
 from zoo.tasks import task_of
 from zoo.tasks.dataset import stream
 from zoo.training import frozen, setup
@@ -51,7 +52,8 @@ class Session:
         self._make_batches()
         body, learner = self._make_learner()
         if resumes:
-            workdir.write_recipe(recipe)  # settings that do not change the weights may differ
+            with self._optional():
+                workdir.write_recipe(recipe)  # settings that do not change the weights may differ
         else:
             workdir.begin(recipe, strategy, adapted)
         if body is not None:
@@ -97,7 +99,7 @@ class Session:
     def _make_learner(self) -> tuple[keras.Model | None, keras.Model]:
         """The frozen body (None without keep_frozen) and the compiled model to train; checks that it can be trained."""
         settings, name = self.settings, self.name
-        body, learner = frozen.split(self.model) if settings.keep_frozen else (None, self.model)
+        body, learner = frozen.split(self.task.model) if settings.keep_frozen else (None, self.task.model)
         if body is not None:
             frozen.check(self.task, learner, self.batches["train"], settings.augment, settings.frozen_versions)
         self.objective = setup.make_objective(self.task, settings.label_smoothing)
@@ -134,6 +136,7 @@ class Session:
                     if isinstance(layer, keras.layers.BatchNormalization):
                         layer.synchronized = self.strategy.num_replicas_in_sync > 1
                 model.set_weights(self.model.get_weights())
+                model = named(model, input_name=self.task.input_name)
                 trained = frozen.split(model)[1] if self.settings.keep_frozen else model
                 # The loop scales the loss itself.
                 trained.compile(make_optimizer(self.settings, self.planned, trained), auto_scale_loss=False)

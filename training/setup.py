@@ -9,7 +9,7 @@ import keras
 
 from zoo import preset, registry
 from zoo.data.sources import Source, open_source
-from zoo.errors import ZooError
+from zoo.errors import NoSplitError, ZooError
 from zoo.tasks import settings_class, task_class, task_of
 from zoo.tasks.task import Task
 from zoo.training.carried import Carried
@@ -30,16 +30,19 @@ def open_sources(recipe: Recipe) -> dict[str, Source]:
     task = task_class(task_name(recipe))
     name = data.name if data.name is not None else Path(data.folder)
     splits = {"train": data.train, "validation": data.validation}
-    sources = {
-        split: open_source(name, slices, task.fields, task.layout, data.data_dir)
-        for split, slices in splits.items()
-        if slices is not None
-    }
+
+    def open_split(split: str, slices: str) -> Source:
+        try:
+            return open_source(name, slices, task.fields, task.layout, data.data_dir)
+        except NoSplitError as error:
+            raise ZooError(f'{error}; to do without, set data.{split} = ""') from None
+
+    sources = {split: open_split(split, slices) for split, slices in splits.items() if slices is not None}
     opened = dict(sources)
     if data.test is not None:
         is_default = data.test == Data.model_fields["test"].default  # which not every data set has
         with contextlib.suppress(ZooError) if is_default else contextlib.nullcontext():
-            opened["test"] = open_source(name, data.test, task.fields, task.layout, data.data_dir)
+            opened["test"] = open_split("test", data.test)
     for first, second in itertools.combinations(opened, 2):
         if opened[first].overlaps(opened[second]):
             raise ZooError(
@@ -47,6 +50,13 @@ def open_sources(recipe: Recipe) -> dict[str, Source]:
                 'common: give slices such as "train[:90%]" and "train[90%:]", or "" to leave a split out'
             )
     return sources
+
+
+def class_counts(recipe: Recipe) -> dict[str, dict[str, int]]:
+    """{class: {split: number of files}} of the recipe's folder; empty if its data are not a folder of classes."""
+    layout = task_class(task_name(recipe)).layout
+    folder = recipe.data.folder and Path(recipe.data.folder)
+    return layout.counts(folder) if folder and folder.is_dir() and hasattr(layout, "counts") else {}
 
 
 def check_place(recipe: Recipe, out: Path) -> None:

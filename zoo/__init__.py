@@ -13,6 +13,10 @@ from typing import TYPE_CHECKING
 if platform.machine() in ("x86_64", "AMD64"):
     os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
 
+# The logs of TensorFlow's C++ libraries explain nothing to a user of Keras: errors come as exceptions, and zoo.quiet
+# warns about a GPU that can't be used.
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
 if TYPE_CHECKING:
     from zoo.explaining import explain
     from zoo.exporting.verifying import verify
@@ -21,7 +25,7 @@ if TYPE_CHECKING:
     from zoo.preset import create_model, list_models, model_info
     from zoo.preset.saving import save
     from zoo.registry import register_model
-    from zoo.tasks.dataset import dataset
+    from zoo.tasks.dataset import dataset, preprocess
     from zoo.timing import benchmark
     from zoo.training.run import train
     from zoo.training.tuning import tune
@@ -37,12 +41,15 @@ _MODULES = {
     "load": "zoo.inference",
     "model_info": "zoo.preset",
     "pipeline": "zoo.inference",
+    "preprocess": "zoo.tasks.dataset",
     "register_model": "zoo.registry",
     "save": "zoo.preset.saving",
     "train": "zoo.training.run",
     "tune": "zoo.training.tuning",
     "verify": "zoo.exporting.verifying",
 }
+
+_LIGHT = ("list_models", "model_info", "register_model")  # they do not import TensorFlow
 
 __all__ = [
     "benchmark",
@@ -55,6 +62,7 @@ __all__ = [
     "load",
     "model_info",
     "pipeline",
+    "preprocess",
     "register_model",
     "save",
     "train",
@@ -65,6 +73,8 @@ __all__ = [
 
 def __getattr__(name: str):
     if name in _MODULES:
+        if name not in _LIGHT:
+            _import_tensorflow()
         value = getattr(importlib.import_module(_MODULES[name]), name)
     elif name == "__version__":
         value = importlib.import_module("importlib.metadata").version("keras-zoo")
@@ -74,5 +84,17 @@ def __getattr__(name: str):
     return value
 
 
+def _import_tensorflow() -> None:
+    """Imports TensorFlow quietly if Keras runs on it; if it does not, the functions that need it raise an error."""
+    try:
+        importlib.import_module("zoo.tasks")
+    except ValueError:
+        return
+    importlib.import_module("zoo.quiet").import_tensorflow()
+
+
 def __dir__() -> list[str]:
     return sorted({*globals(), *_MODULES, "__version__"})
+
+
+importlib.import_module("zoo.serializable").install()  # so that Keras can load .keras files of this package's models

@@ -37,6 +37,13 @@ class _Commands(click.Group):
             reason = " ".join(f"{type(error).__name__}: {error}".split())[:300]
             _fail(f"internal error, {reason} (ZOO_DEBUG=1 shows the traceback)", 1)
 
+    def format_commands(self, context, formatter):
+        """Lists every command with its whole summary; click cuts them at the width of a line."""
+        with formatter.section("Commands"):
+            formatter.write_dl(
+                [(name, command.get_short_help_str(limit=1000)) for name, command in self.commands.items()]
+            )
+
     def resolve_command(self, context, args):
         if args and not args[0].startswith("-") and args[0] not in self.commands:
             raise unknown("command", args[0], self.commands)
@@ -59,7 +66,6 @@ def main(threads: int | None) -> None:
                  zoo list
                  zoo predict lenet5.mnist digit.png
     """
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     for output in (sys.stdout, sys.stderr):
         output.reconfigure(errors="replace")  # characters that a terminal can't show are no error
     if threads:
@@ -70,6 +76,7 @@ for each in (
     showing.list_command,
     showing.info,
     answering.predict,
+    answering.embed,
     answering.evaluate,
     training.train,
     training.tune,

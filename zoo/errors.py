@@ -10,6 +10,10 @@ class ZooError(ValueError):
     """A mistake in a call, or a preset, recipe or data set that can't be used."""
 
 
+class NoSplitError(ZooError):
+    """A data set does not have the split that was asked for."""
+
+
 class InputError(ZooError):
     """An input that can't be answered: not an image, truncated, missing, too large."""
 
@@ -29,7 +33,7 @@ def unknown(kind: str, name: object, known: Iterable[str]) -> ZooError:
     "unknown model 'lenet6'; did you mean lenet5?"
     """
     known = sorted(known)
-    near = difflib.get_close_matches(str(name), known, n=3, cutoff=0.5)
+    near = _near(str(name).lower(), known)
     if near:
         hint = f"did you mean {' or '.join(near)}?"
     elif not known:
@@ -37,6 +41,16 @@ def unknown(kind: str, name: object, known: Iterable[str]) -> ZooError:
     else:
         hint = f"known: {', '.join(known[:12])}" + (", ..." if len(known) > 12 else "")
     return ZooError(f"unknown {kind} {name!r}; {hint}")
+
+
+def _near(name: str, known: list[str]) -> list[str]:
+    """The known names like a name in small letters, or whose part before the dot is like it; the best three."""
+    spelled: dict[str, list[str]] = {}
+    for each in known:
+        for part in dict.fromkeys((each.lower(), each.lower().partition(".")[0])):
+            spelled.setdefault(part, []).append(each)
+    near = difflib.get_close_matches(name, spelled, n=3, cutoff=0.5)
+    return list(dict.fromkeys(each for part in near for each in spelled[part]))[:3]
 
 
 def checked_path(value: object, what: str) -> Path:

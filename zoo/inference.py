@@ -1,7 +1,9 @@
 """The functions that use presets: `load`, `pipeline` and `evaluate`."""
 
 import os
+import pickle
 import time
+import warnings
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -17,9 +19,10 @@ from zoo.data.sources import open_source
 from zoo.data.stream import named_errors
 from zoo.errors import InputError, ZooError, checked_count, checked_picture
 from zoo.layers.folding import fold_batch_normalization
+from zoo.preset.keras_files import is_keras_file, load_keras_file
 from zoo.preset.labels import checked_labels
 from zoo.registry import tapped
-from zoo.tasks.raw import shown
+from zoo.tasks.raw import named, shown
 from zoo.tasks.task import Measured, Task
 
 
@@ -35,12 +38,16 @@ def load(
     Args:
         name: a preset's name, or the path of its folder.
         classes: number of classes. If it differs from the preset's number, the head has new, random weights. With 0 the
-            model returns the pooled `embeddings` and is not compiled.
+            model returns the pooled embeddings and is not compiled.
         labels: names of the classes; `classes` may then be left out. If their number is the preset's, the head is kept:
             these are new names of its classes, in the same order.
         freeze: the layers to freeze: "all"; "all but head"; "up to LAYER"; or the name of a part, such as "encoder".
-        taps: names of layers. The model then returns the outputs of these layers, {name: tensor}, instead of its own
-            outputs, and is not compiled.
+        taps: names of layers. The model then returns the outputs of these layers instead of its own outputs, and is not
+            compiled: a tensor for one layer, {name: tensor} for several.
+
+    Returns:
+        A keras.Model with an `origin`, which says how it was made. A model with one input and one output takes an array
+        (or {name: array}) and returns a tensor; otherwise inputs and outputs are dicts.
 
     Raises:
         ZooError: an unknown preset, layer or part, a damaged preset, a number of labels other than `classes`, or the
@@ -61,7 +68,7 @@ def load(
         return tapped(model, taps)
     task = task_of(model)
     if classes != 0:
-        task.compile()
+        task.compile(model)
     return model
 
 
@@ -73,20 +80,31 @@ def _check_errors(errors: str) -> None:
 class Pipeline:
     """Callable that maps raw input to answers; created by `zoo.pipeline`."""
 
-    def __init__(self, model: keras.Model, task: Task, batch_size: int = 32):
-        self.model, self.task, self.batch_size = model, task, batch_size
+    def __init__(self, model: keras.Model, task: Task, batch_size: int = 32, source: tuple | None = None):
+        self.model, self.task, self.batch_size, self._source = model, task, batch_size, source
         serve, specs = task.signatures()["serving_default"]
         # Tasks use TensorFlow ops for control flow, so they do not need AutoGraph; tracing without it takes
         # a third of the time.
         self._serve = tf.function(serve, input_signature=list(specs.values()), autograph=False)
         self._single = task.single()
 
+    def __repr__(self):
+        return f"<Pipeline of {self.model.name}, {self.task.name}>"
+
+    def __reduce__(self):
+        """A pipeline of a preset is pickled as the preset's path; that of a model contains the weights."""
+        if self._source is not None:
+            return _reopened, (*self._source, self.batch_size)
+        return _rebuilt, (pickle.dumps(self.model), self.model.origin, self.task.settings, self.batch_size)
+
     def __call__(self, x: Any, errors: str = "raise") -> dict | list[dict]:
-        """Returns a dict for one input, and a list of dicts for a list of inputs.
+        """Returns a dict for one input, and a list of dicts for several inputs.
 
         Args:
-            x: an input that the task takes (a path, bytes, an array, a PIL image, a text; a dict of these for a task
-                with several inputs), or a list of such inputs.
+            x: an input that the task takes (a path, an open file, bytes, an array, a PIL image, a text; a dict of these
+                for a task with several inputs), or a list, a generator or another iterator of such inputs. For images
+                and arrays also a folder: the files in it in sorted order, without hidden files and subfolders. For
+                texts also an open file, whose lines are the inputs.
             errors: "raise", or "return" for {"input", "error"} in the place of an item that can't be answered.
 
         Raises:
@@ -104,7 +122,7 @@ class Pipeline:
         """Answers many inputs in order, one batch at a time, so that only one batch is in memory.
 
         Args:
-            items: inputs, from any iterable.
+            items: inputs, from any iterable; a folder or an open file as for a call of the pipeline.
             errors: as for a call of the pipeline.
 
         Yields:
@@ -115,7 +133,7 @@ class Pipeline:
         """
         _check_errors(errors)
         batch = []
-        for item in items:
+        for item in self.task.items(items):
             batch.append(item)
             if len(batch) == self.batch_size:
                 yield from self._answer_batch(batch, errors)
@@ -157,7 +175,8 @@ def pipeline(name: str | os.PathLike | keras.Model, batch_size: int = 32, **sett
     """Creates a pipeline: a callable that maps raw input to answers.
 
     Args:
-        name: a preset's name or path, or a model from load or create_model.
+        name: a preset's name or path, the path of a .keras file, or a model from load or create_model. A model with
+            classes=0 or taps answers with its outputs, NumPy arrays by name.
         batch_size: number of inputs of a list that are answered together.
         **settings: settings of the task, such as top=3.
 
@@ -166,16 +185,48 @@ def pipeline(name: str | os.PathLike | keras.Model, batch_size: int = 32, **sett
     """
     checked_count(batch_size, "batch_size")
     if isinstance(name, keras.Model):
-        model = name  # not a folded copy: if it is trained further, the pipeline must answer with the new weights
+        # Not a folded copy: if the model is trained further, the pipeline must answer with the new weights.
+        return Pipeline(name, task_of(name, **settings), batch_size)
+    if is_keras_file(name):
+        path, model = Path(name), load_keras_file(name)
     else:
-        model = fold_batch_normalization(presets.load_model(presets.open_preset(name)))
-    return Pipeline(model, task_of(model, **settings), batch_size)
+        preset = presets.open_preset(name)
+        path, model = preset.path, presets.load_model(preset)
+    model = fold_batch_normalization(model)
+    return Pipeline(model, task_of(model, **settings), batch_size, (path.absolute(), settings))
+
+
+def _reopened(path: Path, settings: dict, batch_size: int) -> Pipeline:
+    return pipeline(path, batch_size, **settings)
+
+
+def _rebuilt(pickled: bytes, origin, settings, batch_size: int) -> Pipeline:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # Keras warns that an optimizer without steps has no state
+        model = pickle.loads(pickled)
+    model.origin = origin  # Keras's pickling loses it
+    return pipeline(model, batch_size, **settings.model_dump())
+
+
+def embed(
+    name: str | os.PathLike, inputs: Iterable, layer: str | None = None, errors: str = "raise", **settings
+) -> Iterator[dict]:
+    """Yields {"input", "embeddings"} per input: the output of a preset's model below its head, or of a layer.
+
+    Args:
+        name: a preset's name or path.
+        inputs: inputs that the preset's task takes, from any iterable.
+        layer: the name of a layer, whose output takes the place of the pooled embeddings.
+        errors, **settings: as for a pipeline.
+    """
+    model = load(name, classes=0) if layer is None else load(name, taps=[layer])
+    for row in pipeline(fold_batch_normalization(model), **settings).answers(inputs, errors):
+        yield row if "error" in row else {"input": row["input"], "embeddings": row[model.output_names[0]]}
 
 
 def _raise(answer: dict) -> None:
     if "error" in answer:
-        is_named = answer["input"] in answer["error"]
-        raise InputError(answer["error"] if is_named else f"{answer['input']}: {answer['error']}")
+        raise InputError(named(answer["error"], answer["input"]))
 
 
 def evaluate(
@@ -250,7 +301,8 @@ def _test_data(preset: presets.Preset, dataset: str | None, split: str | None) -
     Arguments that are None are read from the preset.
     """
     usual = preset.record.get("data") or {}
-    dataset = usual.get("name") if dataset is None else dataset
+    fitted, _, _ = preset.record.get("provenance", {}).get("fitted_on", "").rpartition(" ")  # "NAME SPLIT"
+    dataset = usual.get("name") or fitted or None if dataset is None else dataset
     if dataset is None:
         raise ZooError(f"the card of {preset.name} does not name a data set: give one, such as --dataset mnist")
     if dataset != usual.get("name"):

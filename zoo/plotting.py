@@ -1,10 +1,14 @@
 """Drawing arrays as picture files."""
 
+import functools
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
-from matplotlib import colormaps
+from matplotlib import cm, colormaps, font_manager
+from matplotlib.colors import ListedColormap
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 
 def curves(history: list[dict], path: Path) -> None:
@@ -18,13 +22,15 @@ def curves(history: list[dict], path: Path) -> None:
         for key, label in ((name, "training"), (f"val_{name}", "validation")):
             if key in history[0]:
                 axes.plot(epochs, [row[key] for row in history], label=label, marker=marker)
-        if name != "learning_rate":
-            axes.legend()
         if name == "loss" and min(row[name] for row in history) > 0:
             axes.set_yscale("log")
         axes.set_xlabel("epoch")
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
         axes.set_title(name.replace("_", " "))
         axes.grid(alpha=0.3)
+    # Beside the panels, where it covers no curve. The first panel with two lines has all labels.
+    panel = max(figure.axes, key=lambda axes: len(axes.lines))
+    figure.legend(*panel.get_legend_handles_labels(), loc="outside lower center", ncols=2)
     figure.savefig(path, dpi=110)
 
 
@@ -74,10 +80,14 @@ def attention(rows: list[dict], path: Path) -> None:
     panels = figure.subplots(len(rows), 1, squeeze=False, height_ratios=[side[1] for side in sides])[:, 0]
     for axes, row in zip(panels, rows, strict=True):
         axes.imshow(row["attention"], cmap="Greys", vmin=0, vmax=1)
-        rotation = 90 if max(map(len, row["source"])) > 2 else 0
-        axes.set_xticks(range(len(row["source"])), row["source"], rotation=rotation, parse_math=False)
-        axes.set_yticks(range(len(row["target"])), row["target"], parse_math=False)
         axes.xaxis.tick_top()
+        axes.xaxis.set_label_position("top")
+        for axis, name in ((axes.xaxis, "source"), (axes.yaxis, "target")):
+            words, fonts = drawable(row[name])
+            axis.set_ticks(range(len(words)), words, family=fonts, parse_math=False)
+            axis.set_label_text(name, style="italic")
+        for label in axes.get_xticklabels():
+            label.set_rotation(90 if len(label.get_text()) > 2 else 0)
         axes.tick_params(length=0)
     figure.savefig(path, dpi=110)
 
@@ -137,21 +147,34 @@ def heat(pictures: list[np.ndarray], rows: list[dict], titles: list[str], path: 
     """
     has_heat = rows[0]["heat"] is not None
     columns = 3 if has_heat else 2
-    height, width = pictures[0].shape[:2]
-    figure = Figure(figsize=(3.4 * columns, (3.4 * height / width + 0.7) * len(rows)), layout="constrained")
-    figure.get_layout_engine().set(h_pad=0.08)
-    panels = np.reshape(figure.subplots(len(rows), columns), (len(rows), columns))
-    for axes, picture, row, title in zip(panels, pictures, rows, titles, strict=True):
-        _picture(axes[0], picture)
-        axes[0].set_title(title, fontsize=11, parse_math=False)
+    # All in inches. The panels have the shape of the pictures, so that nothing is empty around them.
+    side, gap, above, scale = 3.3, 0.1, 0.5, 0.8
+    below = side * pictures[0].shape[0] / pictures[0].shape[1]
+    width, height = (side + gap) * columns + scale, (above + below) * len(rows) + gap
+    figure = Figure(figsize=(width, height))
+    for number, (picture, row, title) in enumerate(zip(pictures, rows, titles, strict=True)):
+        bottom = (gap + (above + below) * (len(rows) - 1 - number)) / height
+        panels = [
+            figure.add_axes(((gap + (side + gap) * column) / width, bottom, side / width, below / height))
+            for column in range(columns)
+        ]
+        (title,), fonts = drawable([title])
+        _picture(panels[0], picture)
+        panels[0].set_title(title, fontsize=11, family=fonts, parse_math=False)
         if has_heat:
-            _overlay(axes[1], picture, row["heat"])
+            _overlay(panels[1], picture, row["heat"])
             note = "" if row["heat"].any() else " (nowhere positive)"
-            axes[1].set_title(f"Grad-CAM\n{row['layer']}{note}", fontsize=11)
+            panels[1].set_title(f"Grad-CAM\n{row['layer']}{note}", fontsize=11)
         low, high = np.quantile(row["gradient"], (0.5, 0.995))
-        _overlay(axes[-1], picture, np.clip((row["gradient"] - low) / max(high - low, 1e-12), 0, 1))
+        _overlay(panels[-1], picture, np.clip((row["gradient"] - low) / max(high - low, 1e-12), 0, 1))
         note = "" if has_heat else "\n(no Grad-CAM: no layer has an extent)"
-        axes[-1].set_title(f"input gradient{note}", fontsize=11)
+        panels[-1].set_title(f"input gradient{note}", fontsize=11)
+        left = ((side + gap) * columns + gap) / width
+        bar = figure.add_axes((left, bottom, 0.12 / width, below / height))
+        steps = _colours(np.linspace(0, 1, 256))
+        laid = steps[:, :3] * steps[:, 3:] + 0.5 * (1 - steps[:, 3:])  # over a middle grey
+        figure.colorbar(cm.ScalarMappable(cmap=ListedColormap(laid)), bar, label="relative strength")
+        bar.tick_params(labelsize=8)
     figure.savefig(path, dpi=110)
 
 
@@ -163,9 +186,41 @@ def _picture(axes, picture: np.ndarray, **options) -> None:
 def _overlay(axes, picture: np.ndarray, strength: np.ndarray) -> None:
     """Lays colours over a grey picture: transparent where `strength` (h, w) is 0, purple to yellow up to 1."""
     _picture(axes, picture.mean(axis=-1, keepdims=True))
-    colours = colormaps["inferno"](0.3 + 0.65 * strength)  # (h, w, 4), without the map's black
+    axes.imshow(_colours(strength))
+
+
+def _colours(strength: np.ndarray) -> np.ndarray:
+    """Values in [0, 1] -> red, green, blue and alpha: (...) -> (..., 4)."""
+    colours = colormaps["inferno"](0.3 + 0.65 * strength)  # without the map's black
     colours[..., 3] = 0.9 * strength
-    axes.imshow(colours)
+    return colours
+
+
+def drawable(texts: Iterable[str]) -> tuple[list[str], list[str]]:
+    """Texts that can be drawn, and the font families to draw them with.
+
+    Fonts of the system complement matplotlib's own font, for example with Chinese characters; its font of last resort,
+    which draws only boxes, does not. A character that no font has is replaced by its code point, such as "U+6211".
+    """
+    texts = list(texts)
+    families, known = ["DejaVu Sans"], _characters(font_manager.findfont("DejaVu Sans"))
+    missing = {ord(letter) for text in texts for letter in text if letter.isprintable()} - known
+    for font in font_manager.fontManager.ttflist if missing else ():
+        if font.style == "normal" and font.name != "Last Resort" and (found := missing & _characters(font.fname)):
+            families.append(font.name)
+            missing -= found
+    codes = {code: f"U+{code:04X}" for code in missing}
+    return [text.translate(codes) for text in texts], families
+
+
+@functools.cache
+def _characters(path: str) -> frozenset[int]:
+    """The code points that a font can draw; none for a font of bitmaps or a damaged file."""
+    try:
+        font = font_manager.get_font(path)
+        return frozenset(font.get_charmap()) if font.scalable else frozenset()
+    except (OSError, RuntimeError):
+        return frozenset()
 
 
 def filters(weights: np.ndarray, title: str, path: Path) -> None:

@@ -3,26 +3,33 @@
 import atexit
 import contextlib
 import csv
+import functools
 import gc
+import io
 import json
 import os
 import shutil
 import sys
-from collections.abc import Iterable, Iterator
+import textwrap
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import BinaryIO, TextIO
 
 import click
 
-from zoo.errors import ZooError
+from zoo import quiet
+from zoo.errors import InputError, ZooError, checked_path
+from zoo.files import whole_file
 
 SHOWN = 200  # maximum number of characters of an input in an error message
+NARROW = 20  # minimum number of characters for the last column of a table
+CLASSES = 40  # maximum number of rows of a table of classes
 LINE = 1 << 20  # maximum number of bytes read from a line; no task takes a longer text
 
 
 def load_tensorflow() -> None:
-    """Imports TensorFlow and discards what its libraries write on standard error during the import."""
+    """Imports TensorFlow and shows a spinner meanwhile."""
     from zoo import tasks  # noqa: F401 (checks Keras's backend first)
 
     if "tensorflow" in sys.modules:
@@ -31,24 +38,20 @@ def load_tensorflow() -> None:
     # another at exit.
     gc.disable()
     atexit.register(gc.freeze)
-    sys.stderr.flush()
-    standard_error = os.dup(2)
-    null = os.open(os.devnull, os.O_WRONLY)
     try:
-        # The spinner writes to the duplicate: on the redirected descriptor it could not show the cursor again.
-        with open(standard_error, "w", closefd=False) as terminal, status("loading TensorFlow", terminal):
-            os.dup2(null, 2)
-            import tensorflow  # noqa: F401
+        quiet.import_tensorflow(functools.partial(status, "loading TensorFlow"))
     finally:
-        os.dup2(standard_error, 2)
-        os.close(standard_error)
-        os.close(null)
         gc.freeze()
         gc.enable()
 
 
 def print_json(value) -> None:
     click.echo(json.dumps(value, ensure_ascii=_is_narrow(), indent=1))
+
+
+def _list(array) -> list:
+    """An array in JSON."""
+    return array.tolist()
 
 
 def _is_narrow() -> bool:
@@ -62,7 +65,7 @@ def json_rows(rows: Iterable[dict]) -> int:
     click.echo("[", nl=False)
     try:
         for row in rows:
-            click.echo(("" if first else ",\n") + json.dumps(row, ensure_ascii=_is_narrow()), nl=False)
+            click.echo(("" if first else ",\n") + json.dumps(row, ensure_ascii=_is_narrow(), default=_list), nl=False)
             sys.stdout.flush()
             first = False
             failed += "error" in row
@@ -87,29 +90,62 @@ def text_rows(rows: Iterable[dict], task, before: int) -> int:
     """Prints the lines of each answer, as the task formats them; returns the number of errors.
 
     Text tasks print an empty line for an input that failed, so that output lines match input lines. The first `before`
-    rows answer command-line arguments. Later rows answer lines of a file, and their errors name the line.
+    rows answer command-line arguments. Later rows answer lines of a file, and their errors name the line. A blank line
+    of a file is not an error.
     """
     failed = 0
     for number, row in enumerate(rows, start=1 - before):
-        if "error" in row:
+        where = f"line {number}: " if task.takes_text() and number > 0 else ""
+        if "error" in row and not row["input"] and task.takes_text() and number > 0:
+            click.echo()
+        elif "error" in row:
             failed += 1
-            _print_error(row, f"line {number}: " if task.takes_text() and number > 0 else "")
+            _print_error(row, where)
             if task.takes_text():
                 click.echo()
         else:
             for line in task.lines(row):
                 click.echo(line)
             if "warning" in row:
-                _print_error({**row, "error": row["warning"]}, f"line {number}: " if number > 0 else "")
+                _print_error({**row, "error": row["warning"]}, where)
     return failed
 
 
 def _print_error(row: dict, where: str = "") -> None:
-    is_named = row["input"] and row["input"] in row["error"]
     name = (row["input"] or "''") if len(row["input"]) <= SHOWN else row["input"][:SHOWN] + "..."
-    message = where + (row["error"] if is_named else f"{name}: {row['error']}")
+    message = f"{where}{name}: {row['error']}"
     message = "".join(letter if letter.isprintable() else "\ufffd" for letter in message)  # no control characters
     click.echo(f"zoo: {message}", err=True)
+
+
+def check_npz(out: str) -> None:
+    """Raises ZooError if no .npz file can be written at `out`, before any work is done."""
+    path = checked_path(out, "--out")
+    if path.suffix != ".npz" or not path.parent.is_dir():
+        raise ZooError(f"can't write {path}: give a .npz file in a folder that exists")
+
+
+def write_embeddings(rows: Iterable[dict], out: str) -> tuple[list[str], list[dict]]:
+    """Writes {"input", "embeddings"} rows as an .npz file, whole or not at all, and prints the errors of the others.
+
+    Returns:
+        The names of the inputs in the file, and the rows with an error.
+    """
+    import numpy as np
+
+    names, arrays, failed = [], [], []
+    for row in rows:
+        if "error" in row:
+            _print_error(row)
+            failed.append(row)
+        else:
+            names.append(row["input"])
+            arrays.append(row["embeddings"])
+    if not names:
+        raise InputError(f"no input could be read, so {out} is not written")
+    with whole_file(Path(out)) as hidden, hidden.open("wb") as file:
+        np.savez(file, inputs=np.array(names), embeddings=np.stack(arrays))
+    return names, failed
 
 
 def explained(rows: list[dict], module: ModuleType, preset: str, out: str, as_json: bool) -> None:
@@ -141,13 +177,31 @@ def explained(rows: list[dict], module: ModuleType, preset: str, out: str, as_js
     return None
 
 
-def print_table(header: tuple[str, ...], rows: list[tuple]) -> None:
-    """Prints a table with columns as wide as their content; lines are cut at the width of the terminal."""
+def print_table(header: tuple[str, ...], rows: list[tuple], err: bool = False) -> None:
+    """Prints a table with columns as wide as their content; lines are cut at the width of the terminal.
+
+    If the terminal is too narrow for the last column, each row is printed as a block of lines instead.
+    """
     width = shutil.get_terminal_size().columns if sys.stdout.isatty() else 10_000
     widths = [max(len(str(row[column])) for row in [header, *rows]) for column in range(len(header) - 1)]
+    if sum(widths) + 2 * len(widths) + NARROW > width:
+        for first, *others in rows:
+            click.echo(first)
+            for line in textwrap.wrap(", ".join(str(cell) for cell in others if str(cell)), max(width - 4, 10)):
+                click.echo(f"    {line}")
+        return
     for row in [header, *rows] if any(header) else rows:
         cells = [str(cell).ljust(size) for cell, size in zip(row, widths, strict=False)]
-        click.echo("  ".join([*cells, str(row[-1])])[:width].rstrip())
+        click.echo("  ".join([*cells, str(row[-1])])[:width].rstrip(), err=err)
+
+
+def print_counts(counts: dict[str, dict[str, int]]) -> None:
+    """Prints the number of files per class and split on standard error, of at most CLASSES classes."""
+    if counts:
+        rows = [(label, *row.values()) for label, row in counts.items()]
+        sums = ("all", *map(sum, zip(*(row[1:] for row in rows), strict=True)))
+        more = [("...", *[""] * (len(sums) - 1))] if len(rows) > CLASSES else []
+        print_table(("class", *next(iter(counts.values()))), [*rows[:CLASSES], *more, sums], err=True)
 
 
 @contextlib.contextmanager
@@ -200,25 +254,42 @@ def open_lines(file: str | None) -> BinaryIO | None:
         raise ZooError(f"--file {file}: {error.strerror}") from None
 
 
-def items(inputs: Iterable[str], lines: BinaryIO | None, task) -> Iterator[str]:
+class _StandardInput(io.BytesIO):
+    """The content of standard input as an open file, which has its name on the command line."""
+
+    name = "-"
+
+
+def items(inputs: Sequence[str], lines: BinaryIO | None, task) -> Iterator[str]:
     """Yields the inputs, then the lines of a file, which are read only when they are needed.
 
-    If the task takes files, a folder is replaced by the files in it. For text tasks every line is an item, even if it
-    is empty; other tasks skip empty lines.
+    If the task takes files, a folder is replaced by the files in it, and "-" is a file on standard input. For other
+    tasks "-" is the lines of standard input. For text tasks every line is an item, even if it is empty; other tasks
+    skip empty lines.
     """
+    if [*inputs].count("-") + (lines is sys.stdin.buffer) > 1:
+        raise ZooError("standard input can be read only once: give - once")
+    from zoo.tasks.raw.files import files_of
+
     if lines and lines is not sys.stdin.buffer and not task.takes_text() and b"\0" in lines.peek(64)[:64]:
         raise ZooError(
             f"--file {lines.name} is not a text file with one input per line: to answer on the file itself, leave out "
             "--file"
         )
 
-    def each():
-        for item in inputs:
-            yield from _files(item) if task.takes_files() else [item]
-        for line in _lines(lines) if lines else ():
+    def texts(file):
+        for line in _lines(file):
             text = os.fsdecode(line).removeprefix("\ufeff").strip()
             if text or task.takes_text():
                 yield text
+
+    def each():
+        for item in inputs:
+            if task.takes_files():
+                yield from [_StandardInput(sys.stdin.buffer.read())] if item == "-" else files_of(item) or [item]
+            else:
+                yield from texts(sys.stdin.buffer) if item == "-" else [item]
+        yield from texts(lines) if lines else ()
 
     return each()
 
@@ -245,15 +316,6 @@ def item_of_fields(fields: Iterable[str], task) -> dict | str:
                     raise ZooError(f"--field {field}: {getattr(error, 'strerror', None) or error}") from None
         item[name] = value
     return next(iter(item.values())) if len(task.raw_kinds) == 1 else item
-
-
-def _files(item: str) -> list[str]:
-    """The visible files of a folder; for anything else the item itself, which the pipeline checks."""
-    try:
-        files = sorted(inner for inner in Path(item).iterdir() if inner.is_file() and inner.name[0] != ".")
-    except (OSError, ValueError):
-        files = []
-    return [str(file) for file in files] if files and item else [item]
 
 
 def _lines(file: BinaryIO) -> Iterator[bytes]:

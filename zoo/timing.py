@@ -2,7 +2,7 @@
 
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import numpy as np
@@ -17,28 +17,36 @@ def benchmark(
     seconds: float = 2.0,
     record: bool = False,
     report: Callable[[int, int], None] | None = None,
+    inputs: Iterable | None = None,
 ) -> dict:
-    """Times a preset's pipeline on its own samples.
+    """Times a preset's pipeline, by default on its own samples.
 
     Args:
         name: a preset's name or path.
         seconds: the time for which each batch size is measured.
         record: write the result into preset.json and card.
         report: called as report(batch sizes done, batch sizes).
+        inputs: inputs to answer; by default the preset's samples.
 
     Returns:
         {"preset", "load_seconds", "memory_mb", "hardware", "latency_1_ms", "latency_1_p99_ms", "latency_32_ms",
         "latency_32_p99_ms", "items_per_second"}; a latency is the median time of a call.
 
     Raises:
-        ZooError: an unknown preset, or a preset without samples.
+        ZooError: an unknown preset, a preset without samples, or `record` together with `inputs`.
+        InputError: an input can't be answered.
     """
     if not isinstance(seconds, (int, float)) or not 0 < seconds <= 3600:
         raise ZooError(f"seconds must be a number > 0 and <= 3600, got {seconds!r}")
     preset = presets.open_preset(name)
-    samples = [preset.file(row["input"]).read_bytes() for row in preset.record.get("samples", [])]
+    samples = list(inputs or ())
+    if samples and record:
+        raise ZooError("only times on the preset's samples can be recorded: leave out the inputs or record")
+    samples = samples or [preset.file(row["input"]).read_bytes() for row in preset.record.get("samples", [])]
     if not samples:
-        raise ZooError(f"{preset.name} has no samples to time: add some with zoo.save(..., samples=[...])")
+        raise ZooError(
+            f"{preset.name} has no samples to time: give inputs, or add samples with zoo.save(..., samples=[...])"
+        )
     before = _memory()
     started = time.perf_counter()
     answer = pipeline(name)

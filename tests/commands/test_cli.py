@@ -15,7 +15,7 @@ from tests.helpers.commands import run_zoo
 from tests.helpers.drawings import draw_digit
 from tests.helpers.paths import PHOTOS
 from tests.helpers.processes import run_child
-from zoo import preset
+from zoo import preset, terminal
 from zoo.cli import main
 
 PHOTO = str(PHOTOS / "rocket.jpg")
@@ -86,7 +86,7 @@ def test_predict_in_json(tiny_preset, digit_file, bad_file, tmp_path):
     status, out, err = run_zoo("predict", tiny_preset, bad_file, digit_file, tmp_path / "missing.png", "--json")
     bad, good, missing = json.loads(out)
     assert (status, err) == (1, "")
-    assert bad == {"input": str(bad_file), "error": "not an image: expected JPEG, PNG, GIF or BMP"}
+    assert bad == {"input": str(bad_file), "error": "not an image: expected JPEG, PNG, GIF, BMP, WebP, TIFF or AVIF"}
     assert set(good) == {"input", "labels", "scores"}
     assert good["input"] == str(digit_file)
     assert sum(good["scores"]) == pytest.approx(1)
@@ -98,15 +98,22 @@ def test_predict_answers_the_good_and_names_the_bad(tiny_preset, digit_file, bad
     status, out, err = run_zoo("predict", tiny_preset, digit_file, bad_file)
     assert status == 1
     assert out.startswith(f"{digit_file}: ")
-    assert err == f"zoo: {bad_file}: not an image: expected JPEG, PNG, GIF or BMP\n"
+    assert err == f"zoo: {bad_file}: not an image: expected JPEG, PNG, GIF, BMP, WebP, TIFF or AVIF\n"
     assert run_zoo("predict", tiny_preset, digit_file)[0] == 0
 
 
 def test_predict_in_csv(tiny_preset, digit_file, bad_file):
     _, out, _ = run_zoo("predict", tiny_preset, digit_file, bad_file, "--csv")
     good, bad = csv.DictReader(io.StringIO(out))
-    assert good["answer"] == zoo.pipeline(tiny_preset)(digit_file)["labels"][0]
-    assert bad["error"] == "not an image: expected JPEG, PNG, GIF or BMP"
+    row = zoo.pipeline(tiny_preset)(digit_file)
+    assert list(good) == ["input", "answer", "score", "error"]
+    assert good["answer"] == row["labels"][0]
+    _, out, _ = run_zoo("predict", tiny_preset, digit_file, bad_file, "--csv", "--top", 4)
+    good, bad = csv.DictReader(io.StringIO(out))
+    assert [good[key] for key in ("answer", "answer_2", "answer_3")] == row["labels"]
+    assert [float(good[key]) for key in ("score", "score_2", "score_3")] == pytest.approx(row["scores"], abs=1e-6)
+    assert (good["answer_4"], good["score_4"], bad["answer_2"]) == ("", "", "")  # there are three classes
+    assert bad["error"] == "not an image: expected JPEG, PNG, GIF, BMP, WebP, TIFF or AVIF"
 
 
 @pytest.fixture
@@ -137,7 +144,7 @@ def test_predict_of_an_empty_folder(tiny_preset, tmp_path):
     (tmp_path / "empty").mkdir()
     status, out, _ = run_zoo("predict", tiny_preset, tmp_path / "empty", "--json")
     assert status == 1
-    assert "is a folder" in json.loads(out)[0]["error"]
+    assert "a folder without files of its own" in json.loads(out)[0]["error"]
 
 
 @pytest.fixture
@@ -160,8 +167,9 @@ def test_evaluate(copied_preset, digits_folder, tmp_path):
 
 
 def test_evaluate_records(copied_preset, digits_folder):
-    accuracy = zoo.evaluate(copied_preset, digits_folder)["metrics"]["accuracy"]
-    assert run_zoo("evaluate", copied_preset, "--dataset", digits_folder, "--record")[0] == 0
+    status, out, _ = run_zoo("evaluate", copied_preset, "--dataset", digits_folder, "--record", "--json")
+    assert status == 0
+    accuracy = json.loads(out)["metrics"]["accuracy"]
     (metric,) = preset.open_preset(copied_preset).record["metrics"]
     assert metric["value"] == accuracy
     assert metric["final"]
@@ -171,6 +179,7 @@ def test_evaluate_records(copied_preset, digits_folder):
 
 
 def test_train_then_predict_then_export(digits_folder, digit_file, tmp_path):
+    """tests/export/test_saved_model.py exports several versions."""
     out = tmp_path / "run"
     settings = ["data.folder=" + str(digits_folder), "model_overrides.hidden_units=[8]", "training.batch_size=21"]
     arguments = [part for setting in settings for part in ("--set", setting)]
@@ -179,15 +188,62 @@ def test_train_then_predict_then_export(digits_folder, digit_file, tmp_path):
     assert json.loads(printed)["preset"] == str(out)
     assert json.loads(run_zoo("predict", out, digit_file, "--json")[1])[0]["labels"]
     assert json.loads(run_zoo("export", out, tmp_path / "served", "--json")[1])["path"].endswith("/run/1")
-    assert json.loads(run_zoo("export", out, tmp_path / "served", "--json")[1])["path"].endswith("/run/2")
-    versions = [path.name for path in sorted((tmp_path / "served" / "run").iterdir()) if path.is_dir()]
-    assert versions == ["1", "2"]
+    versions = [path.name for path in (tmp_path / "served" / "run").iterdir() if path.is_dir()]
+    assert versions == ["1"]
 
 
 def test_benchmark(tiny_preset):
     result = json.loads(run_zoo("benchmark", tiny_preset, "--seconds", 0.1, "--json")[1])
     assert 0 < result["latency_1_ms"] <= result["latency_1_p99_ms"]
     assert result["latency_1_ms"] < result["latency_32_ms"]
+
+
+def test_benchmark_on_inputs(tiny_preset, digit_file, monkeypatch):
+    asked = []
+    monkeypatch.setattr("zoo.timing._times", lambda call, seconds: [asked.append(call()) or 0.1])
+    assert run_zoo("benchmark", tiny_preset, digit_file)[0] == 0
+    one, many = asked
+    assert one["input"] == str(digit_file)
+    assert len(many) == 32
+    status, _, err = run_zoo("benchmark", tiny_preset, digit_file, "--record")
+    assert status == 2
+    assert "leave out the inputs or record" in err
+
+
+def test_a_fitted_preset_is_evaluated_on_its_own_data(digits_folder, tmp_path):
+    model = zoo.create_model("mlp", classes=3, hidden_units=(4,))
+    zoo.dataset(digits_folder, model=model)
+    zoo.save(model, tmp_path / "fitted")
+    result = json.loads(run_zoo("evaluate", tmp_path / "fitted", "--json")[1])
+    assert (result["dataset"], result["split"], result["examples"]) == (str(digits_folder), "test", 12)
+
+
+def test_a_narrow_terminal_gets_a_block_per_row(monkeypatch, capsys):
+    monkeypatch.setattr(terminal.sys.stdout, "isatty", lambda: True, raising=False)
+    monkeypatch.setattr(terminal.shutil, "get_terminal_size", lambda: os.terminal_size((40, 20)))
+    rows = [("lenet5.mnist", "preset", "image_classification", "60,000", "accuracy 99.31 %")]
+    terminal.print_table(("name", "kind", "task", "parameters", ""), rows)
+    printed = capsys.readouterr().out.splitlines()
+    assert printed == ["lenet5.mnist", "    preset, image_classification,", "    60,000, accuracy 99.31 %"]
+    monkeypatch.setattr(terminal.shutil, "get_terminal_size", lambda: os.terminal_size((80, 20)))
+    terminal.print_table(("name", "kind", "task", "parameters", ""), rows)
+    assert capsys.readouterr().out.splitlines()[1].startswith("lenet5.mnist  preset  image_classification  60,000")
+
+
+def test_the_help_has_whole_summaries():
+    printed = " ".join(run_zoo("--help")[1].partition("Commands:")[2].split())
+    for command in main.commands.values():
+        summary = " ".join(command.help.split("\n\n")[0].split())
+        assert summary.partition(". ")[0].rstrip(".") in printed, command.name
+    assert "..." not in printed
+
+
+def test_short_representations(tiny_preset):
+    opened = preset.open_preset(tiny_preset)
+    pipeline = zoo.pipeline(tiny_preset)
+    assert repr(opened) == f"<Preset mlp.tiny in {tiny_preset}>"
+    assert repr(pipeline) == "<Pipeline of mlp, image_classification>"
+    assert repr(pipeline.model.origin) == "<Origin mlp.tiny, image_classification>"
 
 
 def test_demo(tmp_path, monkeypatch):
@@ -328,3 +384,18 @@ def test_a_path_that_no_system_takes_fails_alone(tiny_preset, digit_file):
     assert status == 1
     assert ["error" in row for row in rows] == [True, False, True]
     assert "File name too long" in rows[0]["error"]
+
+
+def test_info_lists_the_arguments_of_the_builder():
+    _, out, _ = run_zoo("info", "resnet_cifar32")
+    assert "arguments:   input_shape=(32, 32, 3), classes=10, depth=32" in out
+    assert json.loads(run_zoo("info", "mlp", "--json")[1])["arguments"]["hidden_units"] == [512, 512]
+
+
+@pytest.mark.parametrize("name", ["LENET5.MNIST", "lenet6", "lenet5.mnst", "Lenet5_Modern.mnist"])
+def test_a_name_that_is_nearly_right_gets_a_suggestion(name):
+    for command in (("info", name), ("predict", name, "x.png"), ("export", name, "out")):
+        status, _, err = run_zoo(*command)
+        assert (status, err.count("\n")) == (2, 1)
+        assert "did you mean" in err
+        assert "lenet5" in err.split("did you mean")[1]

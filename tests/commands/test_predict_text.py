@@ -1,6 +1,7 @@
 """`zoo predict` with a preset that takes text: lines in, lines out."""
 
 import json
+import re
 
 import pytest
 from click.testing import CliRunner
@@ -19,13 +20,21 @@ def predict(speller):
 
 
 def test_lines_keep_their_order_and_errors_name_their_lines(predict, tmp_path):
-    (tmp_path / "lines").write_bytes(b"bad\n\n\xff\n  face \r\nzoo\nb\0e\n")
+    (tmp_path / "lines").write_bytes(b"bad\n \n\xff\n  face \r\nzoo\nb\0e\n")
     done = predict("--file", tmp_path / "lines")
     assert done.stdout.split("\n") == ["B A D", "", "", "F A C E", "", "", ""]
     errors = done.stderr.split("\n")
-    assert errors[:2] == ["zoo: line 2: '': empty text", "zoo: line 3: \ufffd: not UTF-8"]
-    assert errors[3] == "zoo: line 6: b\ufffde: not in the vocabulary: '\ufffd'"
+    assert errors[0] == "zoo: line 3: \ufffd: not UTF-8"
+    assert errors[2] == "zoo: line 6: b\ufffde: not in the vocabulary: '\ufffd'"
     assert done.exit_code == 1
+
+
+def test_a_blank_line_is_answered_with_a_blank_line(predict, tmp_path):
+    (tmp_path / "lines").write_bytes(b"bad\n\n  \nbed\n")
+    done = predict("--file", tmp_path / "lines")
+    assert (done.exit_code, done.stdout, done.stderr) == (0, "B A D\n\n\nB E D\n", "")
+    done = predict("")  # an argument is not a line
+    assert (done.exit_code, done.stderr) == (1, "zoo: '': empty text\n")
 
 
 def test_json_has_alternatives_and_errors(predict, tmp_path):
@@ -37,7 +46,14 @@ def test_json_has_alternatives_and_errors(predict, tmp_path):
 
 
 def test_alternatives_follow_the_answer(predict):
-    assert predict("bad", "--n-best", 2).stdout.startswith("B A D\n    ")
+    """Each with its score, the best one too."""
+    best, other = predict("bad", "--n-best", 2).stdout.splitlines()
+    scores = [
+        float(re.fullmatch(rf"{text}  \((-\d\.\d{{3}})\)", line)[1])
+        for text, line in (("B A D", best), (" {4}.*", other))
+    ]
+    assert scores[0] > scores[1]
+    assert predict("bad").stdout == "B A D\n"
 
 
 def test_csv(predict):

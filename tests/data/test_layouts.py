@@ -148,7 +148,7 @@ def test_files_that_can_not_be_read(tmp_path, layout, name):
     with pytest.raises(ZooError, match=f"{name}: byte 20 is not UTF-8; save the file in this encoding"):
         open_source(path, "train", (), layout)
     path.write_text("text\tloudness\tangry\n" + "a\t1\t0\n" * 20)
-    with pytest.raises(ZooError, match="has no split 'dev'; it has train, validation, test; to do without"):
+    with pytest.raises(ZooError, match="has no split 'dev'; it has train, validation, test, all$"):
         open_source(path, "dev", (), layout)
 
 
@@ -168,3 +168,46 @@ def test_class_folders_read_only_their_suffixes(tmp_path):
     rows = [row for split in SPLITS for row in open_source(tmp_path, split, ("waveform", "label"), layout).dataset]
     assert len(rows) == 20
     assert {(row["label"].numpy(), row["waveform"].numpy()) for row in rows} == {(0, b"a"), (1, b"b")}
+
+
+def class_folder(path, **counts):
+    for label, count in counts.items():
+        (path / label).mkdir(parents=True)
+        for number in range(count):
+            (path / label / f"{number}.wav").write_bytes(f"{label} {number}".encode())
+    return path
+
+
+WAVES = ClassFolders("waveform", "recordings", frozenset({".wav"}))
+
+
+@pytest.mark.parametrize("counts", [{"a": 10, "b": 40, "c": 20}, {"a": 3, "b": 4}, {"a": 1, "b": 99}])
+def test_each_class_is_divided_in_the_same_proportion(tmp_path, counts):
+    """As exactly as its files allow: one more or less than its share. Together the sizes are those of the whole."""
+    table = WAVES.counts(class_folder(tmp_path, **counts))
+    shares, total = {"train": 0.7, "validation": 0.1, "test": 0.2}, sum(counts.values())
+    for label, row in table.items():
+        assert sum(row.values()) == counts[label]
+        for split, count in row.items():
+            assert abs(count - shares[split] * counts[label]) < 1
+    bounds = [0, round(0.7 * total), round(0.8 * total), total]
+    sizes = [sum(row[split] for row in table.values()) for split in SPLITS]
+    assert sizes == [after - before for before, after in zip(bounds, bounds[1:], strict=False)]
+
+
+def test_the_split_all_has_every_file_once(tmp_path):
+    whole = open_source(class_folder(tmp_path / "whole", a=5, b=12), "all", ("waveform",), WAVES)
+    read = [row["waveform"] for row in whole.dataset.as_numpy_iterator()]
+    assert (whole.examples, len({*read})) == (17, 17)
+    parts = [open_source(tmp_path / "whole", split, ("waveform",), WAVES) for split in SPLITS]
+    assert sorted(row["waveform"] for part in parts for row in part.dataset.as_numpy_iterator()) == sorted(read)
+    assert all(whole.overlaps(part) for part in parts)
+    assert not parts[0].overlaps(parts[2])
+    for split, counts in {"train": {"a": 3, "b": 2}, "test": {"a": 1}}.items():
+        class_folder(tmp_path / "divided" / split, **counts)
+    divided = open_source(tmp_path / "divided", "all", ("waveform", "label"), WAVES)
+    assert (divided.examples, divided.labels) == (6, ["a", "b"])
+    assert divided.overlaps(open_source(tmp_path / "divided", "test", ("waveform",), WAVES))
+    assert WAVES.counts(tmp_path / "divided") == {"a": {"test": 1, "train": 3}, "b": {"test": 0, "train": 2}}
+    (tmp_path / "t.tsv").write_text("text\tloudness\tangry\n" + "".join(f"a{n}\t1\t0\n" for n in range(9)))
+    assert open_source(tmp_path / "t.tsv", "all", ("text",), MOODS).examples == 9

@@ -53,6 +53,15 @@ def test_other_files_in_a_folder_are_ignored(tmp_path):
     assert [source.examples for source in sources] == [10, 2, 3]
 
 
+def test_a_folder_with_two_validation_splits_is_refused(tmp_path):
+    for split in ("train", "val", "validation"):
+        for label in "ab":
+            (tmp_path / split / label).mkdir(parents=True)
+            (tmp_path / split / label / "0.png").touch()
+    with pytest.raises(ZooError, match="has val and validation, which are the same split: keep one of them"):
+        open_source(tmp_path, "train", ("image",), ImageInput.layout)
+
+
 def test_a_folder_that_is_divided_already(tmp_path, digits_folder):
     import shutil
 
@@ -70,7 +79,7 @@ def test_a_folder_that_is_divided_already(tmp_path, digits_folder):
     with pytest.raises(ZooError, match="test/2 is not a class of .*train"):
         open_images(tmp_path, "test", ("label",))
     shutil.rmtree(tmp_path / "test")
-    with pytest.raises(ZooError, match="has no split 'test'; it has train, validation; to do without"):
+    with pytest.raises(ZooError, match="has no split 'test'; it has train, validation$"):
         open_images(tmp_path, "test", ("label",))
 
 

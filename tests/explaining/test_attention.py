@@ -34,6 +34,21 @@ def test_attention_of_a_trained_model(speller, tmp_path):
     assert not (tmp_path / "x.png").exists()
 
 
+def test_bytes_are_joined_to_characters():
+    """The mark of a word's beginning joins them; bytes that encode nothing are U+FFFD."""
+
+    class Vocabulary:
+        def names(self, ids):
+            return ids
+
+    bytes_of_a_character = ["<0xE6>", "<0x88>", "<0x91>"]
+    crowded = ["\u2581", *bytes_of_a_character, "x", *bytes_of_a_character, "<0xFF>", "<0xE6>", text.STOP]
+    expected = [("\u6211", 4), ("x", 1), ("\u6211", 3), ("\ufffd", 1), ("\ufffd", 1), (text.STOP, 1)]
+    assert vocabularies.words(Vocabulary(), crowded) == expected
+    spaced = ["\u2581na", "<0xC3>", "<0xAF>", "ve", "\u2581caf", "<0xC3>", "<0xA9>", text.STOP]
+    assert vocabularies.words(Vocabulary(), spaced) == [("na\u00efve", 4), ("caf\u00e9", 3), (text.STOP, 1)]
+
+
 def test_words_of_pieces(pieces, tmp_path):
     """The pieces of a word have a single column, with the sum of their weights."""
     ids = pieces.encode(tf.constant(["Two women reads"]))[0].numpy().tolist()

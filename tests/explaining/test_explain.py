@@ -129,7 +129,7 @@ def test_the_command_answers_in_json(tiny_preset, digit_file, tmp_path):
     score = row.pop("score")
     assert 0 < score < 1
     assert row == {"input": str(digit_file), "label": "one", "layer": None, "out": str(out)}
-    assert size(out) == (748, 451)
+    assert size(out) == (836, 429)
 
 
 def test_the_command_says_where_the_picture_is_and_that_there_is_no_grad_cam(tiny_preset, tmp_path):
@@ -169,7 +169,7 @@ def test_the_command_leaves_a_bad_image_out_of_the_picture(bad_file, tiny_preset
     status, printed, err = run_zoo("explain", tiny_preset, digit_file, bad_file, "--out", out)
     assert status == 1
     assert printed.endswith(f"picture written to {out}\n")
-    assert err == f"zoo: {bad_file}: not an image: expected JPEG, PNG, GIF or BMP\n"
+    assert err == f"zoo: {bad_file}: not an image: expected JPEG, PNG, GIF, BMP, WebP, TIFF or AVIF\n"
     assert size(out) == size(out_of_one(tiny_preset, digit_file, tmp_path))
 
 

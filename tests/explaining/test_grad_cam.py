@@ -11,6 +11,7 @@ from tests.helpers.drawings import draw_digit
 from tests.helpers.models import BUILDERS, ENTRIES, make
 from tests.helpers.paths import PHOTOS
 from zoo import preset
+from zoo.explaining import heat
 from zoo.registry import Origin
 
 CLASSIFIERS = [name for name in BUILDERS if ENTRIES[name].task == "image_classification"]
@@ -50,16 +51,16 @@ def test_heat_maps_of_every_image_classifier(name, tmp_path):
     model = make(name)
     images = [draw_digit("3", 40, ink=20, ground=230), draw_digit("7")]
     rows = zoo.explain(model, images, tmp_path / "heat.png")
-    shape = tuple(model.input["image"].shape[1:3])
+    shape = tuple(model.input.shape[1:3])
     for row, answer in zip(rows, zoo.pipeline(model, windows=1)(images), strict=True):
         assert row["label"] == answer["labels"][0]
         assert row["score"] == pytest.approx(answer["scores"][0], abs=1e-5)
         assert row["layer"] == LAST.get(name, row["layer"])
         check_heat(row, shape)
     columns = 2 if rows[0]["layer"] is None else 3
-    assert size(tmp_path / "heat.png")[0] == round(110 * 3.4 * columns)
+    assert size(tmp_path / "heat.png")[0] == round(110 * (3.4 * columns + 0.8))
     if rows[0]["layer"] is not None:  # there is evidence for a class
-        labels = [zoo.explain(model, images[0], tmp_path / "heat.png", label=label) for label in "012"]
+        labels = (zoo.explain(model, images[0], tmp_path / "heat.png", label=label) for label in "012")
         assert any(row["heat"].any() for (row,) in labels)
     assert [path.name for path in tmp_path.iterdir()] == ["heat.png"]
 
@@ -87,8 +88,23 @@ def test_layers_and_filters_of_every_image_classifier(name, tmp_path):
     (row,) = zoo.explain(model, None, tmp_path / "filters.png", kind="filters")
     kernel = model.get_layer(row["layer"]).kernel.numpy()
     np.testing.assert_array_equal(row["filters"].ravel(), kernel.ravel())
-    assert row["filters"].shape[2] == model.input["image"].shape[3]
+    assert row["filters"].shape[2] == model.input.shape[3]
     assert sorted(path.name for path in tmp_path.iterdir()) == ["filters.png", "layers.png"]
+
+
+def test_heat_around_a_maximum_is_round():
+    """Linear interpolation would draw a cross: on the axes 0.5 and on the diagonals 0.42, at half a stride."""
+    small = np.zeros((5, 5))
+    small[2, 2] = 1.0
+    large = heat._enlarged(small, (161, 161), (32, 32))
+    assert large[80, 80] == pytest.approx(1.0)
+    assert large.min() >= 0
+    near, beside = large[80, 80 + 4], large[80 + 16, 80]
+    assert near > 0.95  # no crease at the maximum
+    places = np.round(16 / np.sqrt(2)).astype(int)
+    assert large[80 + places, 80 + places] == pytest.approx(beside, rel=0.05)
+    np.testing.assert_allclose(large[80, 16:145:32], [0, 0, 1, 0, 0], atol=1e-6)  # the values of the map itself
+    np.testing.assert_allclose(heat._enlarged(np.eye(4, 6), (4, 6), (1, 1)), np.eye(4, 6), atol=1e-6)
 
 
 def test_grad_cam_is_the_class_activation_map_of_a_pooled_convolution(tmp_path):

@@ -1,6 +1,7 @@
 """run.py beside an export answers without zoo, Keras and TensorFlow."""
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -73,3 +74,12 @@ def test_json_is_one_array_and_text_a_line_an_input(edge_exports, tmp_path):
     assert len(lines) == 2
     assert lines[0].startswith(f"{tmp_path / '7.png'}: 7 ")
     assert lines[0].count(",") == 1
+
+
+def test_a_missing_package_is_named_with_its_command(edge_exports, tmp_path):
+    """Once, and not as a mistake of each input."""
+    (tmp_path / "onnxruntime.py").write_text("raise ImportError('no such package')")
+    command = [sys.executable, edge_exports["onnx"] / "run.py", "digit.png", "other.png"]
+    done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, "PYTHONPATH": str(tmp_path)})
+    reason = "onnxruntime can't be imported (no such package): pip install onnxruntime"
+    assert (done.returncode, done.stdout, done.stderr) == (2, "", f"run.py: {reason}\n")

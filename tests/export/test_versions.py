@@ -8,10 +8,10 @@ import zoo
 from tests.helpers.commands import run_zoo
 from tests.helpers.models import make
 from zoo.errors import ZooError
-from zoo.exporting import edge
+from zoo.exporting import edge, saved_model
 from zoo.exporting.serving_files import MANIFEST
 from zoo.exporting.verifying import find_version
-from zoo.exporting.versions import PORTABLE_MANIFEST, check_next
+from zoo.exporting.versions import PORTABLE_MANIFEST, check_next, write_version
 
 FACTS = {"task": "image_classification", "model": "mlp", "labels": ["a", "b"], "precision": "float32", "name": "x"}
 
@@ -33,7 +33,22 @@ def test_a_version_is_of_the_same_model(file, tmp_path):
     check_next(tmp_path, file, FACTS)
 
 
-def test_an_export_has_the_name_of_its_folder(tiny_preset, tmp_path):
+@pytest.fixture
+def without_model(monkeypatch):
+    """Exports consist of their manifest."""
+
+    def write(task, folder, manifest, fill):
+        def files(version):
+            (version / MANIFEST).parent.mkdir()
+            (version / MANIFEST).write_text(json.dumps(manifest))
+            (version / "saved_model.pb").touch()
+
+        return write_version(folder, files)
+
+    monkeypatch.setattr(saved_model, "write", write)
+
+
+def test_an_export_has_the_name_of_its_folder(tiny_preset, tmp_path, without_model):
     zoo.save(str(tiny_preset), tmp_path / "run")
     status, printed, _ = run_zoo("export", tmp_path / "run", tmp_path / "out", "--json")
     assert (status, json.loads(printed)["path"]) == (0, str(tmp_path / "out" / "run" / "1"))

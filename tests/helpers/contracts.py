@@ -19,6 +19,22 @@ SYMBOLS = {
 }
 
 
+def inputs_of(model) -> dict:
+    """The symbolic inputs of a model by name."""
+    return model.input if isinstance(model.input, dict) else {model.input.name: model.input}
+
+
+def outputs_of(model) -> dict:
+    """The symbolic outputs of a model by name."""
+    return model.output if isinstance(model.output, dict) else {model.output_names[0]: model.output}
+
+
+def run(model, inputs: dict, **options) -> dict:
+    """The outputs of a model by name."""
+    outputs = model(inputs, **options)
+    return outputs if isinstance(outputs, dict) else {model.output_names[0]: outputs}
+
+
 class Contract:
     """The contract of a task whose models take arrays of fixed shapes and answer with classes."""
 
@@ -42,11 +58,11 @@ class Contract:
     def inputs(self, model, size: int, seed: int = 1) -> dict[str, np.ndarray]:
         """Random inputs of the model, a batch of `size`."""
         random = np.random.default_rng(seed)
-        return {key: random.random((size, *tensor.shape[1:]), "float32") for key, tensor in model.input.items()}
+        return {key: random.random((size, *tensor.shape[1:]), "float32") for key, tensor in inputs_of(model).items()}
 
     def targets(self, model, inputs: dict) -> np.ndarray:
         """Random targets for inputs, as the task's loss takes them."""
-        size, classes = len(next(iter(inputs.values()))), model.output["logits"].shape[-1]
+        size, classes = len(next(iter(inputs.values()))), outputs_of(model)["logits"].shape[-1]
         return np.random.default_rng(1).integers(0, classes, size)
 
     def beside(self, inputs: dict) -> dict[str, np.ndarray]:
@@ -92,7 +108,7 @@ class ImageClassification(Contract):
 class TensorClassification(Contract):
     def files(self, model, folder):
         good, bad, other = folder / "good.npy", folder / "bad.npy", folder / "other.npy"
-        values = np.random.default_rng(2).normal(size=(2, *model.input["tensor"].shape[1:])).astype("float32")
+        values = np.random.default_rng(2).normal(size=(2, *model.input.shape[1:])).astype("float32")
         np.save(good, values[0])
         np.save(other, values[1])
         np.save(bad, np.where(values[0] == values[0].max(), np.nan, values[0]))
@@ -106,7 +122,7 @@ class TensorClassification(Contract):
         for number, label in enumerate("abc"):
             (folder / label).mkdir(parents=True)
             for item in range(20):
-                np.save(folder / label / f"{item}.npy", random.normal(number, 0.3, model.input["tensor"].shape[1:]))
+                np.save(folder / label / f"{item}.npy", random.normal(number, 0.3, model.input.shape[1:]))
         return folder
 
 
@@ -126,12 +142,12 @@ class Translation(Contract):
         return {
             "source": random.integers(0, model.source_embedding.input_dim, (size, 7)).astype("int32"),
             "source_length": np.resize([4, 7, 1, 5], size).astype("int32"),
-            "target": random.integers(0, model.output["logits"].shape[-1], (size, 6)).astype("int32"),
+            "target": random.integers(0, outputs_of(model)["logits"].shape[-1], (size, 6)).astype("int32"),
         }
 
     def targets(self, model, inputs):
         """A token for every step."""
-        return np.random.default_rng(1).integers(0, model.output["logits"].shape[-1], inputs["target"].shape)
+        return np.random.default_rng(1).integers(0, outputs_of(model)["logits"].shape[-1], inputs["target"].shape)
 
     def beside(self, inputs):
         return {key: np.concatenate([value[:1], (value[1:] + 1) % 5 + 1]) for key, value in inputs.items()}

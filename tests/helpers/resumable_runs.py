@@ -10,7 +10,7 @@ from zoo.registry import entries
 
 TRAINING = {"epochs": 3, "batch_size": 12, "weight_averaging": 0.9, "checkpoint_seconds": 0.0}
 
-TASK = {"augment": {"rotate": 20.0, "shift": 2.0}}
+TASK = {"augment": {"rotate": 20.0, "shift": 2.0, "elastic": 1.0}}
 
 
 def settings(folder, name="mlp", **training) -> dict:

@@ -86,7 +86,7 @@ BAD = {
     "words": ([["1", "2"]] * 4, "values of type <U1 are not a tensor"),
     "a number": (1.0, "an item of type float is not a tensor: give an array of shape (4, 2)"),
     "nothing": (None, "an item of type NoneType is not a tensor"),
-    "missing": ("missing.npy", "missing.npy does not exist"),
+    "missing": ("missing.npy", "the file does not exist"),
     "no path": ("a\0b", "can't be read"),
     "NaN": (np.where(GOOD == 3, np.nan, GOOD), "1 of 8 values are NaN or infinite as float32"),
     "infinite": (npy(np.where(GOOD > 5, np.inf, GOOD)), "2 of 8 values are NaN or infinite as float32"),

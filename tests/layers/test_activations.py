@@ -6,10 +6,11 @@ import numpy as np
 from tests.helpers.models import make
 from zoo.layers import activations
 from zoo.layers.keras_private import inbound_nodes
+from zoo.layers.model import named
 
 
 def test_recording_changes_neither_the_outputs_nor_the_model():
-    model = make("resnet_cifar20")
+    model = named(make("resnet_cifar20"))
     inputs = {"image": np.random.default_rng(0).random((2, 12, 12, 3), "float32")}
     outputs, recorded = activations.record(model, {"image": keras.ops.convert_to_tensor(inputs["image"])})
     np.testing.assert_allclose(outputs["logits"], model(inputs)["logits"], rtol=1e-6)

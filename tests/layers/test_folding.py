@@ -71,8 +71,8 @@ def test_folding_a_network(name):
     folded = fold_batch_normalization(model)
     assert folded.origin is model.origin
     assert not any(isinstance(layer, keras.layers.BatchNormalization) for layer in folded.layers)
-    images = RANDOM.normal(0, 1, (3, *model.input["image"].shape[1:])).astype("float32")
-    value, expected = folded({"image": images})["logits"], model({"image": images})["logits"]
+    images = RANDOM.normal(0, 1, (3, *model.input.shape[1:])).astype("float32")
+    value, expected = folded(images), model(images)
     np.testing.assert_allclose(value, expected, rtol=1e-3, atol=1e-4 * np.abs(expected).max())
 
 

@@ -14,9 +14,9 @@ def models(tmp_path, monkeypatch):
     import zoo.models
 
     folder = tmp_path / "models"
-    shutil.copytree(registry.MODELS, folder, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copytree(registry.reading.MODELS, folder, ignore=shutil.ignore_patterns("__pycache__"))
     (folder / "family").mkdir()
-    monkeypatch.setattr(registry, "MODELS", folder)
+    monkeypatch.setattr("zoo.registry.reading.MODELS", folder)
     monkeypatch.setattr(zoo.models, "__path__", [*zoo.models.__path__, str(folder)])
     yield folder
     for module in [module for module in sys.modules if module.startswith("zoo.models.family")]:

@@ -35,13 +35,13 @@ def test_efficientnet_lite_has_its_stages(name, blocks, maps):
 def test_the_bundled_efficientnet_answers_as_the_original():
     """Both with weights rounded to float16; photos/README.md says how the original's answers were made."""
     expected = np.load(PHOTOS / "efficientnet_lite_logits.npz")["lite0_float16"]
-    logits = zoo.load("efficientnet_lite0.imagenet")({"image": photographs(224)})["logits"]
+    logits = zoo.load("efficientnet_lite0.imagenet")({"image": photographs(224)})
     np.testing.assert_allclose(logits, expected, atol=1e-3)
 
 
 def test_float16_storage_changes_no_top_5():
     assert preset.open_preset("efficientnet_lite0.imagenet").record["storage"] == "float16"
-    logits = zoo.load("efficientnet_lite0.imagenet")({"image": photographs(224)})["logits"]
+    logits = zoo.load("efficientnet_lite0.imagenet")({"image": photographs(224)})
     exact = np.load(PHOTOS / "efficientnet_lite_logits.npz")["lite0"]
     np.testing.assert_array_equal(np.argsort(-logits)[:, :5], np.argsort(-exact)[:, :5])
 
@@ -102,6 +102,6 @@ def test_hard_images(name, lite):
 def test_pretrained_embeddings_and_taps():
     images = {"image": photographs(224)[:1]}
     whole = zoo.load("efficientnet_lite0.imagenet", taps=["top_relu", "head"])(images)
-    pooled = zoo.load("efficientnet_lite0.imagenet", classes=0)(images)["embeddings"]
+    pooled = zoo.load("efficientnet_lite0.imagenet", classes=0)(images)
     np.testing.assert_allclose(np.mean(whole["top_relu"], axis=(1, 2)), pooled, rtol=1e-4, atol=1e-5)
     assert whole["head"].shape == (1, 1000)

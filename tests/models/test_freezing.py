@@ -50,11 +50,11 @@ def test_freeze_that_is_unknown(freeze, message):
 
 
 def test_classes():
-    assert zoo.create_model("mlp", **TINY).output["logits"].shape == (None, 10)
+    assert zoo.create_model("mlp", **TINY).output.shape == (None, 10)
     model = zoo.create_model("mlp", classes=26, **TINY)
-    assert model.output["logits"].shape == (None, 26)
+    assert model.output.shape == (None, 26)
     assert model.origin.overrides == {**TINY, "classes": 26}
     model = zoo.create_model("mlp", classes=0, **TINY)
-    assert list(model.output) == ["embeddings"]
-    assert model.output["embeddings"].shape == (None, 3)
-    assert model({"image": np.zeros((1, 4, 4, 1), "float32")})["embeddings"].shape == (1, 3)
+    assert model.output_names == ["embeddings"]
+    assert model.output.shape == (None, 3)
+    assert model({"image": np.zeros((1, 4, 4, 1), "float32")}).shape == (1, 3)

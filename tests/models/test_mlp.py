@@ -53,7 +53,7 @@ def test_forward_and_backward_equal_the_figure(activation):
     image = tf.constant(x)
     with tf.GradientTape() as tape:
         tape.watch(image)
-        logits = model({"image": image})["logits"]
+        logits = model({"image": image})
         cost = 0.5 * tf.reduce_sum((logits - t) ** 2)
     gradients = tape.gradient(cost, [*(weight.value for weight in model.weights), image])
     np.testing.assert_allclose(logits.numpy(), y3, atol=1e-4)
@@ -72,7 +72,7 @@ def test_any_number_of_hidden_layers_and_any_shape():
     model = zoo.create_model("mlp", input_shape=(3, 5, 3), hidden_units=(4, 6, 2), classes=7)
     assert [tuple(w.shape) for w in model.weights[::2]] == [(45, 4), (4, 6), (6, 2), (2, 7)]
     embedding = zoo.create_model("mlp", hidden_units=(4, 6), classes=0)
-    assert embedding.output["embeddings"].shape == (None, 6)
+    assert embedding.output.shape == (None, 6)
 
 
 @pytest.mark.parametrize("activation", ["softmax", "ReLU", "", None])
@@ -85,9 +85,9 @@ def test_dropout_acts_in_training_alone():
     model = zoo.create_model("mlp", hidden_units=(400, 400), dropout=0.25)
     assert model.count_params() == zoo.create_model("mlp", hidden_units=(400, 400)).count_params()
     x = tf.ones((1, 28, 28, 1))
-    still = [model({"image": x}, training=False)["logits"].numpy() for _ in range(2)]
+    still = [model({"image": x}, training=False).numpy() for _ in range(2)]
     np.testing.assert_array_equal(*still)
-    moving = [model({"image": x}, training=True)["logits"].numpy() for _ in range(2)]
+    moving = [model({"image": x}, training=True).numpy() for _ in range(2)]
     assert np.abs(moving[0] - moving[1]).max() > 1e-3
     for name in ("dropout1", "dropout2"):
         dropped = model.get_layer(name)(tf.ones((50, 400)), training=True).numpy()

@@ -4,7 +4,6 @@ import io
 import itertools
 import random
 import resource
-import time
 import warnings
 from pathlib import Path
 
@@ -104,8 +103,7 @@ def test_bad_items_are_named(tiny, tmp_path):
         with pytest.raises(InputError) as listed:
             tiny.pipe([tiny.stranger, item])
         assert str(single.value) == str(listed.value)
-        assert answer["input"] in str(single.value)
-        assert answer["error"] in str(single.value)
+        assert str(single.value) == f"{answer['input']}: {answer['error']}"
         assert "\n" not in str(single.value)
 
 
@@ -113,9 +111,14 @@ def test_errors_say_what_is_wrong(tiny, tmp_path):
     items = bad_items(tmp_path)
     said = {name: tiny.pipe(item, errors="return")["error"] for name, item in items.items()}
     assert said["empty"] == said["empty file"] == "empty"
-    assert said["text"] == said["text file"] == said["eps"] == "not an image: expected JPEG, PNG, GIF or BMP"
-    assert said["missing"] == f"{tmp_path / 'missing.png'} does not exist"
-    assert said["folder"] == f"{tmp_path} is a folder, not an image"
+    assert (
+        said["text"]
+        == said["text file"]
+        == said["eps"]
+        == "not an image: expected JPEG, PNG, GIF, BMP, WebP, TIFF or AVIF"
+    )
+    assert said["missing"] == "the file does not exist"
+    assert said["folder"] == "a folder, not an image"
     assert "values in [0, 1]" in said["NaN"]
     assert "must have values 0 to 255, got -1 to -1" in said["negative"]
     assert "of shape (8, 8, 2)" in said["two channels"]
@@ -157,7 +160,7 @@ def test_truncated_files(tiny, name):
 
 @pytest.mark.parametrize("kind", ["PNG", "JPEG", "GIF", "BMP"])
 def test_headers_that_state_too_much_or_nothing(tiny, kind):
-    started = time.perf_counter()
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     raw = samples.stated(kind, 20_000, 20_000)
     assert tiny(raw)["error"] == "20000 x 20000 pixels are more than the limit of 50 million"
     for sides in ((0, 20), (20, 0), (0, 0)):
@@ -166,7 +169,7 @@ def test_headers_that_state_too_much_or_nothing(tiny, kind):
         assert "labels" not in tiny(samples.stated(kind, 2**31 - 1, 2**31 - 1))
         assert "labels" not in tiny(samples.stated(kind, -(2**31) if kind == "BMP" else 2**32 - 1, 5))
     assert "labels" not in tiny(samples.stated(kind, 65_535, 65_535))
-    assert time.perf_counter() - started < 5
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 400 * 1024  # kB; decoding would take 1.2 GB
 
 
 def test_large_headers_of_other_formats_come_without_warnings(tiny):
@@ -202,22 +205,25 @@ def test_an_animation_costs_one_frame(tiny):
     raw = samples.gif_of_many(150, 3_000)  # 4 GB of pixels
     assert len(raw) < 2_500_000
     tiny(samples.gif_of_many(1, 3_000))
-    before, started = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, time.perf_counter()
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     answer = tiny.pipe(raw)
-    assert time.perf_counter() - started < 4
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 400 * 1024  # kB
     same(answer, tiny.pipe(np.zeros((30, 30), "uint8")))
 
 
 @pytest.mark.parametrize("kind", ["jpeg", "gif"])
 def test_files_of_empty_blocks_are_given_up_soon(tiny, kind):
+    """With a few empty blocks the file is read, so the error shows that the walk ended before the million."""
     raw = GOOD[f"scene.{kind}"]
     place = samples.gif_frame(raw) if kind == "gif" else 2
-    started = time.perf_counter()
-    for filler in [b"\x21\xfe" + b"\1a" * 1_000_000 + b"\0"] if kind == "gif" else [b"\xff\xfe\0\2", b"\xff"]:
-        filler = filler if kind == "gif" else filler * (900_000 // len(filler))
-        assert tiny.pipe(raw[:place] + filler + raw[place:], errors="return")["error"].startswith("damaged")
-    assert time.perf_counter() - started < 8
+
+    def filled(filler: bytes, count: int) -> dict:
+        content = b"\x21\xfe" + filler * count + b"\0" if kind == "gif" else filler * count
+        return tiny.pipe(raw[:place] + content + raw[place:], errors="return")
+
+    for filler in [b"\1a"] if kind == "gif" else [b"\xff\xfe\0\2", b"\xff"]:
+        assert "labels" in filled(filler, 10)
+        assert filled(filler, 900_000 // len(filler))["error"].startswith("damaged")
 
 
 @fuzzing

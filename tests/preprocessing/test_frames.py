@@ -1,4 +1,4 @@
-"""The sides of frames are the same numbers in a pipeline, a list, a signature and run.py, for pictures of every size."""
+"""The sides of frames are the same numbers in a pipeline, a list, a signature and run.py, for every size."""
 
 from fractions import Fraction
 

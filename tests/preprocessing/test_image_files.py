@@ -11,6 +11,8 @@ import zoo
 from tests.helpers import image_samples as samples
 from tests.helpers.drawings import draw_digit
 from tests.helpers.image_samples import BY_PILLOW, GOOD, Both, by_pillow, encode, exif, read, same, scene
+from zoo.exporting import runner
+from zoo.tasks.raw.image import encoded_image, is_plain_png
 
 
 @pytest.fixture(scope="module")
@@ -233,9 +235,72 @@ def test_formats_that_pillow_reads(plain, raw, want):
         assert "not an image" in plain.served(raw)[0]["error"] or "save it as PNG" in plain.served(raw)[0]["error"]
 
 
-def test_webp_photos_stand_upright(plain):
-    turned = encode(Image.fromarray(scene()), "WEBP", lossless=True, exif=exif(6)[6:])
-    same(plain(turned), plain(np.rot90(scene(), 3)))
+def with_exif(kind: str, orientation: int) -> bytes:
+    """The scene in a file of this kind, turned by its EXIF block."""
+    picture = Image.fromarray(scene())
+    if kind == "TIFF":
+        return encode(picture, "TIFF", tiffinfo={0x0112: orientation})
+    if kind == "JPEG":
+        return encode(picture, "JPEG", quality=95, exif=exif(orientation))
+    options = {"lossless": True} if kind == "WEBP" else {}
+    content = encode(picture, kind.partition(",")[0], exif=exif(orientation)[6:], **options)
+    if kind == "PNG, at its end":
+        start = content.index(b"eXIf") - 4
+        end = start + 12 + int.from_bytes(content[start : start + 4], "big")
+        content = content[:start] + content[end:-12] + content[start:end] + content[-12:]
+    return content
+
+
+def pixels(item) -> np.ndarray:
+    """What the graph sees of an item."""
+    return read(tf.constant(encoded_image(item))).numpy().astype(int)
+
+
+@pytest.mark.parametrize("kind", ["PNG", "PNG, at its end", "WEBP", "TIFF", "JPEG"])
+def test_turned_files_stand_upright_by_every_path(kind, tmp_path):
+    """As a path, as bytes, as an open file, as a PIL image, behind run.py; JPEG and PNG in the graph alone."""
+    path = tmp_path / "turned"
+    tolerance = 12 if kind == "JPEG" else 0
+    for orientation in range(1, 9):
+        raw = with_exif(kind, orientation)
+        path.write_bytes(raw)
+        upright = Image.fromarray(scene())
+        if orientation > 1:
+            undone = ["FLIP_LEFT_RIGHT", "ROTATE_180", "FLIP_TOP_BOTTOM", "TRANSPOSE", "ROTATE_270", "TRANSVERSE"]
+            upright = upright.transpose(getattr(Image.Transpose, [*undone, "ROTATE_90"][orientation - 2]))
+        loaded = Image.open(path)
+        loaded.load()
+        for item in (raw, path, io.BytesIO(raw), Image.open(path), loaded):
+            np.testing.assert_allclose(pixels(item), np.asarray(upright), atol=tolerance)
+        np.testing.assert_allclose(runner.decoded(path).astype(int), np.asarray(upright), atol=tolerance)
+        if kind in ("PNG", "PNG, at its end", "JPEG"):
+            assert encoded_image(raw) == raw
+            assert not is_plain_png(raw)
+
+
+def test_only_exif_turns_a_file(tmp_path):
+    """Pillow would also follow XMP, which TensorFlow and browsers don't."""
+    xmp = b'<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf tiff:Orientation="6"/></x:xmpmeta>'
+    for raw in (
+        encode(Image.fromarray(scene()), "WEBP", lossless=True, xmp=xmp),
+        encode(Image.fromarray(scene()), "PNG", exif=b"II*\0 damaged"),
+    ):
+        (tmp_path / "file").write_bytes(raw)
+        for item in (raw, Image.open(io.BytesIO(raw))):
+            np.testing.assert_array_equal(pixels(item), scene())
+        np.testing.assert_array_equal(runner.decoded(tmp_path / "file"), scene())
+
+
+def test_the_chunks_of_a_png_are_walked_through_to_the_end_of_the_picture():
+    raw = with_exif("PNG", 6)
+    start = raw.index(b"eXIf") - 4
+    end = start + 12 + int.from_bytes(raw[start : start + 4], "big")
+    plain_png = raw[:start] + raw[end:]
+    hidden = plain_png[:33] + samples.chunk(b"tEXt", b"note\0eXIf") + plain_png[33:]
+    few, many = (raw[:start] + samples.chunk(b"tEXt", b"a\0b") * count + raw[start:] for count in (9, 60_000))
+    assert pixels(few).shape == (46, 34, 3)
+    for content in (plain_png, hidden, plain_png + raw[start:end], many):
+        assert pixels(content).shape == (34, 46, 3)
 
 
 @pytest.mark.parametrize(

@@ -42,6 +42,13 @@ def test_files_sizes_and_terms(name):
         assert record["parameters"] == entry.parameters
 
 
+def test_the_classes_of_imagenet_are_known_by_the_names_of_its_folders():
+    record = preset.open_preset("efficientnet_lite0.imagenet").record["task"]
+    ids = preset.open_preset("efficientnet_lite0.imagenet").assets()["wordnet_ids.txt"].decode().split()
+    assert record["data_labels"] == ids
+    assert len(ids) == len(record["settings"]["labels"]) == 1000
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_samples_get_the_answers_they_must_get(name):
     opened = preset.open_preset(name)

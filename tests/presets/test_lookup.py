@@ -17,13 +17,17 @@ def test_lookup_order(places):
     assert preset.open_preset("x.tag").name == "from two"
 
 
-def test_a_name_is_no_path(places, monkeypatch):
-    """A name is not looked for in the working folder, and a path not in the folders of presets."""
+def test_names_come_before_folders_and_paths_are_not_names(places, monkeypatch):
+    """A name is looked for in the working folder last, and a path not in the folders of presets."""
     write_preset(places / "x.tag")
+    write_preset(places / "mine")
     write_preset(places / "one" / "y.tag")
     monkeypatch.chdir(places)
-    assert "unknown preset 'x.tag'; for the folder give ./x.tag" in error_of(preset.open_preset, "x.tag")
-    assert preset.open_preset("./x.tag").name == "x.tag"
+    assert preset.open_preset("x.tag").path == preset.open_preset("./x.tag").path == Path("x.tag")
+    assert preset.open_preset("mine").name == "mine"
+    write_preset(places / "two" / "x.tag")
+    assert preset.open_preset("x.tag").path == places / "two" / "x.tag"
+    assert preset.open_preset("./x.tag").path == Path("x.tag")
     assert "is not a preset: the folder does not exist" in error_of(preset.open_preset, "./y.tag")
     assert "is not a preset: it has no preset.json" in error_of(preset.open_preset, Path("one"))
     for name in ("..", "one/../..", "", ".", "x.tag\n", "one\\y.tag", "..x", "x..y"):

@@ -196,6 +196,6 @@ def test_arguments_of_a_model_that_is_loaded_are_refused(digits_folder, tiny_pre
 
 
 def test_an_empty_path_is_none(tiny_preset):
-    assert zoo.pipeline(tiny_preset)("", errors="return")["error"] == "'' is not a path"
+    assert zoo.pipeline(tiny_preset)("", errors="return")["error"] == "an empty string is not a path"
     with pytest.raises(ZooError, match="'' is not a data set"):
         zoo.evaluate(tiny_preset, "")

@@ -48,7 +48,7 @@ def test_dataset_gives_what_the_pipeline_sees(digits_folder):
     data = zoo.dataset(str(digits_folder), "test", model=model, batch_size=5)
     names = files_of(open_source(digits_folder, "test", ("image",), ImageInput.layout))
     pipe = zoo.pipeline(model)
-    logits = np.concatenate([model(inputs)["logits"] for inputs, _ in data])
+    logits = np.concatenate([model(inputs) for inputs, _ in data])
     answers = pipe(names)
     for row, answer in zip(logits, answers, strict=True):
         assert answer["labels"][0] == model.origin.labels[row.argmax()]
@@ -105,10 +105,24 @@ def test_a_bad_file_is_named_with_its_path(tmp_path, content, message):
         file.write(cuts.get(content, content))
     model = tiny_model(2)
     model.compile("sgd", keras.losses.SparseCategoricalCrossentropy(from_logits=True))
-    with pytest.raises(tf.errors.InvalidArgumentError) as raised:
+    with pytest.raises(ZooError) as raised:
         model.fit(zoo.dataset(str(tmp_path), model=model), verbose=0)
-    assert bad in str(raised.value)
-    assert message in str(raised.value)
+    assert str(raised.value).startswith(f"{bad}: {message}")
+    assert str(raised.value).endswith("; repair or remove it")
+    assert "\n" not in str(raised.value)
+
+
+def test_an_assertion_of_the_users_own_stays_as_it_is(digits_folder):
+    model = tiny_model()
+    model.compile("sgd", keras.losses.SparseCategoricalCrossentropy(from_logits=True))
+    data = zoo.dataset(str(digits_folder), "test", model=model)
+
+    def refuse(inputs, y):
+        with tf.control_dependencies([tf.debugging.Assert(y[0] < 0, ["negative", "expected"])]):
+            return inputs, tf.identity(y)
+
+    with pytest.raises(tf.errors.InvalidArgumentError, match=r"\[negative\] \[expected\]"):
+        model.evaluate(data.map(refuse), verbose=0)
 
 
 def test_tf_data_service_gives_each_epoch_once(digits_folder):

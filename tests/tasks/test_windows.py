@@ -34,7 +34,7 @@ def windows(pixels: np.ndarray) -> list[np.ndarray]:
 
 
 def probabilities(model, pixels: np.ndarray) -> np.ndarray:
-    logits = model.predict({"image": np.stack(windows(pixels))}, verbose=0)["logits"].astype(float)
+    logits = model.predict({"image": np.stack(windows(pixels))}, verbose=0).astype(float)
     odds = np.exp(logits - logits.max(axis=1, keepdims=True))
     return (odds / odds.sum(axis=1, keepdims=True)).mean(axis=0)
 
@@ -58,7 +58,7 @@ def test_one_window_is_the_middle(model):
     picture = noise(5)
     answer = zoo.pipeline(model, windows=1)(picture)
     middle = windows(picture / 255.0 * 4.0 - 2.0)[0]
-    logits = model.predict({"image": middle[np.newaxis]}, verbose=0)["logits"][0]
+    logits = model.predict({"image": middle[np.newaxis]}, verbose=0)[0]
     np.testing.assert_allclose(answer["scores"], sorted(tf.nn.softmax(logits).numpy(), reverse=True), atol=1e-5)
 
 

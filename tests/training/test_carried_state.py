@@ -151,7 +151,7 @@ def test_a_run_that_was_cut_in_an_epoch_goes_on_to_the_bit(often, tmp_path):
     steps = []
     zoo.train("toy_reader", tmp_path / "whole", report=lambda step, *_: steps.append(step), **settings)
     per_epoch = max(steps) // 3
-    for end in (3, per_epoch + 5, None):
+    for end in (per_epoch + 5, None):
         zoo.train("toy_reader", tmp_path / "cut", steps=end, **settings)
     assert_same_run(tmp_path / "whole", tmp_path / "cut")
     losses = [float(row["loss"]) for row in history(tmp_path / "whole")]
@@ -198,20 +198,19 @@ print(json.dumps(losses))
 """
 
 
-@pytest.mark.parametrize("precision", ["float32", pytest.param("mixed_float16", marks=pytest.mark.slow)])
-def test_replicas_give_the_run_of_one(precision, toys, tmp_path, monkeypatch):
-    """Rows 5 over 2 and, in half precision, 7 replicas, of which two have none of their own; cut in an epoch."""
+@pytest.mark.slow
+def test_replicas_without_rows_give_the_run_of_one(toys, tmp_path, monkeypatch):
+    """Rows 5 over 7 replicas in half precision, of which two have none of their own; cut in an epoch."""
     monkeypatch.setenv("PYTHONPATH", str(toys))
-    count = {"float32": 2, "mixed_float16": 7}[precision]
     data = {"folder": str(write_texts(tmp_path / "texts.tsv"))}
-    settings = json.dumps({"data": data, "training": {**TRAINING, "accumulation": 2, "precision": precision}})
+    settings = json.dumps({"data": data, "training": {**TRAINING, "accumulation": 2, "precision": "mixed_float16"}})
     found = [
         json.loads(run_child(MIRRORED, "toy_reader", str(tmp_path / f"{replicas}"), settings, str(replicas), "7"))
-        for replicas in (1, count)
+        for replicas in (1, 7)
     ]
-    np.testing.assert_allclose(found[0], found[1], rtol=1e-5 if precision == "float32" else 5e-3)
-    figures = [[float(row["val_loss"]) for row in history(tmp_path / name)] for name in ("1", str(count))]
-    np.testing.assert_allclose(*figures, rtol=1e-5 if precision == "float32" else 5e-3)
+    np.testing.assert_allclose(found[0], found[1], rtol=5e-3)
+    figures = [[float(row["val_loss"]) for row in history(tmp_path / name)] for name in ("1", "7")]
+    np.testing.assert_allclose(*figures, rtol=5e-3)
 
 
 def test_batches_must_be_full_and_in_order(tmp_path, monkeypatch):

@@ -20,9 +20,9 @@ def test_a_conversion_from_the_published_weights(number, tmp_path):
         model = converter.network(number)
     except ZooError as error:
         pytest.skip(str(error))
-    size = model.input["image"].shape[1]
+    size = model.input.shape[1]
     expected = np.load(PHOTOS / "efficientnet_lite_logits.npz")[f"lite{number}"]
-    np.testing.assert_allclose(model({"image": photographs(size)})["logits"], expected, atol=1e-3)
+    np.testing.assert_allclose(model(photographs(size)), expected, atol=1e-3)
 
 
 def test_a_conversion_keeps_the_fraction_of_the_picture(tmp_path, monkeypatch):
@@ -36,6 +36,7 @@ def test_a_conversion_keeps_the_fraction_of_the_picture(tmp_path, monkeypatch):
     monkeypatch.setattr(converter, "network", network)
     made = converter.convert(1, tmp_path / "lite1")
     assert made.record["task"]["settings"]["fraction"] == 32 / 64  # at the tiny size
+    assert made.record["task"]["data_labels"][:2] == ["n01440764", "n01443537"]
     assert zoo.pipeline(tmp_path / "lite1").task.settings.fraction == 32 / 64
 
 

@@ -3,6 +3,7 @@
 import csv
 import json
 import shutil
+import types
 
 import keras
 import numpy as np
@@ -10,7 +11,6 @@ import pytest
 
 import zoo
 from tests.helpers.contracts import contract_of
-from tests.helpers.processes import run_child
 from tests.helpers.toy_training import install, write_captions
 from zoo import preset
 from zoo.data.sources import open_source
@@ -38,6 +38,23 @@ def captions(tmp_path):
     return write_captions(tmp_path / "captions.tsv")
 
 
+@pytest.fixture(scope="module")
+def done(tmp_path_factory):
+    """A run that ended, one that was cut after two steps, their data, and what the first reported."""
+    folder, rows = tmp_path_factory.mktemp("done"), []
+    captions = write_captions(folder / "captions.tsv")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(str(install(folder / "site")))
+        train(captions, folder / "whole", report=lambda step, total, row: rows.append(row))
+        train(captions, folder / "cut", steps=2)
+    return types.SimpleNamespace(captions=captions, whole=folder / "whole", cut=folder / "cut", rows=rows)
+
+
+@pytest.fixture
+def cut_run(done, tmp_path):
+    return shutil.copytree(done.cut, tmp_path / "run")
+
+
 def train(captions, out, training=None, **overrides):
     options = {**RECIPE, "data": {"folder": str(captions)}, "training": {**TRAINING, **(training or {})}, **overrides}
     return zoo.train("toy_captioner", out, **options)
@@ -53,38 +70,35 @@ def history(path) -> list[dict]:
         return [{key: row[key] for key in row if key not in timing} for row in csv.DictReader(file)]
 
 
-def test_grids_and_texts_of_unequal_length_give_the_run_of_plain_training(captions, tmp_path):
+def test_grids_and_texts_of_unequal_length_give_the_run_of_plain_training(done, tmp_path):
     """Also where targets are augmented, and batches made by their length."""
-    train(captions, tmp_path / "kept")
-    train(captions, tmp_path / "plain", {"keep_frozen": False})
-    for a, b in zip(weights(tmp_path / "kept"), weights(tmp_path / "plain"), strict=True):
+    train(done.captions, tmp_path / "plain", {"keep_frozen": False})
+    for a, b in zip(weights(done.whole), weights(tmp_path / "plain"), strict=True):
         np.testing.assert_allclose(a, b, **HALF)
-    for kept, plain in zip(history(tmp_path / "kept"), history(tmp_path / "plain"), strict=True):
+    for kept, plain in zip(history(done.whole), history(tmp_path / "plain"), strict=True):
         assert float(kept["loss"]) == pytest.approx(float(plain["loss"]), rel=1e-3)
         assert float(kept["val_loss"]) == pytest.approx(float(plain["val_loss"]), rel=1e-3)
 
 
-def test_the_outputs_lie_in_half_precision_in_the_run_folder(captions, tmp_path):
-    rows = []
-    train(captions, tmp_path / "run", report=lambda step, total, row: rows.append(row))
-    outputs = np.load(tmp_path / "run" / "frozen_train.npy", mmap_mode="r")
+def test_the_outputs_lie_in_half_precision_in_the_run_folder(done):
+    outputs = np.load(done.whole / "frozen_train.npy", mmap_mode="r")
     assert (outputs.dtype, outputs.shape) == (np.float16, (28, 4, 4, 3))
-    model = zoo.load(tmp_path / "run")
+    model = zoo.load(done.whole)
     body, _ = frozen.split(zoo.create_model("toy_captioner", freeze="up to body"))
     body.set_weights(model.get_layer("body").get_weights())
-    data = zoo.dataset(captions, model=model, shuffle=False)
+    data = zoo.dataset(done.captions, model=model, shuffle=False)
     expected = np.concatenate([body({"grid": inputs["grid"]}) for inputs, *_ in data])
     np.testing.assert_allclose(outputs, expected, rtol=1e-3, atol=1e-4)
-    assert [row["frozen"] for row in rows if "frozen" in row][-1] == 28 + 4
-    assert {file.name for file in (tmp_path / "run").glob("*frozen*")} == {
+    assert [row["frozen"] for row in done.rows if "frozen" in row][-1] == 28 + 4
+    assert {file.name for file in done.whole.glob("*frozen*")} == {
         "frozen.json", "frozen_train.npy", "frozen_validation.npy",
     }  # fmt: skip
 
 
-def test_they_are_read_from_a_memory_map_batch_by_batch(captions, tmp_path, monkeypatch):
+def test_they_are_read_from_a_memory_map_batch_by_batch(done, cut_run, monkeypatch):
     read = []
     monkeypatch.setattr(frozen.FrozenOutputs, "_rows", _watched(frozen.FrozenOutputs._rows, read))
-    train(captions, tmp_path / "run", {"epochs": 1})
+    train(done.captions, cut_run, steps=2)
     assert read == [np.memmap, np.memmap]
 
 
@@ -149,10 +163,10 @@ def test_versions_need_frozen_outputs_and_augmentation(without, captions, tmp_pa
 
 
 @pytest.mark.parametrize("harm", ["bit", "cut", "missing", "json", "fingerprint", "body"])
-def test_what_is_damaged_or_of_other_data_is_computed_again(harm, captions, tmp_path):
-    train(captions, tmp_path / "run", steps=2)
-    file, facts = tmp_path / "run" / "frozen_train.npy", tmp_path / "run" / "frozen.json"
-    content, known = bytearray(file.read_bytes()), json.loads(facts.read_text())
+def test_what_is_damaged_or_of_other_data_is_computed_again(harm, done, cut_run):
+    file, facts = cut_run / "frozen_train.npy", cut_run / "frozen.json"
+    good, known = file.read_bytes(), json.loads(facts.read_text())
+    content, other = bytearray(good), json.loads(facts.read_text())
     if harm == "bit":
         content[len(content) // 2] ^= 8
         file.write_bytes(content)
@@ -163,36 +177,17 @@ def test_what_is_damaged_or_of_other_data_is_computed_again(harm, captions, tmp_
     elif harm == "json":
         facts.write_text("{")
     else:
-        known["train"][harm] = "another"
-        facts.write_text(json.dumps(known))
+        other["train"][harm] = "another"
+        facts.write_text(json.dumps(other))
     rows = []
-    train(captions, tmp_path / "run", report=lambda step, total, row: rows.append(row))
+    end = None if harm == "bit" else 2  # a call that has no steps to do computes them, too
+    train(done.captions, cut_run, steps=end, report=lambda step, total, row: rows.append(row))
     assert [row["frozen"] for row in rows if "frozen" in row][-1] == 32
-    train(captions, tmp_path / "whole")
-    for a, b in zip(weights(tmp_path / "whole"), weights(tmp_path / "run"), strict=True):
-        np.testing.assert_array_equal(a, b)
-
-
-MIRRORED = """
-import json, sys
-import tensorflow as tf
-tf.config.set_logical_device_configuration(
-    tf.config.list_physical_devices("CPU")[0], [tf.config.LogicalDeviceConfiguration()] * 2)
-import zoo
-out, strategy, settings = sys.argv[1:]
-zoo.train("toy_captioner", out, strategy=strategy, **json.loads(settings))
-"""
-
-
-def test_two_replicas_give_the_run_of_one(captions, toys, tmp_path, monkeypatch):
-    """28 examples in batches of 9, the last of 1."""
-    monkeypatch.setenv("PYTHONPATH", str(toys))
-    settings = {**RECIPE, "data": {"folder": str(captions)}, "training": {**TRAINING, "batch_size": 9}}
-    for strategy in ("one", "mirrored"):
-        run_child(MIRRORED, str(tmp_path / strategy), strategy, json.dumps(settings))
-    keys = ("loss", "val_loss", "gradient_norm")
-    for a, b in zip(history(tmp_path / "one"), history(tmp_path / "mirrored"), strict=True):
-        np.testing.assert_allclose([float(a[key]) for key in keys], [float(b[key]) for key in keys], rtol=1e-5)
+    assert file.read_bytes() == good
+    assert json.loads(facts.read_text()) == known
+    if harm == "bit":
+        for a, b in zip(weights(done.whole), weights(cut_run), strict=True):
+            np.testing.assert_array_equal(a, b)
 
 
 @pytest.mark.parametrize(
@@ -272,8 +267,11 @@ def test_a_nested_model_is_cut_at_its_call_and_not_inside():
         output_of(model, "encodr")
 
 
-def test_other_data_than_before_are_refused(captions, tmp_path):
-    train(captions, tmp_path / "run", steps=2)
-    shutil.copy(write_captions(tmp_path / "others.tsv", seed=1), captions)
-    with pytest.raises(ZooError, match="has other examples or file names than it had when the run"):
-        train(captions, tmp_path / "run")
+def test_other_data_than_before_are_refused(done, cut_run, tmp_path):
+    kept = done.captions.read_bytes()
+    shutil.copy(write_captions(tmp_path / "others.tsv", seed=1), done.captions)
+    try:
+        with pytest.raises(ZooError, match="has other examples or file names than it had when the run"):
+            train(done.captions, cut_run)
+    finally:
+        done.captions.write_bytes(kept)

@@ -1,5 +1,6 @@
 """One training step: accumulation, clipping, half precision, gradients that are not finite."""
 
+import gc
 import math
 
 import keras
@@ -45,6 +46,21 @@ def test_the_step_is_the_gradient_of_the_mean_over_tokens(accumulation):
     np.testing.assert_allclose(loop.losses, losses, rtol=1e-5)
     for found, wanted in zip(model.get_weights(), expected, strict=True):
         np.testing.assert_allclose(found, wanted, rtol=1e-4, atol=1e-6)
+
+
+def test_a_run_leaves_no_graph_in_memory():
+    """A search makes many runs in one process."""
+
+    def graphs() -> int:
+        gc.collect()
+        return sum(type(each).__name__ == "FuncGraph" and each.name == "_train_step" for each in gc.get_objects())
+
+    before = graphs()
+    loop = Loop(toy(), Training(epochs=1, batch_size=2), tf.distribute.get_strategy())
+    loop.epoch(stream(), 0, 10, lambda *_: None)
+    assert graphs() > before
+    del loop
+    assert graphs() == before
 
 
 def test_half_precision_recovers_from_an_overflow(monkeypatch):

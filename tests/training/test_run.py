@@ -11,6 +11,7 @@ import pytest
 import tensorflow as tf
 
 import zoo
+from tests.helpers.resumable_runs import settings
 from tests.helpers.runs import train, weights
 from zoo import preset
 from zoo.errors import ZooError
@@ -23,7 +24,9 @@ from zoo.training.recipe import read_recipe
 def finished(digits_folder, tmp_path_factory):
     """A run that has ended: its folder, the preset it left, and what it reported."""
     folder, rows = tmp_path_factory.mktemp("finished") / "run", []
-    made = train(digits_folder, folder, report=lambda step, total, row: rows.append((step, total, row)))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(tensorboard_images, "SECONDS", 0.0)  # pictures after every epoch
+        made = train(digits_folder, folder, report=lambda step, total, row: rows.append((step, total, row)))
     return types.SimpleNamespace(folder=folder, preset=made, rows=rows)
 
 
@@ -78,33 +81,23 @@ def test_the_rate_counts_examples_once(digits_folder, tmp_path, monkeypatch):
     assert rows[-1][2]["examples_per_second"] == 42.0
 
 
-def test_tensorboard_gets_the_tasks_pictures(digits_folder, tmp_path, monkeypatch):
-    monkeypatch.setattr(tensorboard_images, "SECONDS", 0.0)
-    train(digits_folder, tmp_path / "run", training={"epochs": 2, "batch_size": 12})
-    train(digits_folder, tmp_path / "other", training={"epochs": 2, "batch_size": 12}, data={
-        "folder": str(digits_folder), "validation": None})  # fmt: skip
-    [events] = (tmp_path / "run" / "tensorboard").iterdir()
+def test_tensorboard_gets_the_tasks_pictures(finished):
+    [events] = (finished.folder / "tensorboard").iterdir()
     shown: dict[str, list] = {}
     for event in tf.compat.v1.train.summary_iterator(str(events)):
         for value in event.summary.value:
             if value.metadata.plugin_data.plugin_name == "images":
                 shown.setdefault(value.tag, []).append(tf.make_ndarray(value.tensor)[2])
-    assert {name: len(drawn) for name, drawn in shown.items()} == {"confusion": 2, "examples": 2}
+    assert {name: len(drawn) for name, drawn in shown.items()} == {"confusion": 3, "examples": 3}
     first = tf.io.decode_png(shown["examples"][0]).numpy()
     assert first.shape[2] == 3
     assert first.std() > 20
 
 
-def test_two_runs_are_equal_to_the_bit_and_seeds_differ(digits_folder, tmp_path):
-    settings = {"task": {"augment": {"rotate": 20.0, "shift": 2.0, "elastic": 1.0}}}
-    settings["model_overrides"] = {**entries()["mlp"].tiny, "dropout": 0.3}
-    for run, seed in (("a", 1), ("b", 1), ("c", 2)):
-        train(digits_folder, tmp_path / run, seed=seed, **settings)
-    for a, b in zip(weights(tmp_path / "a"), weights(tmp_path / "b"), strict=True):
-        np.testing.assert_array_equal(a, b)
-    assert any(
-        np.abs(a - c).max() > 1e-4 for a, c in zip(weights(tmp_path / "a"), weights(tmp_path / "c"), strict=True)
-    )
+def test_another_seed_gives_other_weights(digits_folder, uncut_run, tmp_path):
+    """That runs of the same seed are equal to the bit is what tests of cut and killed runs compare."""
+    zoo.train("mlp", tmp_path / "run", seed=2, **settings(digits_folder))
+    assert any(np.abs(a - b).max() > 1e-4 for a, b in zip(weights(uncut_run), weights(tmp_path / "run"), strict=True))
 
 
 def test_the_loop_gives_what_fit_gives(digits_folder, tmp_path):
@@ -124,21 +117,20 @@ def test_the_loop_gives_what_fit_gives(digits_folder, tmp_path):
         np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6)
 
 
-def test_steps_end_a_run_early_on_the_schedule_of_the_whole(digits_folder, tmp_path):
-    made = train(digits_folder, tmp_path / "run", steps=3)
-    assert made.record["provenance"]["steps"] == 3
-    with open(tmp_path / "run" / "history.csv", newline="") as file:
+def test_steps_end_a_run_early_on_the_schedule_of_the_whole(cut_run):
+    assert preset.open_preset(cut_run).record["provenance"]["steps"] == 6
+    with open(cut_run / "history.csv", newline="") as file:
         rate = float(list(csv.DictReader(file))[-1]["learning_rate"])
-    assert rate == pytest.approx(1e-3 * 0.5 * (1 + np.cos(np.pi * 3 / 12)), rel=1e-5)
+    assert rate == pytest.approx(1e-3 * 0.5 * (1 + np.cos(np.pi * 6 / 12)), rel=1e-5)
 
 
-def test_keep_best_is_the_best_epoch(digits_folder, tmp_path):
-    made = train(digits_folder, tmp_path / "run", training={"epochs": 6, "batch_size": 12})
-    with open(tmp_path / "run" / "history.csv", newline="") as file:
+def test_the_weights_are_those_of_the_epoch_that_was_kept(finished):
+    """tests/training/test_targets.py checks which epoch that is."""
+    with open(finished.folder / "history.csv", newline="") as file:
         best = max(float(row["val_accuracy"]) for row in csv.DictReader(file))
-    kept = {metric["name"]: metric["value"] for metric in made.record["metrics"]}
+    kept = {metric["name"]: metric["value"] for metric in finished.preset.record["metrics"]}
     assert kept["accuracy"] == best
-    figures = zoo.evaluate(tmp_path / "run", split="validation")
+    figures = zoo.evaluate(finished.folder, split="validation")
     assert figures["metrics"]["accuracy"] == pytest.approx(best)
 
 
@@ -191,9 +183,9 @@ def test_statistics_are_those_of_the_averaged_weights(digits_folder, tmp_path):
     from zoo.tasks import task_of
     from zoo.tasks.dataset import stream
 
-    settings = {"epochs": 2, "batch_size": 14, "weight_averaging": 0.9, "keep": "last"}
+    training = {"epochs": 2, "batch_size": 14, "weight_averaging": 0.9, "keep": "last"}
     zoo.train("resnet_cifar20", tmp_path / "run", data={"folder": str(digits_folder)}, model_overrides={"depth": 8},
-              training=settings)  # fmt: skip
+              training=training)  # fmt: skip
     model = preset.load_model(preset.open_preset(tmp_path / "run"))
     task = task_of(model)
     source = open_source(str(digits_folder), "train", task.fields, task.layout)

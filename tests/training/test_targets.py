@@ -1,7 +1,6 @@
 """What a task decides in training: targets that follow augmentation, padding, losses by output, the criterion."""
 
 import csv
-import json
 
 import keras
 import numpy as np
@@ -9,7 +8,6 @@ import pytest
 import tensorflow as tf
 
 import zoo
-from tests.helpers.processes import run_child
 from tests.helpers.toy_training import install, write_captions, write_tags
 from zoo.data.sources import open_source
 from zoo.errors import ZooError
@@ -199,30 +197,6 @@ def test_a_task_without_defaults_of_its_own_has_those_of_other_tasks(tmp_path):
 
     _, recipe = read_recipe("toy_tagger", {"data.folder": "tags.tsv"})
     assert (recipe.training.epochs, recipe.training.batch_size, recipe.training.schedule.name) == (20, 32, "cosine")
-
-
-MIRRORED = """
-import json, sys
-import tensorflow as tf
-tf.config.set_logical_device_configuration(
-    tf.config.list_physical_devices("CPU")[0], [tf.config.LogicalDeviceConfiguration()] * 2)
-import zoo
-name, out, strategy, settings = sys.argv[1:]
-zoo.train(name, out, strategy=strategy, **json.loads(settings))
-"""
-
-
-def test_two_replicas_give_the_run_of_one_with_losses_by_output(toys, tmp_path, monkeypatch):
-    """27 examples in batches of 8, the last of 3; each output has weights of its own."""
-    monkeypatch.setenv("PYTHONPATH", str(toys))
-    data = {"folder": str(write_tags(tmp_path / "tags.tsv", 39))}
-    settings = {"data": data, "training": {**TRAINING, "accumulation": 2}, "task": {"rotate": True}}
-    for strategy in ("one", "mirrored"):
-        run_child(MIRRORED, "toy_tagger", str(tmp_path / strategy), strategy, json.dumps(settings))
-    keys = ("loss", "val_loss", "val_accuracy", "val_total_error", "gradient_norm")
-    for a, b in zip(history(tmp_path / "one"), history(tmp_path / "mirrored"), strict=True):
-        np.testing.assert_allclose([a[key] for key in keys], [b[key] for key in keys], rtol=1e-5)
-    assert history(tmp_path / "one")[-1]["loss"] < history(tmp_path / "one")[0]["loss"]
 
 
 @pytest.mark.parametrize("precision", ["mixed_float16", "mixed_bfloat16"])

@@ -1,4 +1,4 @@
-"""The commands `predict`, `explain` and `evaluate`."""
+"""The commands `predict`, `embed`, `explain` and `evaluate`."""
 
 import sys
 
@@ -25,14 +25,18 @@ from zoo.commands.options import DATA_DIR, JSON, SET, PresetCommand, find
 def predict(preset, inputs, file, fields, as_csv, changes, as_json, **flags) -> None:
     """Answer on raw input: image files, .npy files, or folders of them; texts; JSON objects for several inputs.
 
-    PRESET is a name that 'zoo list --pretrained' shows, or the path of a preset's folder, such as ./runs/mine. An input
-    that can't be answered gets its own error, the other inputs are still answered, and the exit status is 1.
+    - reads standard input: an image or .npy file; or texts, or JSON objects, one per line.
+
+    PRESET is a name that 'zoo list --pretrained' shows, the path of a preset's folder, such as ./runs/mine, or a .keras
+    file of a model from zoo.load. An input that can't be answered gets its own error, the other inputs are still
+    answered, and the exit status is 1.
     """
     if as_csv and as_json:
         raise click.UsageError("give --json or --csv, not both")
     if not inputs and not file and not fields:
         raise click.UsageError("no input: give INPUT, --file PATH or --field NAME=VALUE")
     lines = terminal.open_lines(file)
+    before = (inputs.index("-") if "-" in inputs else len(inputs)) + bool(fields)  # rows before the first line
     task, settings = find(preset, changes, flags)
     items = terminal.items(inputs, lines, task)
     if fields:
@@ -46,7 +50,38 @@ def predict(preset, inputs, file, fields, as_csv, changes, as_json, **flags) -> 
     elif as_csv:
         failed = terminal.csv_rows(rows, pipeline.task)
     else:
-        failed = terminal.text_rows(rows, pipeline.task, len(inputs) + bool(fields))
+        failed = terminal.text_rows(rows, pipeline.task, before)
+    sys.exit(1 if failed else 0)
+
+
+@click.command(cls=PresetCommand)
+@click.argument("preset")
+@click.argument("inputs", nargs=-1, metavar="INPUT...")
+@click.option("--file", "file", metavar="PATH", help="Read inputs from a file, one per line; - is standard input.")
+@click.option("--out", required=True, metavar="NPZ", help="The file to write: .npz with `inputs` and `embeddings`.")
+@click.option("--layer", help="A layer whose output to write [the last one below the head].")
+@SET
+@JSON
+def embed(preset, inputs, file, out, layer, changes, as_json, **flags) -> None:
+    """Write the embeddings of inputs: what the model computes below its head, or the output of a layer.
+
+    OUT gets the arrays `inputs` (N,), their names, and `embeddings` (N, ...) in float32. An input that can't be read is
+    left out and gets its own error; the exit status is then 1.
+    """
+    if not inputs and not file:
+        raise click.UsageError("no input: give INPUT or --file PATH")
+    terminal.check_npz(out)
+    lines = terminal.open_lines(file)
+    task, settings = find(preset, changes, flags)
+    items = terminal.items(inputs, lines, task)
+    from zoo import inference
+
+    rows = inference.embed(preset, items, layer, "return", **settings)
+    names, failed = terminal.write_embeddings(rows, out)
+    if as_json:
+        terminal.print_json({"out": out, "inputs": names, "errors": failed})
+    else:
+        click.echo(f"{len(names)} embeddings written to {out}")
     sys.exit(1 if failed else 0)
 
 

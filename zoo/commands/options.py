@@ -42,21 +42,31 @@ class PresetCommand(click.Command):
 def _flags(words: list[str]) -> tuple[str | None, list[click.Option]]:
     """The first word that names a preset, and the flags of its task; without such a word, the flags of every task."""
     from zoo import tasks
-    from zoo.preset import open_preset
 
     for word in words:
         try:
-            record = open_preset(word).record
+            record = _task_record(word)
         except ZooError:
             continue
-        task = record["task"]["name"]
+        task = record["name"]
         if task not in tasks.names():
             return word, []
         settings = tasks.settings_class(task)
-        stated = settings.today(record["task"]["settings"])
+        stated = settings.today(record["settings"])
         return word, [_option(key, field, stated.get(key, field.default)) for key, field in settings.flags().items()]
     every = {key: field for task in tasks.names(own=True) for key, field in tasks.settings_class(task).flags().items()}
     return None, [_option(key, field, None) for key, field in every.items()]
+
+
+def _task_record(name: str) -> dict:
+    """The task of a preset or a .keras file, {"name", "settings"}, read without TensorFlow."""
+    from zoo.preset import open_preset
+    from zoo.preset.keras_files import is_keras_file, read_origin
+
+    if not is_keras_file(name):
+        return open_preset(name).record["task"]
+    origin = read_origin(name)
+    return {"name": origin.task, "settings": origin.settings}
 
 
 def _option(name: str, field, default) -> click.Option:
@@ -69,7 +79,7 @@ def find(preset: str, changes: tuple[str, ...] = (), flags: dict | None = None) 
     """Opens a preset and checks settings, then loads TensorFlow, so that mistakes are reported at once.
 
     Args:
-        preset: its name or path.
+        preset: its name or path, or the path of a .keras file.
         changes: the values of `--set`; an empty value stands for None.
         flags: the values of the flags that `PresetCommand` adds.
 
@@ -80,10 +90,9 @@ def find(preset: str, changes: tuple[str, ...] = (), flags: dict | None = None) 
         ZooError: an unknown preset or task, or a setting that is unknown or out of its range.
     """
     from zoo import tasks
-    from zoo.preset import open_preset
     from zoo.training.recipe import NONE, parse_setting
 
-    record = open_preset(preset).record["task"]
+    record = _task_record(preset)
     settings = {key: None if value == NONE else value for key, value in map(parse_setting, changes)}
     settings |= {key.removeprefix(_PREFIX): value for key, value in (flags or {}).items() if value is not None}
     if record["name"] not in tasks.names():

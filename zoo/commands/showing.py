@@ -48,9 +48,11 @@ def info(name, as_json) -> None:
     else:
         for key, value in facts.items():
             if value not in (None, {}, []):
-                text = (
-                    f"{value:,}" if isinstance(value, int) else ", ".join(value) if isinstance(value, list) else value
-                )
+                text = value
+                if key == "arguments":
+                    text = ", ".join(f"{name}={default!r}" for name, default in value.items())
+                elif isinstance(value, (int, list)):
+                    text = f"{value:,}" if isinstance(value, int) else ", ".join(value)
                 click.echo(f"{key + ':':13}{text}")
     return None
 
@@ -77,16 +79,18 @@ def demo(as_json) -> None:
 
 @click.command()
 @click.argument("preset")
+@click.argument("inputs", nargs=-1, metavar="[INPUT]...")
 @click.option("--seconds", type=float, default=2.0, help="Seconds for each batch size [2].")
 @click.option("--record", is_flag=True, help="Write the result into the preset and its card.")
 @JSON
-def benchmark(preset, seconds, record, as_json) -> None:
-    """Time a preset's pipeline on its own samples."""
-    find(preset)
+def benchmark(preset, inputs, seconds, record, as_json) -> None:
+    """Time a preset's pipeline, on inputs or on the preset's samples."""
+    task, _ = find(preset)
+    items = list(terminal.items(inputs, None, task))
     from zoo import timing
 
     with terminal.progress("measuring") as report:
-        result = timing.benchmark(preset, seconds, record, report)
+        result = timing.benchmark(preset, seconds, record, report, items)
     if as_json:
         return terminal.print_json(result)
     terminal.print_table(("", ""), [(key.replace("_", " "), str(value)) for key, value in result.items()])

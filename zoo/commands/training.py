@@ -1,11 +1,13 @@
 """The commands `train` and `tune`."""
 
+import contextlib
 import os
 
 import click
 
 from zoo import terminal
 from zoo.commands.options import JSON
+from zoo.errors import ZooError
 
 
 @click.command()
@@ -35,9 +37,14 @@ def train(recipe, out, settings, steps, strategy, cluster, workers, gpus_per_wor
     from zoo.training.recipe import parse_setting, read_recipe
 
     overrides = dict(map(parse_setting, settings))
-    read_recipe(recipe, overrides)  # reports mistakes before TensorFlow is loaded
+    _, read = read_recipe(recipe, overrides)  # reports mistakes before TensorFlow is loaded
     terminal.load_tensorflow()
     from zoo import training
+    from zoo.training import setup
+
+    if not as_json:
+        with contextlib.suppress(ZooError):  # `train` raises it
+            terminal.print_counts(setup.class_counts(read))
 
     with terminal.progress("training") as report:
 

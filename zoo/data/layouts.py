@@ -6,7 +6,8 @@
     Table          a file of tab-separated columns; its first line names them
 
 The examples are shuffled with seed 0 and divided into train, validation and test (70, 10 and 20 per cent), unless the
-folder already has these splits.
+folder already has these splits. Each class of a folder is divided in this proportion, as far as its files allow. The
+split "all" has all examples.
 """
 
 import csv
@@ -21,12 +22,11 @@ from typing import ClassVar
 import tensorflow as tf
 
 from zoo.data.source import Source
-from zoo.errors import ZooError
+from zoo.errors import NoSplitError, ZooError
 
-_PARTS = {"train": (0.0, 0.7), "validation": (0.7, 0.8), "test": (0.8, 1.0)}
+_PARTS = {"train": (0.0, 0.7), "validation": (0.7, 0.8), "test": (0.8, 1.0), "all": (0.0, 1.0)}
 # Names of the subfolders of a folder that is already divided.
 _DIVIDED = {"train": "train", "validation": "validation", "val": "validation", "valid": "validation", "test": "test"}
-_NO_SPLIT = 'to do without validation or test, set data.validation = "" or data.test = ""'
 
 
 @dataclasses.dataclass(frozen=True)
@@ -34,7 +34,7 @@ class ClassFolders:
     """A folder with one subfolder of files per class.
 
     If the subfolders are train and any of validation (or val, valid) and test, each with one subfolder per class, they
-    are the splits.
+    are the splits; there must be only one folder for validation.
 
     Args:
         field: the field for the content of a file, such as "image".
@@ -52,18 +52,24 @@ class ClassFolders:
             raise ZooError(f"{path} is a file; expected a folder with one subfolder of {self.kind} per class")
         if not path.is_dir():
             raise ZooError(f"there is no folder {path}")
-        name, labels = str(path), _subfolders(path)
-        is_divided = "train" in labels and {*labels} <= {*_DIVIDED} and bool(_subfolders(path / "train"))
-        splits = {_DIVIDED[label]: path / label for label in labels} if is_divided else dict.fromkeys(_PARTS, path)
-        if split not in splits:
-            raise ZooError(f"the folder {path} has no split {split!r}; it has {', '.join(splits)}; {_NO_SPLIT}")
+        name, folders = str(path), self._splits(path)
+        is_divided = folders is not None
+        labels = _subfolders(folders["train"] if is_divided else path)
+        known = [*folders, "all"] if is_divided else [*_PARTS]
+        if split not in known:
+            raise NoSplitError(f"the folder {path} has no split {split!r}; it has {', '.join(known)}")
         if is_divided:
-            labels, path = _subfolders(path / "train"), splits[split]
-            if others := sorted({*_subfolders(path)} - {*labels}):
-                raise ZooError(f"{path / others[0]} is not a class of {name}{os.sep}train")
-        files = self._files(path, labels, is_divided and split != "train")
-        random.Random(0).shuffle(files)
-        files = files if is_divided else _part(files, split)
+            chosen = {part: folder for part, folder in folders.items() if split in (part, "all")}
+            for folder in chosen.values():
+                if others := sorted({*_subfolders(folder)} - {*labels}):
+                    raise ZooError(f"{folder / others[0]} is not a class of {name}{os.sep}train")
+            files = [file for part, folder in chosen.items() for file in self._files(folder, labels, part != "train")]
+            random.Random(0).shuffle(files)
+            rows = [(str(folder), 0.0, 1.0) for folder in chosen.values()]
+            path = folders.get(split, path)
+        else:
+            files = _part(_stratified(self._files(path, labels, False)), split)
+            rows = [(name, *_PARTS[split])]
         if not files:
             raise ZooError(f"{path} has too few {self.kind} for the split {split!r}")
         names, numbers = zip(*files, strict=True)
@@ -72,9 +78,29 @@ class ClassFolders:
         def load(stub):
             return {self.field: tf.io.read_file(stub["file"]), **stub}
 
-        rows = [(str(path), 0.0, 1.0) if is_divided else (name, *_PARTS[split])]
         mark = _fingerprint(os.path.relpath(file, path) for file in names)
         return Source(name, "", split, len(files), labels, stubs, load, "the folder's own", rows, mark)
+
+    def counts(self, path: Path) -> dict[str, dict[str, int]]:
+        """The number of files per class and split: {class: {split: count}}."""
+        table: dict[str, dict[str, int]] = {}
+        for split in self._splits(path) or [part for part in _PARTS if part != "all"]:
+            source = self.open(path, split)
+            numbers = [int(stub["label"]) for stub in source.stubs.as_numpy_iterator()]
+            for number, label in enumerate(source.labels):
+                table.setdefault(label, {})[split] = numbers.count(number)
+        return table
+
+    @staticmethod
+    def _splits(path: Path) -> dict[str, Path] | None:
+        """The folders of the splits of a folder that is divided already; None for others."""
+        names = _subfolders(path)
+        if not ("train" in names and {*names} <= {*_DIVIDED} and _subfolders(path / "train")):
+            return None
+        twice = [name for name in names if _DIVIDED[name] == "validation"]
+        if len(twice) > 1:
+            raise ZooError(f"{path} has {' and '.join(twice)}, which are the same split: keep one of them")
+        return {_DIVIDED[name]: path / name for name in names}
 
     def _files(self, path: Path, labels: list[str], may_lack_classes: bool) -> list[tuple[str, int]]:
         """(file, number of its class), sorted."""
@@ -220,12 +246,29 @@ def _lines(path: Path) -> Iterable[tuple[int, str]]:
 def _shuffled_part(items: Iterable, split: str, path: Path) -> list:
     """The items of a split, shuffled: the keys of a dict, or the items of a list."""
     if split not in _PARTS:
-        raise ZooError(f"the file {path} has no split {split!r}; it has {', '.join(_PARTS)}; {_NO_SPLIT}")
+        raise NoSplitError(f"the file {path} has no split {split!r}; it has {', '.join(_PARTS)}")
     items = sorted(items) if isinstance(items, dict) else list(items)
     random.Random(0).shuffle(items)
     if not (part := _part(items, split)):
         raise ZooError(f"{path} has too few examples for the split {split!r}: {len(items)} in all")
     return part
+
+
+def _stratified(files: list[tuple[str, int]]) -> list[tuple[str, int]]:
+    """Files (path, number of the class) in a random order in which any stretch has about the same share of each class.
+
+    The files of a class are shuffled and spread evenly over the order, from a random start.
+    """
+    draws = random.Random(0)
+    classes: dict[int, list[str]] = {}
+    for file, number in files:
+        classes.setdefault(number, []).append(file)
+    places = []
+    for number, own in classes.items():
+        draws.shuffle(own)
+        start = draws.random()
+        places += [((place + start) / len(own), number, file) for place, file in enumerate(own)]
+    return [(file, number) for _, number, file in sorted(places)]
 
 
 def _fingerprint(texts: Iterable[str]) -> str:

@@ -48,8 +48,9 @@ def open_source(
     """Opens one split of a data set.
 
     Args:
-        name: a TFDS name ("mnist"), or the path of a folder or file, with a separator or the layout's suffix.
-        split: "train", "validation", "test", or TFDS's slices ("train[:55000]").
+        name: a TFDS name ("mnist"), or the path of a folder or file. If a folder of the working directory has the name
+            of a data set, the name is the data set, and the folder needs a separator: "./mnist".
+        split: "train", "validation", "test", "all", or TFDS's slices ("train[:55000]").
         fields: the fields to read.
         layout: reads the data set of a path.
         data_dir: the folder of TFDS's data; by default ~/tensorflow_datasets.
@@ -67,8 +68,8 @@ def open_source(
         isinstance(name, os.PathLike)
         or bool(suffix)
         and name.endswith(suffix)
-        or os.sep in name
-        and Path(name).exists()
+        or Path(name).exists()
+        and (os.sep in name or not _is_registered(name))
     )
     if is_path and layout is None:
         raise ZooError(f"{name}: this task reads no files of your own; give a TFDS name")
@@ -90,16 +91,29 @@ def open_source(
     return source
 
 
-def _tfds(name: str, split: str, data_dir: str | os.PathLike | None, download: bool) -> Source:
-    import tensorflow_datasets as tfds
+def _register() -> None:
+    """Registers the builders of this package and of other distributions with TFDS."""
+    from zoo.data import captions, text_pairs  # noqa: F401
 
-    from zoo.data import captions, text_pairs  # noqa: F401, registers this package's builders
-
-    for point in metadata.entry_points(group="zoo.data"):  # and of other distributions
+    for point in metadata.entry_points(group="zoo.data"):
         try:
             point.load()
         except (ImportError, AttributeError) as error:
-            warnings.warn(f"data sets of {point.value} are left out: {error}", stacklevel=3)
+            warnings.warn(f"data sets of {point.value} are left out: {error}", stacklevel=4)
+
+
+def _is_registered(name: str) -> bool:
+    """Whether a name without a separator is a data set, with or without a version: "mnist", "mnist:3.0.1"."""
+    import tensorflow_datasets as tfds
+
+    _register()
+    return name.partition(":")[0] in tfds.list_builders(with_community_datasets=False)
+
+
+def _tfds(name: str, split: str, data_dir: str | os.PathLike | None, download: bool) -> Source:
+    import tensorflow_datasets as tfds
+
+    _register()
 
     if os.sep in name and name.split("/")[0] not in tfds.list_builders():
         raise ZooError(f"there is no folder {name}, and TFDS has no such data set")
@@ -108,9 +122,6 @@ def _tfds(name: str, split: str, data_dir: str | os.PathLike | None, download: b
     try:
         builder = tfds.builder(name, data_dir=data_dir)
     except (tfds.core.DatasetNotFoundError, ValueError, AssertionError) as error:
-        for there, what in ((Path(name).is_dir(), "folder"), (Path(name).is_file(), "file")):
-            if there:
-                raise ZooError(f"{name!r} is not a data set; for the {what} give .{os.sep}{name}") from None
         if isinstance(error, tfds.core.DatasetNotFoundError):
             raise unknown("data set", name, {*tfds.list_builders(), *TERMS}) from None
         # an unknown version or configuration, or not a name

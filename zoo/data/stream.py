@@ -13,6 +13,7 @@ from zoo.errors import ZooError
 # which are in memory anyway. SHUFFLE_RAW is for raw examples, for which the window needs additional memory.
 SHUFFLE, SHUFFLE_RAW = 65_536, 10_000
 KEEP_BYTES = 1 << 30
+_REMEDY = "repair or remove it"
 WINDOW = 100  # number of batches that are sorted by length together
 
 
@@ -194,16 +195,26 @@ def _shuffled(dataset: tf.data.Dataset, window: int, seed: int, order: tf.Tensor
     return tf.data.experimental.from_variant(flat, dataset.element_spec)
 
 
+def readable(error: tf.Tensor, file) -> tf.Operation:
+    """An assertion in the graph that an example has no error; `named_errors` converts its failure.
+
+    Args:
+        error: () string, "" for a good example.
+        file: the name of the example's file, a str or () string.
+    """
+    return tf.debugging.Assert(error == "", [file, error, _REMEDY])
+
+
 @contextlib.contextmanager
 def named_errors() -> Iterator[None]:
     """While a stream is consumed, converts the error of an unreadable file to a ZooError that names the file."""
     try:
         yield
     except tf.errors.InvalidArgumentError as error:
-        match = re.search(r"assertion failed: \[(.*?)\] \[(.*?)\]", error.message)
+        match = re.search(rf"assertion failed: \[(.*)\] \[(.*)\] \[{_REMEDY}\]", error.message)
         if not match:
             raise
-        raise ZooError(f"{match[1]}: {match[2]}; repair or remove it") from None
+        raise ZooError(f"{match[1]}: {match[2]}; {_REMEDY}") from None
 
 
 def options() -> tf.data.Options:

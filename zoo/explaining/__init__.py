@@ -56,7 +56,7 @@ def explain(
 
     Args:
         name: a preset's name or path, or a model from load or create_model.
-        inputs: an input that the task takes, or a list of inputs; None takes the preset's samples.
+        inputs: an input that the task takes, or several as a pipeline takes them; None takes the preset's samples.
         out: the picture to write, a .png, .pdf or .svg file.
         kind: a kind of explanation of the model's task; the first kind by default.
         errors: "raise", or "return" for {"input", "error"} in the place of an input that can't be answered; the
@@ -173,7 +173,7 @@ def _items(task: Task, name: str, preset: Preset | None, inputs, kind: str, most
         if not samples:
             raise ZooError(f"{name} has no samples: give an input to explain")
         return [task.sample(preset.file(sample["input"])) for sample in samples]
-    items = list(inputs) if task.is_batch(inputs) else [inputs]
+    items = list(task.items(inputs)) if task.is_batch(inputs) else [inputs]
     if len(items) > most:
         limit = f"at most {most} inputs" if most > 1 else "1 input" if most else "no inputs"
         raise ZooError(f"kind={kind!r} takes {limit}, got {len(items)}")

@@ -4,7 +4,7 @@ import numpy as np
 import tensorflow as tf
 
 from zoo.errors import InputError, ZooError
-from zoo.explaining.rows import named, shortened
+from zoo.explaining.rows import shortened
 from zoo.layers.keras_private import is_functional
 from zoo.preprocessing import image_files
 from zoo.tasks.task import Task
@@ -14,11 +14,13 @@ def check_model(task: Task) -> None:
     """Raises ZooError if the outputs of the model's layers can't be read, or it has no classes."""
     if not is_functional(task.model):
         raise ZooError(f"{task.model.name} is not a functional Keras model, so the outputs of its layers can't be read")
+    if "logits" not in task.model.output:
+        raise ZooError(f"{task.model.name} has no head: it gives {', '.join(task.model.output)}, not labels")
     task.check_complete()
 
 
 def read(task: Task, item) -> tf.Tensor:
-    """An item -> the model's input (h, w, C), or its middle window; the InputError of a bad item names it."""
+    """An item -> the model's input (h, w, C), or its middle window; raises InputError for a bad item."""
     try:
         encoded = tf.constant(task.encode(item)["image_bytes"])
         error = image_files.header_error(encoded).numpy().decode()
@@ -26,10 +28,7 @@ def read(task: Task, item) -> tf.Tensor:
             raise InputError(error)
         return task.preprocess({"pixels": image_files.read(encoded)})["image"]
     except tf.errors.InvalidArgumentError:
-        message = task.damaged({"image_bytes": encoded}).numpy().decode()
-    except InputError as error:
-        message = str(error)
-    raise InputError(named(item, message))
+        raise InputError(task.damaged({"image_bytes": encoded}).numpy().decode()) from None
 
 
 def answer(task: Task, outputs: dict, label: str | None = None) -> tuple[dict, int]:

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from zoo.errors import InputError
-from zoo.tasks.raw import shown
+from zoo.tasks.raw import named, shown
 
 
 def rows_of(items: list, errors: str, read: Callable[[Any], Any], explain: Callable[[Any], dict]) -> list[dict]:
@@ -26,17 +26,12 @@ def rows_of(items: list, errors: str, read: Callable[[Any], Any], explain: Calla
             inputs.append(read(item))
         except InputError as error:
             if errors == "raise":
-                raise InputError(named(item, str(error))) from None
+                raise InputError(named(str(error), shown(item))) from None
             inputs.append(error)
     return [
         {"input": shown(item), **({"error": str(value)} if isinstance(value, InputError) else explain(value))}
         for item, value in zip(items, inputs, strict=True)
     ]
-
-
-def named(item, error: str) -> str:
-    """The error, with the item in front if it does not name it."""
-    return error if shown(item) in error else f"{shown(item)}: {error}"
 
 
 def shortened(text: str) -> str:

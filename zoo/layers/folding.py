@@ -5,6 +5,7 @@ import numpy as np
 from keras import layers
 
 from zoo.layers.keras_private import inbound_nodes, outbound_nodes, producer
+from zoo.layers.model import ZooModel
 
 _FOLDABLE = (layers.Conv1D, layers.Conv2D, layers.Conv3D, layers.DepthwiseConv1D, layers.DepthwiseConv2D)
 
@@ -27,7 +28,8 @@ def fold_batch_normalization(model: keras.Model) -> keras.Model:
     Returns:
         A model with the same inputs, outputs and `origin`. Later changes of the weights of `model` do not affect it.
     """
-    folded = _folded_functional(model) if type(model).__name__ == "Functional" else _folded_subclass(model)
+    is_graph = type(model).__name__ == "Functional" or isinstance(model, ZooModel)
+    folded = _folded_functional(model) if is_graph else _folded_subclass(model)
     if folded is not model and hasattr(model, "origin"):
         folded.origin = model.origin
     return folded

@@ -14,11 +14,12 @@ def is_functional(operation) -> bool:
 
     Stands in for isinstance(operation, keras.Functional): Keras exports no name for the class.
     """
-    return hasattr(_graph(operation), "_run_through_graph")
+    return hasattr(graph(operation), "_run_through_graph")
 
 
-def _graph(operation):
-    return getattr(operation, "_functional", None) or operation  # a Sequential model keeps its graph there
+def graph(operation):
+    """The functional model inside a Sequential model, which has inputs, outputs and their names; others unchanged."""
+    return getattr(operation, "_functional", None) or operation
 
 
 def run_graph(model: keras.Model, inputs: Any, call_of: Callable) -> Any:
@@ -31,7 +32,7 @@ def run_graph(model: keras.Model, inputs: Any, call_of: Callable) -> Any:
         inputs: the inputs of the model.
         call_of: operation -> a function with the operation's arguments and outputs.
     """
-    return _graph(model)._run_through_graph(inputs, call_of)
+    return graph(model)._run_through_graph(inputs, call_of)
 
 
 def inbound_nodes(layer: keras.Layer) -> list:

@@ -47,6 +47,7 @@ class LengthMask(layers.Layer):
         return keras.KerasTensor(inputs.shape[:2], dtype="bool")
 
 
+@keras.saving.register_keras_serializable("zoo")
 class Cell(layers.Layer):
     """One step of a recurrent network, with Keras's weights and equations.
 

@@ -1,11 +1,10 @@
 """A functional model cut at a tensor into two models on the same layers."""
 
-import warnings
-
 import keras
 
 from zoo.errors import ZooError, unknown
 from zoo.layers.keras_private import node_of
+from zoo.layers.model import foreign_names
 
 
 def cut(model: keras.Model, tensor: keras.KerasTensor, name: str = "cut") -> tuple[keras.Model, keras.Model]:
@@ -25,12 +24,12 @@ def cut(model: keras.Model, tensor: keras.KerasTensor, name: str = "cut") -> tup
     Raises:
         ZooError: `name` is an input that `rest` needs.
     """
-    body = keras.Model(_inputs_of(model, [tensor]), tensor, name=f"{model.name}_body")
+    with foreign_names():
+        body = keras.Model(_inputs_of(model, [tensor]), tensor, name=f"{model.name}_body")
     others = _inputs_of(model, model.outputs, without=tensor)
     if name in others:
         raise ZooError(f"can't cut {model.name}: it has an input named {name!r} already; choose another name")
-    with warnings.catch_warnings():  # the tensor has a name of its own
-        warnings.filterwarnings("ignore", message="When providing `inputs` as a dict")
+    with foreign_names():
         rest = keras.Model({**others, name: tensor}, model.output, name=f"{model.name}_rest")
     return body, rest
 

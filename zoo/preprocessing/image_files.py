@@ -9,7 +9,8 @@ import tensorflow as tf
 from zoo.preprocessing.limits import MAX_PIXELS
 
 _PNG = b"\x89PNG\r\n\x1a\n"
-MAX_STEPS = {"JPEG": 2_000, "GIF": 50_000}  # blocks to walk through: a hostile file has a million empty ones
+# Blocks to walk through: a hostile file has a million empty ones.
+MAX_STEPS = {"JPEG": 2_000, "GIF": 50_000, "PNG": 50_000}
 _PAD = 64  # zeros behind the data, so that reading past the end of a truncated file gives zeros
 
 
@@ -73,8 +74,8 @@ def damaged(encoded):
 def read(encoded):
     """Decodes a file whose `header_error` is "": () string -> (H, W, 3) uint8.
 
-    A photo is turned upright by its EXIF orientation. Transparent pixels become white, or black if the drawing is
-    light. An animation gives its first frame.
+    A JPEG or PNG is turned upright by its EXIF orientation. Transparent pixels become white, or black if the drawing
+    is light. An animation gives its first frame.
 
     Raises:
         tf.errors.InvalidArgumentError: the file is damaged or truncated.
@@ -90,7 +91,8 @@ def read(encoded):
     def png():
         depth = _bytes(_data(encoded, 64), 24, 1)[0]
         # For grey or a palette of 1, 2 or 4 bits the decoder adds an alpha of 1, 3 or 15 everywhere.
-        return _opaque(tf.io.decode_png(encoded, channels=4), 2 ** tf.minimum(depth, 8) - 1)
+        pixels = _opaque(tf.io.decode_png(encoded, channels=4), 2 ** tf.minimum(depth, 8) - 1)
+        return _upright(pixels, _png_orientation(encoded))
 
     def bmp():
         return tf.io.decode_bmp(encoded)[..., :3]  # the fourth byte of 32 bits is usually unused, not alpha
@@ -149,6 +151,33 @@ def _jpeg_header(data):
     start = (zero + 2, zero, zero, zero, tf.constant(True))
     _, height, width, exif, _ = tf.while_loop(more, segment, start, maximum_iterations=MAX_STEPS["JPEG"])
     return height, width, tf.cond(exif > 0, lambda: _orientation(data, exif), lambda: 1)
+
+
+def _png_orientation(encoded):
+    """EXIF orientation (1 to 8) from the chunk eXIf, which may be behind the pixels: () string -> () int32."""
+
+    def walk():
+        data = tf.io.decode_raw(tf.strings.join([encoded, b"\0" * _PAD]), tf.uint8)
+        size = tf.size(data) - _PAD
+
+        def is_chunk(position, name):
+            return tf.reduce_all(_bytes(data, position + 4, 4) == list(name))
+
+        def more(position, left):
+            return (position < size) & ~is_chunk(position, b"eXIf") & ~is_chunk(position, b"IEND") & (left > 0)
+
+        def step(position, left):
+            length = _big(data, position, 4)
+            length = tf.where(length < 0, size, tf.minimum(length, size))
+            return position + 12 + length, left - 1  # a chunk is length, name, content and checksum
+
+        position, _ = tf.while_loop(more, step, (8, MAX_STEPS["PNG"]))
+        start = position + 8
+        start += tf.where(tf.reduce_all(_bytes(data, start, 6) == list(b"Exif\0\0")), 6, 0)
+        return tf.cond(is_chunk(position, b"eXIf"), lambda: _orientation(data, start), lambda: 1)
+
+    # Chunks are walked through one by one only if one of them may be eXIf.
+    return tf.cond(tf.size(tf.strings.split(encoded, b"eXIf")) > 1, walk, lambda: 1)
 
 
 def _orientation(data, tiff):

@@ -12,10 +12,11 @@ from collections.abc import Iterable
 import tensorflow as tf
 
 from zoo.errors import ZooError
+from zoo.quiet import held_back
 
 PADDING, START, END, UNKNOWN = range(4)
 WORD = "\u2581"  # the first character of a piece that begins a word
-STOP = "\u25a0"  # how the end is shown in pictures
+STOP = "<end>"  # how the end is shown in pictures
 
 
 # Several words with capitals, and no small letter. TensorFlow's functions of strings stop at a NUL.
@@ -46,7 +47,8 @@ class Pieces:
 
     def __init__(self, model: bytes):
         try:
-            from tensorflow_text import SentencepieceTokenizer
+            with held_back():
+                from tensorflow_text import SentencepieceTokenizer
         except ImportError as error:
             raise ZooError(f"this vocabulary needs tensorflow-text: pip install tensorflow-text ({error})") from None
 

@@ -23,7 +23,8 @@ def open_preset(name: str | os.PathLike) -> Preset:
     """Opens a preset by name, or by path if `name` has a separator, and reads its preset.json.
 
     A name is looked up in the folders of ZOO_PRESETS, in the package and in the user's cache. Then, if
-    ZOO_PRESETS_URL is set, the preset is downloaded into the cache.
+    ZOO_PRESETS_URL is set, the preset is downloaded into the cache. A name that none of them has may be a folder of the
+    working directory.
 
     Raises:
         ZooError: the preset does not exist, or its preset.json can't be used.
@@ -36,14 +37,20 @@ def open_preset(name: str | os.PathLike) -> Preset:
             reason = "it has no preset.json" if path.is_dir() else "the folder does not exist"
             raise ZooError(f"{path} is not a preset: {reason}")
         return read_preset(path)
-    if not _NAME.fullmatch(name):
-        raise _no_preset(name)
-    for folder in folders():
-        if (folder / name / "preset.json").is_file():
-            return read_preset(folder / name)
-    if cache.available(name):
-        return read_preset(cache.download(name))
+    if _NAME.fullmatch(name):
+        for folder in folders():
+            if (folder / name / "preset.json").is_file():
+                return read_preset(folder / name)
+        if cache.available(name):
+            return read_preset(cache.download(name))
+    if is_folder(name):
+        return read_preset(Path(name))
     raise _no_preset(name)
+
+
+def is_folder(name: str) -> bool:
+    """Whether a name without a separator is the folder of a preset in the working directory."""
+    return bool(name) and "\0" not in name and (Path(name) / "preset.json").is_file()
 
 
 def _no_preset(name: str) -> ZooError:
@@ -52,7 +59,7 @@ def _no_preset(name: str) -> ZooError:
         has = f"load {' or '.join(tags)}" if tags else "it has no trained weights yet; see zoo train --help"
         return ZooError(f"{name!r} is a model, not a preset: {has}")
     if Path(name).is_dir() and name.strip("."):
-        return ZooError(f"unknown preset {name!r}; for the folder give .{os.sep}{name}")
+        return ZooError(f"{name} is not a preset: the folder has no preset.json")
     return unknown("preset", name, names())
 
 

@@ -48,12 +48,17 @@ def _preset_row(preset: Preset) -> dict:
 
 
 def model_info(name: str) -> dict:
-    """Facts about a model or a preset: task, paper, parameters; of a preset also metrics, provenance and terms."""
+    """Facts about a model or a preset: task, paper, parameters.
+
+    Of a model also `arguments`, the arguments of its builder, which create_model takes, and their defaults (None if
+    there is none); of a preset also metrics, provenance and terms.
+    """
     table = registry.entries()
     if isinstance(name, str) and name in table:
         entry = table[name]
         facts = {"paper": entry.paper, "settings": dict(entry.settings), "overrides": dict(entry.overrides)}
         facts |= {"parts": dict(entry.parts)} if entry.parts else {}
+        facts["arguments"] = {key: None if value is ... else value for key, value in entry.arguments.items()}
         presets = [preset for preset in names() if preset.startswith(f"{name}.")]
         return {**_model_row(entry), **facts, "presets": presets, "file": str(entry.path)}
     try:

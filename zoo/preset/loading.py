@@ -8,7 +8,7 @@ from typing import Any
 from zoo import registry
 from zoo.errors import ZooError, unknown
 from zoo.preset import cache
-from zoo.preset.folders import is_path, names, open_preset
+from zoo.preset.folders import is_folder, is_path, names, open_preset
 from zoo.preset.parts import open_part, part_of
 from zoo.preset.preset import WEIGHTS, Preset
 
@@ -19,18 +19,20 @@ def create_model(
     """Builds an untrained model; the paper's values are the defaults.
 
     Args:
-        name: a registered model, such as "lenet5".
+        name: a registered model, such as "lenet5". For a preset with trained weights use `zoo.load`.
         classes: size of the last layer; 0 leaves it out, and the model returns the pooled `embeddings` below it.
         freeze: the layers that are not trained: "all", "all but head", "up to LAYER" (that layer included), or the
             name of a part.
-        taps: names of layers; the model returns their outputs, {name: tensor}, instead of its own outputs.
+        taps: names of layers; the model returns their outputs instead of its own: a tensor for one layer, {name:
+            tensor} for several.
         **overrides: the builder's own keyword arguments. A part is a model inside the model. Its value is the name
             or path of a preset, which brings its weights; the name of a registered model or a dict
             {"model": name, "overrides": {...}}, which get new weights; or a keras.Model with an `origin`, whose
             layers the new model uses.
 
     Returns:
-        A keras.Model whose `origin` records how it was created.
+        A keras.Model whose `origin` records how it was created. If it has one input and one output, it takes an array
+        (or {name: array}) and returns a tensor; otherwise inputs and outputs are dicts.
 
     Raises:
         ZooError: an unknown model, preset or argument, or a value that the builder refuses.
@@ -38,6 +40,8 @@ def create_model(
     >>> zoo.create_model("lenet5", classes=26).count_params()   # doctest: +SKIP
     """
     table = registry.entries()
+    if not (isinstance(name, str) and name in table) and _is_preset(name):
+        raise ZooError(f"{os.fspath(name)} is a preset, whose weights zoo.load loads; create_model makes new models")
     declared = table[name].parts if isinstance(name, str) and name in table else {}
     loaded = {part: _loaded(part, overrides[part], declared[part]) for part in declared if part in overrides}
     model = registry.create_model(name, classes, freeze, **{**overrides, **loaded})
@@ -46,11 +50,16 @@ def create_model(
     return model if taps is None else registry.tapped(model, taps)
 
 
+def _is_preset(name: Any) -> bool:
+    return isinstance(name, os.PathLike) or isinstance(name, str) and (is_path(name) or name in names())
+
+
 def _loaded(part: str, value: Any, task: str) -> Any:
     """The model of a part if the value names a preset; any other value unchanged."""
     if not isinstance(value, (str, os.PathLike)) or value in registry.entries():
         return value
-    if isinstance(value, str) and not is_path(value) and value not in names() and not cache.available(value):
+    is_named = not isinstance(value, str) or is_path(value) or value in names() or cache.available(value)
+    if not is_named and not is_folder(value):
         fitting = [name for name, entry in registry.entries().items() if entry.task == task]
         raise unknown(f"model or preset for {part}", value, [*fitting, *names()])
     return _headless(open_preset(value))
@@ -79,6 +88,7 @@ def load_model(
         settings: task settings that replace those of the preset.
         keep_head: whether a head of the right size keeps its weights and labels; if not, it gets new weights.
     """
+    from zoo.layers.model import outputs_of  # imports Keras
     from zoo.preset import weights  # imports NumPy and h5py, which listings do without
 
     record = preset.record
@@ -91,7 +101,7 @@ def load_model(
     weights.read(model, preset.file(WEIGHTS), without=parts)
     settings = {**record["task"]["settings"], **(settings or {})}
     labels = settings.pop("labels", None)
-    logits = model.output.get("logits")
+    logits = outputs_of(model).get("logits")
     is_changed = classes is not None and (not keep_head or logits is None or classes != logits.shape[-1])
     if is_changed:
         trained = model
@@ -116,9 +126,12 @@ def _part(preset: Preset, part: str):
 
 
 def _copy_all_but_head(source, target, preset: Preset) -> None:
-    for layer in target.layers:
-        if not registry.is_head(layer.name):
-            try:
-                layer.set_weights(source.get_layer(layer.name).get_weights())
-            except ValueError as error:
-                raise ZooError(f"layer {layer.name} does not fit the weights of {preset.name}: {error}") from error
+    """Copies the weights of layers of the same name; layers without a name of their own are matched by their order."""
+    before = [layer for layer in source.layers if layer.weights and not registry.is_head(layer.name)]
+    after = [layer for layer in target.layers if layer.weights and not registry.is_head(layer.name)]
+    named = {layer.name: layer for layer in before}
+    for place, layer in enumerate(after):
+        try:
+            layer.set_weights((named.get(layer.name) or before[place]).get_weights())
+        except (ValueError, IndexError) as error:
+            raise ZooError(f"layer {layer.name} does not fit the weights of {preset.name}: {error}") from error

@@ -1,27 +1,12 @@
 """Parts: presets inside a preset, whose weights are not stored a second time."""
 
-import dataclasses
 from collections.abc import Collection
 from typing import Any
 
 from zoo.errors import ZooError
+from zoo.origin import Part
 from zoo.preset.folders import open_preset
 from zoo.preset.preset import WEIGHTS, Preset
-
-
-@dataclasses.dataclass(frozen=True)
-class Part:
-    """The source of the weights of a model's part; a value of `model.origin.parts`."""
-
-    preset: str  # name of the preset
-    sha256: str | None  # of its weights file; None if the part had other weights when the model was built
-    digest: str | None  # of the part's weights as loaded; fitting changes it
-    terms: dict  # the terms of the preset
-
-    def text(self, name: str) -> str:
-        """The terms of the part `name` as one line."""
-        terms = ", ".join(f"{key} {self.terms.get(key, 'not stated')}" for key in ("weights", "data"))
-        return f"{self.preset}, its {name}: {terms}"
 
 
 def part_of(model: Any, name: str, source: Any) -> Part | None:

@@ -10,12 +10,15 @@ from zoo.preset.preset_json import read_record
 WEIGHTS = "model.weights.h5"
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, repr=False)
 class Preset:
     """A preset's folder and the content of its preset.json."""
 
     path: Path
     record: dict
+
+    def __repr__(self):
+        return f"<Preset {self.name} in {self.path}>"
 
     @property
     def name(self) -> str:

@@ -8,7 +8,7 @@ import tempfile
 from collections.abc import Collection, Iterable
 from pathlib import Path
 
-from zoo.tasks import task_class, task_of  # first: it checks Keras's backend
+from zoo.tasks import bound, task_class, task_of  # first: it checks Keras's backend
 
 import keras  # isort: skip
 import numpy as np
@@ -17,10 +17,12 @@ import tensorflow as tf
 from zoo import preset as presets
 from zoo.errors import ZooError, checked_path
 from zoo.inference import Pipeline, pipeline
+from zoo.layers.keras_private import flatten_layers
 from zoo.preset import Preset, weights
 from zoo.preset.labels import checked_labels
 from zoo.preset.parts import copied_parts, referenced
 from zoo.registry import Origin, create_model
+from zoo.tasks.answers import plain
 
 
 def save(
@@ -49,6 +51,8 @@ def save(
         ZooError: the model has no origin, labels don't match, a sample can't be answered, or `path` can't be written.
     """
     path = checked_path(path, "path")
+    if getattr(getattr(model, "origin", None), "taps", None):
+        raise ZooError(f"{model.name} has taps, so it lacks layers: save the model without taps")
     parent = None
     if not isinstance(model, keras.Model):
         parent = presets.open_preset(model)
@@ -100,13 +104,25 @@ def _with_origin(model: keras.Model, like: str) -> keras.Model:
 def _unchanged_preset(model: keras.Model) -> Preset | None:
     """The preset that the model was loaded from, if weights, settings, assets and classes are unchanged."""
     origin = model.origin
-    if not origin.parent or weights.digest(model) != origin.digest:
+    parent = origin.parent or _reopened(origin)
+    if parent is None or origin.taps or weights.digest(model) != origin.digest:
         return None
-    record = origin.parent.record
+    record = parent.record
     settings = {key: value for key, value in record["task"]["settings"].items() if key != "labels"}
     has_head = origin.overrides.get("classes") == record["model"]["overrides"].get("classes")
-    is_unchanged = origin.settings == settings and origin.assets == origin.parent.assets() and has_head
-    return origin.parent if is_unchanged else None
+    is_unchanged = origin.settings == settings and origin.assets == parent.assets() and has_head
+    return parent if is_unchanged else None
+
+
+def _reopened(origin: Origin) -> Preset | None:
+    """The preset that a model of a .keras file or a copy was loaded from, if its name still leads to its weights."""
+    if origin.preset is None or origin.digest is None:
+        return None
+    try:
+        preset = presets.open_preset(origin.preset)
+        return preset if weights.digest(presets.load_model(preset)) == origin.digest else None
+    except ZooError:
+        return None
 
 
 def inherited_terms(origin: Origin, data: str | None = None) -> dict[str, str]:
@@ -121,7 +137,7 @@ def _relabelled(model: keras.Model, labels: list[str]) -> Origin:
     """The model's origin with other labels; raises ZooError if they don't match."""
     origin = model.origin
     changed = dataclasses.replace(origin, labels=checked_labels(labels, origin.labels))
-    task_class(origin.task)(model, origin.settings, changed.labels, origin.assets)  # raises if their number is wrong
+    bound(task_class(origin.task), model, origin.settings, changed.labels)  # raises if their number is wrong
     return changed
 
 
@@ -217,14 +233,16 @@ def _answer(answer: Pipeline, name: str, content: bytes) -> dict:
             row = {"error": str(error)}
     if "error" in row:
         raise ZooError(f"{name} can't be a sample: {row['error']}")
-    return {key: value for key, value in row.items() if key != "input"}
+    return {key: plain(value) for key, value in row.items() if key != "input"}
 
 
 def _parameters(origin: Origin) -> int:
     """The number of trainable parameters if nothing is frozen.
 
-    They are counted on a new model, because layers at any depth of this model may be frozen.
+    They are counted on a new model, because layers at any depth of this model may be frozen; its builder may freeze
+    layers, too.
     """
     model = create_model(origin.model, **origin.overrides)
-    model.trainable = True
+    for layer in flatten_layers(model):  # Keras's setter for a model does not reach the layers of nested models
+        layer.trainable = True
     return int(sum(np.prod(weight.shape) for weight in model.trainable_weights))

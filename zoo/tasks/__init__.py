@@ -100,10 +100,26 @@ def task_of(model, **settings):
         raise ZooError(f"{model!r} is not a Keras model: give one from zoo.load or zoo.create_model")
     origin = getattr(model, "origin", None)
     if origin is None:
-        raise ZooError(
-            f"the model {model.name} has no origin (a clone or a wrapped model loses it); "
-            'set model.origin = zoo.load("...").origin, or pass like= to zoo.save'
-        )
-    task = task_class(origin.task)
-    today = task.Settings.today
-    return task(model, {**today(origin.settings), **today(settings)}, origin.labels, origin.assets)
+        raise ZooError(_without_origin(model))
+    kind = task_class(origin.task)
+    today = kind.Settings.today
+    return bound(kind, model, {**today(origin.settings), **today(settings)}, origin.labels)
+
+
+def bound(kind, model, settings: dict, labels: list[str] | None):
+    """A task of the class `kind` for a model, whose inputs and outputs the task sees by name."""
+    from zoo.layers.model import named
+    from zoo.tasks.outputs.features import features_of
+
+    view = named(model, input_name=kind.input_name)
+    return features_of(kind, model)(view, settings, labels, model.origin.assets)
+
+
+def _without_origin(model) -> str:
+    inner = [layer.name for layer in model.layers if getattr(layer, "origin", None) is not None]
+    if inner:
+        return f"the model {model.name} has no origin, but its layer {inner[0]} has: give {inner[0]} in its place"
+    return (
+        f"the model {model.name} has no origin, as keras.models.clone_model drops it: copy models with copy.deepcopy, "
+        "or set clone.origin = model.origin; zoo.save also takes like="
+    )

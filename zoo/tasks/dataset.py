@@ -1,16 +1,18 @@
 """Data sets with the preprocessing of a model's task."""
 
+import warnings
 from collections.abc import Callable
 from typing import Any
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 from zoo.data.sources import Source, open_source
 from zoo.data.stream import Stream
-from zoo.errors import ZooError, checked_count
+from zoo.errors import InputError, ZooError, checked_count
 from zoo.registry import Origin
-from zoo.tasks import task_of
+from zoo.tasks import raw, task_of
 from zoo.tasks.task import Task
 
 
@@ -29,10 +31,14 @@ def dataset(
 ) -> tf.data.Dataset:
     """A tf.data.Dataset of (inputs, y) batches, for model.fit and model.evaluate; for texts (inputs, y, weights).
 
+    `inputs` is a tensor for a model with one input, else a dict. The data set also fits a model around `model`, such as
+    keras.Sequential([model, keras.layers.Dense(3)]).
+
     Args:
         name: a TFDS name, or the path of your own files in the task's layout: a folder with one subfolder of images (or
-            .npy files) per class; for translation a file of lines with a source, a tab and a target.
-        split: "train", "validation", "test", or TFDS's slices.
+            .npy files) per class; for translation a file of lines with a source, a tab and a target. For a folder with
+            the name of a data set, give a path with a separator, such as "./mnist".
+        split: "train", "validation", "test", "all", or TFDS's slices.
         model: from load or create_model; its task does the preprocessing.
         batch_size: of every batch but the last.
         augment: random changes for training: True for those of the model's own training, or a value of the task's
@@ -45,7 +51,8 @@ def dataset(
         limit: number of examples to use, from the start; None for all.
 
     Raises:
-        ZooError: the data set or split is unknown, or its classes are not those of the model.
+        ZooError: the data set or split is unknown, or its classes are not those of the model. Later, from the model's
+            fit, evaluate or predict: a file can't be read; the message names it.
 
     >>> model.fit(zoo.dataset("mnist", model=model, augment=True))   # doctest: +SKIP
     """
@@ -64,6 +71,10 @@ def dataset(
     if is_train or model.origin.data is None:  # the training data, not a split for evaluation
         model.origin.data = {"name": source.name, "version": source.version, "split": split}
     batches = stream(task, source, batch_size, seed, augment=bool(augment), shuffle=shuffle)
+    if not isinstance(model.input, dict):
+        batches.finish = _without_names(batches.finish)
+    # Keras warns in every `fit` that it does not shuffle a data set, which this one does itself.
+    warnings.filterwarnings("ignore", "`shuffle=True` was passed", UserWarning)
     return batches.counted() if epochs is None else batches.epochs(epochs)
 
 
@@ -74,6 +85,53 @@ def _remember_classes(origin: Origin, source: Source) -> None:
     if origin.data_labels is None and source.labels:
         is_same = set(origin.labels) == set(source.labels)
         origin.data_labels = list(origin.labels if is_same else source.labels)
+
+
+def preprocess(model: keras.Model, inputs) -> np.ndarray | dict[str, np.ndarray]:
+    """Raw inputs as a batch of the model's inputs, with the preprocessing of its task.
+
+    Args:
+        model: from load or create_model.
+        inputs: an input that the task takes, which becomes a batch of one, or several, as for a call of a pipeline.
+
+    Returns:
+        An array (B, ...) for a model with one input; else a dict of arrays by input, without the inputs that only
+        training has, such as a translator's `target`.
+
+    Raises:
+        InputError: an input can't be read; the message names it.
+
+    >>> model.predict(zoo.preprocess(model, ["a.jpg", "b.jpg"]))   # doctest: +SKIP
+    """
+    task = task_of(model)
+    if "windows" in type(task.settings).model_fields:
+        task = task_of(model, windows=1)
+    items = list(task.items(inputs)) if task.is_batch(inputs) else [inputs]
+    if not items:
+        raise ZooError("inputs must not be an empty list")
+    encoded = []
+    for item in items:
+        try:
+            encoded.append(task.encode(item))
+        except InputError as error:
+            raise InputError(raw.named(str(error), raw.shown(item))) from None
+    batch, errors = task.checked(task.collate(encoded))
+    for item, error in zip(items, errors.numpy(), strict=True):
+        if error:
+            raise InputError(raw.named(error.decode(), raw.shown(item)))
+    batch = {name: value.numpy() for name, value in batch.items()}
+    return batch if isinstance(model.input, dict) else next(iter(batch.values()))
+
+
+def _without_names(finish: Callable) -> Callable:
+    """A stream's `finish` for a model that takes a tensor."""
+
+    def finished(*item):
+        inputs, *others = finish(*item)
+        [tensor] = inputs.values()
+        return tensor, *others
+
+    return finished
 
 
 def stream(

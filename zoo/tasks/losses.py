@@ -1,4 +1,4 @@
-"""Losses of tasks: weighted means, so that padding does not count."""
+"""Losses of tasks: weighted means, so that padding does not count; and metrics."""
 
 from collections.abc import Callable
 
@@ -60,3 +60,19 @@ class CrossEntropy(keras.losses.Loss):
 
     def get_config(self):
         return {"label_smoothing": self.label_smoothing, "name": self.name}
+
+
+@keras.saving.register_keras_serializable("zoo")
+def accuracy(y_true, y_pred):
+    """(B,), 1 if the greatest logit is that of the class, or of the most probable class of soft targets."""
+    if are_probabilities(y_true, y_pred):
+        y_true = tf.argmax(y_true, axis=-1)
+    return keras.metrics.sparse_categorical_accuracy(y_true, y_pred)
+
+
+@keras.saving.register_keras_serializable("zoo")
+def top_5_accuracy(y_true, y_pred):
+    """(B,), 1 if the class, or the most probable class of soft targets, has one of the five greatest logits."""
+    if are_probabilities(y_true, y_pred):
+        y_true = tf.argmax(y_true, axis=-1)
+    return keras.metrics.sparse_top_k_categorical_accuracy(y_true, y_pred, k=5)

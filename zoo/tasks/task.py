@@ -34,49 +34,20 @@ Either kind: adapt, check_source, check_examples, explanations, resources, op_li
 `preprocess` is `finish(prepare(raw))`. Data sets, pipelines and SavedModels use the same functions.
 """
 
-import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar
 
 import keras
 import tensorflow as tf
 
 from zoo.data.sources import Layout
 from zoo.errors import ZooError
-from zoo.tasks import answers, raw, signatures
+from zoo.tasks import answers, measures, raw, signatures
+from zoo.tasks.measures import Criterion, Measured
 from zoo.tasks.settings import TaskSettings
 
-
-class Criterion(NamedTuple):
-    """The metric by which recipes, early stopping and `zoo tune` choose between models: its name and direction."""
-
-    metric: str
-    direction: str  # "max" or "min"
-
-    def score(self, row: dict) -> tuple[float, float]:
-        """A row of a run's history -> a pair that is greater for a better model.
-
-        The first number is the validation metric, 0 without validation data. The second is minus the validation loss,
-        or minus the training loss.
-        """
-        value = row.get(f"val_{self.metric}", 0.0)
-        return value if self.direction == "max" else -value, -row.get("val_loss", row["loss"])
-
-
-@dataclasses.dataclass(frozen=True)
-class Measured:
-    """Result of `Task.measure`.
-
-    Attributes:
-        metrics: values by name.
-        draw: function that draws a picture of the metrics into a file; None if the task has no such picture.
-        how: name of a metric -> a note on how it was computed; not every metric has a note.
-    """
-
-    metrics: dict[str, float]
-    draw: Callable[[Path], None] | None = None
-    how: dict[str, str] = dataclasses.field(default_factory=dict)
+__all__ = ["Criterion", "Measured", "Task"]
 
 
 class Task:
@@ -101,6 +72,7 @@ class Task:
     # Kind of explanation -> module with `explain`, `draw` and `line` (see zoo/explaining/); the first is the default.
     explanations: ClassVar[dict[str, str]] = {}
     raw_kinds: ClassVar[dict[str, str]]  # argument of the served signature -> its kind (see zoo/tasks/raw/)
+    input_name: ClassVar[str | None] = None  # the task's name for the input of a model that takes a tensor
     carried: ClassVar[dict[str, str]] = {}  # output -> input: state that a batch passes to the next batch
     resets: ClassVar[str | None] = None  # with `carried`: input (B,), true if a row's state is reset
     # Field of prepared, or "y" -> its padding value, if not zero. If y is a dict, the value may be a dict of its keys.
@@ -237,23 +209,7 @@ class Task:
 
         The default implementation computes the task's `metrics` from the model's outputs and has no picture.
         """
-        from zoo.tasks.dataset import stream
-
-        batches = stream(self, source, batch_size, augment=False, shuffle=False)
-        metrics = self.metrics()
-        by_output = metrics if isinstance(metrics, dict) else {next(iter(self.model.output)): metrics}
-        forward = tf.function(lambda inputs: self.model(inputs, training=False), reduce_retracing=True)
-        done = 0
-        for inputs, y, *weights in batches.epoch(0):
-            outputs = forward(inputs)
-            for output, each in by_output.items():
-                own = [value[output] if isinstance(value, dict) else value for value in (y, *weights)]
-                for metric in each:
-                    metric.update_state(own[0], outputs[output], *own[1:])
-            done += len(tf.nest.flatten(inputs)[0])
-            if report:
-                report(done, batches.examples)
-        return Measured({metric.name: float(metric.result()) for each in by_output.values() for metric in each})
+        return measures.measure(self, source, batch_size, report)
 
     def pictures(self, inputs: dict, y, outputs: dict) -> dict[str, Callable]:
         """Pictures for TensorBoard: name -> function that draws a batch and its outputs into a file."""
@@ -330,8 +286,12 @@ class Task:
         return {each.name: tf.constant(batch[each.name], each.dtype) for each in self.raw_inputs()}
 
     def is_batch(self, x: Any) -> bool:
-        """Whether the argument of a pipeline is a list of items rather than one item."""
+        """Whether the argument of a pipeline is several items rather than one item."""
         return raw.is_batch(self.raw_inputs(), x)
+
+    def items(self, x: Any) -> Iterable:
+        """The items of an argument that `is_batch`: the files of a folder, the lines of an open file, or its values."""
+        return raw.items(self.raw_inputs(), x)
 
     def to_python(self, outputs: dict) -> dict:
         """One item's answers in NumPy -> plain Python values."""

@@ -1,9 +1,14 @@
 """Vocabularies as assets of a preset: learned from training texts and opened from bytes; and tokens joined to words."""
 
+import contextlib
+import itertools
+import re
+
 from zoo.preprocessing import text
 
 PIECES = "sentencepiece.model"  # one vocabulary for both sides
 SYMBOLS = {"source": "source_symbols.txt", "target": "target_symbols.txt"}
+_BYTE = re.compile(r"<0x([0-9A-F]{2})>")  # the name of a piece that is a byte
 CROWDED = 4  # mean tokens per word; a text with more is not written in words and spaces
 
 
@@ -29,16 +34,46 @@ def open_vocabulary(tokens: str, assets: dict[str, bytes], side: str):
 
 
 def words(vocabulary, ids: list[int]) -> list[tuple[str, int]]:
-    """Token ids -> words, and the number of tokens of each; the tokens themselves if the text has hardly any spaces."""
+    """Token ids -> words, and the number of tokens of each.
+
+    If the text has hardly any spaces, the parts of words: pieces, and characters that are encoded as bytes.
+    """
     names = vocabulary.names(ids)
     if isinstance(vocabulary, text.Symbols):
         return [(name, 1) for name in names]
-    joined: list[list] = []
-    for name in names:
+    parts, joined = _with_characters(names), []
+    for name, count in parts:
         if name.startswith(text.WORD) or not joined or name == text.STOP:
-            joined.append([name.removeprefix(text.WORD), 1])
+            joined.append((name, count))
         else:
-            joined[-1] = [joined[-1][0] + name, joined[-1][1] + 1]
-    if len(ids) > CROWDED * len(joined):
-        return [(name.removeprefix(text.WORD), 1) for name in names]
-    return [tuple(word) for word in joined]
+            joined[-1] = (joined[-1][0] + name, joined[-1][1] + count)
+    shown = parts if len(ids) > CROWDED * len(joined) else joined
+    return [(name.removeprefix(text.WORD), count) for name, count in shown]
+
+
+def _with_characters(names: list[str]) -> list[tuple[str, int]]:
+    """Names of pieces -> names and numbers of pieces, where the bytes of a character become the character.
+
+    The mark of a word's beginning is a piece of its own before bytes; it joins the first character.
+    """
+    parts: list[tuple[str, int]] = []
+    place, is_bare = 0, False
+    while place < len(names):
+        name, size = _first_part(names[place : place + 4])
+        if is_bare and not name.startswith(text.WORD) and name != text.STOP:
+            parts[-1] = (text.WORD + name, size + 1)
+        else:
+            parts.append((name, size))
+        place, is_bare = place + size, name == text.WORD
+    return parts
+
+
+def _first_part(names: list[str]) -> tuple[str, int]:
+    """The first name, or the first character of bytes, and its number of pieces; U+FFFD for any other byte."""
+    content = bytes(int(match[1], 16) for match in itertools.takewhile(bool, map(_BYTE.fullmatch, names)))
+    if not content:
+        return names[0], 1
+    for size in range(1, len(content) + 1):
+        with contextlib.suppress(UnicodeDecodeError):
+            return content[:size].decode(), size
+    return "\ufffd", 1

@@ -16,6 +16,7 @@ from keras import layers, ops
 
 from zoo.layers.attention import Attention, context_of
 from zoo.layers.embedding import tied_embeddings
+from zoo.layers.model import GeneratorModel
 from zoo.layers.recurrent import Cell, LengthMask, Recurrent, dropped, scan
 from zoo.registry import register_model
 
@@ -102,6 +103,11 @@ class AttentionDecoder(layers.Layer):
         sizes = self.units, annotations.shape[-1], annotations.shape[1]
         return tuple(keras.KerasTensor((batch, time, size), dtype=self.compute_dtype) for size in sizes)
 
+    def get_config(self):
+        attention = {"attention": self.attention.score, "attention_units": self.attention.units}
+        own = {"units": self.units, "cell": self.cell.kind, **attention, "dropout": self.dropout.rate}
+        return {**super().get_config(), **own}
+
 
 @keras.saving.register_keras_serializable("zoo")
 class Maxout(layers.Layer):
@@ -124,7 +130,7 @@ class Maxout(layers.Layer):
 
 
 @keras.saving.register_keras_serializable("zoo")
-class AttentionSeq2seqModel(keras.Model):
+class AttentionSeq2seqModel(GeneratorModel):
     """The model of `attention_seq2seq`, with the same arguments; a generator for `zoo.decoding`.
 
     Inputs: `source` (B, S), token ids; `source_length` (B,); `target` (B, T), the tokens before those to predict.
@@ -200,13 +206,6 @@ class AttentionSeq2seqModel(keras.Model):
         context = context_of(weights, memory["annotations"])
         logits = self._logits(state["states"][0], embedded, context)
         return logits, {"states": states, "attention": ops.reshape(weights, (-1, ops.shape(mask)[1]))}
-
-    def get_config(self):
-        return {"name": self.name, **self.arguments}
-
-    @classmethod
-    def from_config(cls, config, custom_objects=None):
-        return cls(**config)
 
 
 @register_model(

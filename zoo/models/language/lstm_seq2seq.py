@@ -11,12 +11,13 @@ import keras
 from keras import layers
 
 from zoo.layers.embedding import tied_embeddings
+from zoo.layers.model import GeneratorModel
 from zoo.layers.recurrent import LengthMask, Recurrent
 from zoo.registry import register_model
 
 
 @keras.saving.register_keras_serializable("zoo")
-class LstmSeq2seqModel(keras.Model):
+class LstmSeq2seqModel(GeneratorModel):
     """The model of `lstm_seq2seq`, with the same arguments; a generator for `zoo.decoding`.
 
     Inputs: `source` (B, S) token ids, `source_length` (B,), `target` (B, T) the tokens before those to predict.
@@ -85,13 +86,6 @@ class LstmSeq2seqModel(keras.Model):
             states.append(layer.cell.advance(layer.cell(value), before))
             value = states[-1][0]
         return self._logits(value), {"states": states}
-
-    def get_config(self):
-        return {"name": self.name, **self.arguments}
-
-    @classmethod
-    def from_config(cls, config, custom_objects=None):
-        return cls(**config)
 
 
 @register_model(

@@ -7,6 +7,7 @@ import numpy as np
 import tensorflow as tf
 
 from zoo.data.layouts import ClassFolders
+from zoo.data.stream import readable
 from zoo.errors import ZooError
 from zoo.preprocessing import augmentation, image_files
 from zoo.preprocessing import image as image_ops
@@ -34,6 +35,7 @@ class ImageInput(Task):
     """
 
     raw_kinds = {"image_bytes": "image"}
+    input_name = "image"
     layout = ClassFolders("image", "images", SUFFIXES)
 
     def __init__(self, model, settings, labels, assets):
@@ -51,7 +53,7 @@ class ImageInput(Task):
         """Encoded bytes -> pixels (H, W, 3) uint8. A bad file ends the run with an error that names it."""
         encoded, where = example["image"], example.get("file", "an example")
         error = _header_error(encoded)
-        with tf.control_dependencies([tf.debugging.Assert(error == "", [where, error])]):
+        with tf.control_dependencies([readable(error, where)]):
             encoded = tf.identity(encoded)
         if "file" not in example:
             return {"pixels": _read(encoded)}
@@ -59,7 +61,8 @@ class ImageInput(Task):
         pictures = tf.data.Dataset.from_tensors(encoded).map(_read).ignore_errors()
         pictures = pictures.concatenate(tf.data.Dataset.from_tensors(tf.zeros((0, 0, 3), tf.uint8)))
         pixels = pictures.take(1).get_single_element()
-        with tf.control_dependencies([tf.debugging.Assert(tf.size(pixels) > 0, [where, image_files.damaged(encoded)])]):
+        error = tf.where(tf.size(pixels) > 0, "", image_files.damaged(encoded))
+        with tf.control_dependencies([readable(error, where)]):
             return {"pixels": tf.identity(pixels)}
 
     def prepare(self, raw):

@@ -4,6 +4,7 @@ import numpy as np
 import tensorflow as tf
 
 from zoo.data.layouts import ClassFolders
+from zoo.data.stream import readable
 from zoo.errors import InputError
 from zoo.tasks.raw import RawInput
 from zoo.tasks.raw.tensor import tensor_of
@@ -18,6 +19,7 @@ class TensorInput(Task):
     """
 
     raw_kinds = {"tensor": "tensor"}
+    input_name = "tensor"
     layout = ClassFolders("tensor", ".npy files", frozenset({".npy"}))
 
     def __init__(self, model, settings, labels, assets):
@@ -55,7 +57,7 @@ class TensorInput(Task):
         value, error = tf.numpy_function(self._decoded, [tensor], (tf.float32, tf.string), stateful=False)
         value = tf.ensure_shape(value, self.shape)
         error = tf.where(error == "", self._not_finite(value[tf.newaxis])[0], error)
-        with tf.control_dependencies([tf.debugging.Assert(error == "", [where, error])]):
+        with tf.control_dependencies([readable(error, where)]):
             return {"tensor": tf.identity(value)}
 
     def _decoded(self, item: bytes | np.ndarray) -> tuple[np.ndarray, bytes]:

@@ -8,24 +8,9 @@ import tensorflow as tf
 
 from zoo import registry
 from zoo.errors import ZooError
-from zoo.tasks.losses import CrossEntropy, FunctionLoss, are_probabilities
+from zoo.layers.model import foreign_names
+from zoo.tasks.losses import CrossEntropy, FunctionLoss, accuracy, top_5_accuracy
 from zoo.tasks.task import Criterion, Measured, Task
-
-
-@keras.saving.register_keras_serializable("zoo")
-def accuracy(y_true, y_pred):
-    """(B,), 1 if the greatest logit is that of the class, or of the most probable class of soft targets."""
-    if are_probabilities(y_true, y_pred):
-        y_true = tf.argmax(y_true, axis=-1)
-    return keras.metrics.sparse_categorical_accuracy(y_true, y_pred)
-
-
-@keras.saving.register_keras_serializable("zoo")
-def top_5_accuracy(y_true, y_pred):
-    """(B,), 1 if the class, or the most probable class of soft targets, has one of the five greatest logits."""
-    if are_probabilities(y_true, y_pred):
-        y_true = tf.argmax(y_true, axis=-1)
-    return keras.metrics.sparse_top_k_categorical_accuracy(y_true, y_pred, k=5)
 
 
 class Classification(Task):
@@ -147,7 +132,8 @@ class Classification(Task):
         heads = [layer for layer in self.model.layers if registry.is_head(layer.name)]
         if not heads or not hasattr(heads[0], "input") or len(heads[0].input.shape) != 2:
             return None
-        return keras.Model(self.model.input, {"embeddings": heads[0].input})
+        with foreign_names():
+            return keras.Model(self.model.input, {"embeddings": heads[0].input})
 
     def check_complete(self):
         super().check_complete()
@@ -166,10 +152,16 @@ class Classification(Task):
         return [f"{row['input']}: {', '.join(f'{label} {score:.1%}' for label, score in pairs)}"]
 
     def csv_columns(self):
-        return ("answer", "score")
+        """One pair of columns, or as many as the user or the preset states with `top`."""
+        count = self.settings.top if "top" in self.settings.model_fields_set else 1
+        others = (f"{column}_{number}" for number in range(2, count + 1) for column in ("answer", "score"))
+        return ("answer", "score", *others)
 
     def csv_values(self, row):
-        return row["labels"][0], f"{row['scores'][0]:.6f}"
+        pairs = [(label, f"{score:.6f}") for label, score in zip(row["labels"], row["scores"], strict=True)]
+        columns = len(self.csv_columns())
+        values = [value for pair in pairs for value in pair][:columns]
+        return (*values, *[""] * (columns - len(values)))  # a model may have fewer classes than `top`
 
     def summary(self, row):
         return f"{row['labels'][0]} ({row['scores'][0]:.1%})"

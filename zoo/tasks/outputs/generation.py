@@ -163,11 +163,14 @@ class Generation(Task):
         return ["_sentencepiece_tokenizer.so"] if self.settings.tokens == "pieces" else []
 
     def lines(self, row):
-        """The text, after the name of the input unless inputs are texts; then the alternatives."""
-        best, *others = (" ".join(each[self.text_key].splitlines()) for each in (row, *row["alternatives"]))
-        scores = [other["score"] for other in row["alternatives"]]
+        """The text, after the name of the input unless inputs are texts; with alternatives, all have their scores."""
+        answers = [row, *row["alternatives"]]
+        best, *others = (" ".join(each[self.text_key].splitlines()) for each in answers)
         first = best if self.takes_text() else f"{row['input']}: {best}"
-        return [first, *(f"    {other}  ({score:.3f})" for other, score in zip(others, scores, strict=True))]
+        if not others:
+            return [first]
+        lines = [first, *(f"    {other}" for other in others)]
+        return [f"{line}  ({each['score']:.3f})" for line, each in zip(lines, answers, strict=True)]
 
     def csv_columns(self):
         if self.settings.n_best > 1:

@@ -2,12 +2,14 @@
 
 A task has one raw input or several, each of a kind:
 
-    image    a path, bytes, an array or a PIL image -> the bytes of an image file
-    tensor   an array, nested lists of numbers, a .npy file -> float32 of a fixed shape
+    image    a path, an open file, bytes, an array or a PIL image -> the bytes of an image file
+    tensor   an array, nested lists of numbers, a .npy file (its path, open, or bytes) -> float32 of a fixed shape
     text     a string, or its bytes in UTF-8 -> bytes
     number   a number, or a string such as "0.5" -> float32
 
-With several raw inputs, an item is a dict of their names, or the text of a JSON object.
+With several raw inputs, an item is a dict of their names, or the text of a JSON object. Several items are a list, a
+generator or another iterator. If items are files, they may be a folder; if items are texts or JSON objects, an open
+file, whose lines are the items.
 """
 
 import dataclasses
@@ -15,12 +17,14 @@ import json
 import math
 import os
 import re
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import numpy as np
 
 from zoo.errors import InputError
 from zoo.tasks.raw import tensor
+from zoo.tasks.raw.files import files_of, is_file_object, is_stream
 from zoo.tasks.raw.image import encoded_image
 from zoo.tasks.raw.text import encoded_text
 
@@ -110,10 +114,36 @@ def batch(inputs: tuple[RawInput, ...], encoded: list[dict[str, Any]]) -> dict[s
 
 
 def is_batch(inputs: tuple[RawInput, ...], x: Any) -> bool:
-    """Whether the argument of a pipeline is a list of items rather than one item."""
+    """Whether the argument of a pipeline is several items rather than one item."""
+    if _are_files(inputs) and files_of(x) or not _are_files(inputs) and is_file_object(x):
+        return True
     if len(inputs) == 1 and inputs[0].kind == "tensor":
         return tensor.is_batch(x, len(inputs[0].shape))
-    return isinstance(x, (list, tuple)) or len(inputs) == 1 and inputs[0].kind == "image" and getattr(x, "ndim", 0) == 4
+    if len(inputs) == 1 and inputs[0].kind == "image" and getattr(x, "ndim", 0) == 4:
+        return True
+    return isinstance(x, (list, tuple)) or is_stream(x)
+
+
+def items(inputs: tuple[RawInput, ...], x: Any) -> Iterable:
+    """The items of several (see `is_batch`): the files of a folder, the lines of an open file, or the values of `x`."""
+    if _are_files(inputs):
+        return files_of(x) or x
+    return _lines(x) if is_file_object(x) else x
+
+
+def _are_files(inputs: tuple[RawInput, ...]) -> bool:
+    return len(inputs) == 1 and inputs[0].kind not in ("text", "number")
+
+
+def _lines(file: Iterable[str | bytes]) -> Iterator[str]:
+    for line in file:
+        text = os.fsdecode(line) if isinstance(line, bytes) else line
+        yield text.removeprefix("\ufeff").strip()
+
+
+def named(error: str, item: str) -> str:
+    """The error of an item with the name of the item in front, as `shown` gives it."""
+    return f"{item or repr(item)}: {error}"
 
 
 def shown(item: Any) -> str:
@@ -122,6 +152,8 @@ def shown(item: Any) -> str:
         return re.sub("[\ud800-\udfff]", "\ufffd", os.fspath(item))
     if isinstance(item, (bytes, bytearray, memoryview)):
         return f"<{len(item)} bytes>"
+    if is_file_object(item):
+        return shown(item.name) if isinstance(getattr(item, "name", None), str) else f"<{type(item).__name__}>"
     if isinstance(item, dict):
         return json.dumps({str(name): shown(value) for name, value in item.items()}, ensure_ascii=False)
     if hasattr(item, "shape"):

@@ -1,4 +1,4 @@
-"""A user's image (path, bytes, array, PIL image) -> bytes that the graph reads."""
+"""A user's image (path, open file, bytes, array, PIL image) -> bytes that the graph reads."""
 
 import io
 import os
@@ -9,44 +9,48 @@ import numpy as np
 
 from zoo.errors import InputError
 from zoo.preprocessing.limits import MAX_PIXELS
-from zoo.tasks.raw.files import content_of
+from zoo.tasks.raw.files import content_of, content_of_object, is_file_object
 
 
 def encoded_image(item) -> bytes:
     """The bytes of a JPEG, PNG, GIF or BMP file; Pillow converts other formats and arrays to PNG.
 
     Args:
-        item: a path, bytes, a PIL image, or an array (H, W), (H, W, 1), (H, W, 3) or (H, W, 4): bool, uint8, uint16,
-            or float in [0, 1].
+        item: a path, an open file, bytes, a PIL image, or an array (H, W), (H, W, 1), (H, W, 3) or (H, W, 4): bool,
+            uint8, uint16, or float in [0, 1].
 
     Raises:
         InputError: the item is missing, a folder, empty, too large, not an image, or of another type.
     """
     if isinstance(item, (str, os.PathLike)):
         if not os.fspath(item):
-            raise InputError("'' is not a path")
+            raise InputError("an empty string is not a path")
         item = content_of(Path(item), "an image")
+    elif is_file_object(item):
+        item = content_of_object(item)
     if isinstance(item, (bytes, bytearray, memoryview)):
         item = bytes(item)
-        return item if _in_graph(item) else _by_pillow(io.BytesIO(item)) or item  # the graph gives the error
+        return item if _in_graph(item) else _by_pillow(io.BytesIO(item))
     if hasattr(item, "convert") and hasattr(item, "size"):  # a PIL image, without importing Pillow for the others
         return _by_pillow(item)
     if hasattr(item, "__array__"):
         return _array(np.asarray(item))
     raise InputError(
-        f"an item of type {type(item).__name__} is not an image: give a path, bytes, an array or a PIL image"
+        f"an item of type {type(item).__name__} is not an image: give a path, an open file, bytes, an array or a PIL "
+        "image"
     )
 
 
 def is_plain_png(content: bytes) -> bool:
-    """Whether the bytes are an opaque PNG of 8 bits in grey or colour, of a size within the limit.
+    """Whether the bytes are an opaque PNG of 8 bits in grey or colour, not turned, of a size within the limit.
 
     Its header is all that has to be checked, which takes less time here than in the graph.
     """
     if content[:8] != b"\x89PNG\r\n\x1a\n" or content[12:16] != b"IHDR" or content[24:26] not in (b"\x08\0", b"\x08\2"):
         return False
     width, height = int.from_bytes(content[16:20], "big"), int.from_bytes(content[20:24], "big")
-    return 0 < width < 1 << 31 and 0 < height < 1 << 31 and width * height <= MAX_PIXELS and b"tRNS" not in content
+    is_small = 0 < width < 1 << 31 and 0 < height < 1 << 31 and width * height <= MAX_PIXELS
+    return is_small and b"tRNS" not in content and b"eXIf" not in content
 
 
 def _in_graph(content: bytes) -> bool:
@@ -59,9 +63,9 @@ def _in_graph(content: bytes) -> bool:
     )
 
 
-def _by_pillow(item) -> bytes | None:
-    """A PIL image or an open file -> PNG, upright; None for a file of a format that Pillow does not know."""
-    from PIL import Image, ImageOps, UnidentifiedImageError
+def _by_pillow(item) -> bytes:
+    """A PIL image or an open file -> PNG, upright."""
+    from PIL import Image, UnidentifiedImageError
 
     try:
         with warnings.catch_warnings():
@@ -73,9 +77,9 @@ def _by_pillow(item) -> bytes | None:
                 picture = Image.open(item, formats=[name for name in Image.OPEN if name != "EPS"])
             _check_size(picture)
             picture.load()  # a PIL image may not have been read yet
-            return _png(ImageOps.exif_transpose(picture))
+            return _png(_upright(picture))
     except UnidentifiedImageError:
-        return None
+        raise InputError("not an image: expected JPEG, PNG, GIF, BMP, WebP, TIFF or AVIF") from None
     except Image.DecompressionBombError:
         raise InputError(f"more pixels than the limit of {MAX_PIXELS // 1_000_000} million") from None
     except InputError:
@@ -83,6 +87,25 @@ def _by_pillow(item) -> bytes | None:
     except Exception as error:  # Pillow's decoders raise all kinds of exceptions for damaged files
         reason = " ".join(str(error).split())[:100]
         raise InputError(f"damaged or truncated image: {reason}") from None
+
+
+def _upright(picture):
+    """Undoes the camera's turn, as the graph does: by the EXIF block of the file, not by XMP or comments.
+
+    Pillow's own `exif_transpose` also reads those, so that a path and a PIL image of the same file would differ. A TIFF
+    is turned when Pillow loads it.
+    """
+    from PIL import Image
+
+    exif, turns = Image.Exif(), Image.Transpose
+    try:
+        exif.load(picture.info.get("exif") or b"")
+        orientation = exif.get(0x0112)
+    except Exception:  # a damaged block raises all kinds of exceptions; the graph does not turn such a photo
+        return picture
+    undone = (turns.FLIP_LEFT_RIGHT, turns.ROTATE_180, turns.FLIP_TOP_BOTTOM)  # 2 to 8
+    undone += (turns.TRANSPOSE, turns.ROTATE_270, turns.TRANSVERSE, turns.ROTATE_90)
+    return picture.transpose(undone[orientation - 2]) if orientation in range(2, 9) else picture
 
 
 def _check_size(picture) -> None:
@@ -110,7 +133,7 @@ def _png(picture) -> bytes:
     elif picture.mode not in ("L", "RGB", "RGBA"):
         picture = picture.convert("RGB")  # CMYK, YCbCr, LAB, HSV
     buffer = io.BytesIO()
-    picture.save(buffer, "PNG", compress_level=1)
+    picture.save(buffer, "PNG", compress_level=1, exif=b"")  # it is upright already
     return buffer.getvalue()
 
 

@@ -1,4 +1,4 @@
-"""A user's tensor (array, nested lists of numbers, .npy file, bytes) -> float32 of the model's shape."""
+"""A user's tensor (array, nested lists of numbers, .npy file, open file, bytes) -> float32 of the model's shape."""
 
 import io
 import math
@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from zoo.errors import InputError
-from zoo.tasks.raw.files import content_of
+from zoo.tasks.raw.files import content_of, content_of_object, is_file_object, is_stream
 
 _MAGIC = b"\x93NUMPY"
 _HEADERS = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
@@ -19,7 +19,7 @@ def tensor_of(item, shape: tuple[int, ...] | None) -> np.ndarray:
     """One item as float32; the graph checks whether its values are finite.
 
     Args:
-        item: an array, nested lists of numbers, the path of a `.npy` file, or such a file's bytes.
+        item: an array, nested lists of numbers, the path of a `.npy` file, or such a file, open or as bytes.
         shape: the shape that it must have; None allows any.
 
     Raises:
@@ -27,6 +27,8 @@ def tensor_of(item, shape: tuple[int, ...] | None) -> np.ndarray:
     """
     if isinstance(item, (str, os.PathLike)):
         item = content_of(Path(item), "a .npy file")
+    elif is_file_object(item):
+        item = content_of_object(item)
     if isinstance(item, (bytes, bytearray, memoryview)):
         array = _npy(bytes(item), shape)
     elif isinstance(item, (list, tuple)) or hasattr(item, "__array__"):
@@ -39,7 +41,7 @@ def tensor_of(item, shape: tuple[int, ...] | None) -> np.ndarray:
         form = f" of shape {shape}" if shape else ""
         raise InputError(
             f"an item of type {type(item).__name__} is not a tensor: give an array{form}, nested lists of numbers, "
-            "the path of a .npy file or its bytes"
+            "the path of a .npy file, an open file or its bytes"
         )
     with np.errstate(over="ignore"):  # values beyond float32 become infinite, which the graph reports
         return array.astype("float32")
@@ -50,6 +52,8 @@ def is_batch(x, rank: int) -> bool:
 
     Numbers in `rank` levels of lists are one item, as is an array of `rank` axes; a list of arrays is several items.
     """
+    if is_stream(x):
+        return True
     axes = 0
     while isinstance(x, (list, tuple)) and axes <= rank:
         if not x:

@@ -1,0 +1,74 @@
+"""Pictures: what stands on their axes, and that nothing covers anything or stays empty."""
+
+import itertools
+
+import numpy as np
+import pytest
+
+from zoo import plotting
+
+
+@pytest.fixture
+def figures(monkeypatch):
+    """The figures that are drawn; none is written."""
+    drawn = []
+    monkeypatch.setattr(plotting.Figure, "savefig", lambda figure, path, dpi: drawn.append(figure))
+    return drawn
+
+
+def history(epochs: int) -> list[dict]:
+    keys = ("loss", "val_loss", "accuracy", "val_accuracy", "learning_rate")
+    return [{"epoch": n, "step": n, "seconds": 1.0, **dict.fromkeys(keys, 1 / n)} for n in range(1, epochs + 1)]
+
+
+@pytest.mark.parametrize("epochs", [1, 2, 5, 40])
+def test_curves_have_whole_epochs_and_a_legend_beside_them(figures, epochs):
+    plotting.curves(history(epochs), None)
+    (figure,) = figures
+    figure.draw_without_rendering()
+    (legend,) = figure.legends
+    assert [text.get_text() for text in legend.get_texts()] == ["training", "validation"]
+    assert [axes.get_title() for axes in figure.axes] == ["loss", "accuracy", "learning rate"]
+    for axes in figure.axes:
+        assert axes.get_legend() is None
+        assert not legend.get_window_extent().overlaps(axes.get_tightbbox())
+        assert all(tick == int(tick) for tick in axes.get_xticks())
+
+
+def test_attention_has_titled_axes(figures):
+    row = {"source": ["a", "word", "<end>"], "target": ["ein", "<end>"], "attention": np.full((2, 3), 1 / 3)}
+    plotting.attention([row, row], None)
+    for axes in figures[0].axes:
+        assert (axes.get_xlabel(), axes.get_ylabel()) == ("source", "target")
+        assert [label.get_text() for label in axes.get_xticklabels()] == row["source"]
+        assert [label.get_rotation() for label in axes.get_xticklabels()] == [0, 90, 90]
+
+
+@pytest.mark.parametrize("rows", [1, 3])
+def test_heat_has_a_scale_and_no_empty_band(figures, rows):
+    pictures = [np.full((20, 30, 3), 0.5)] * rows
+    row = {"layer": "conv", "heat": np.eye(20, 30), "gradient": np.eye(20, 30)}
+    plotting.heat(pictures, [row] * rows, ["a\nb"] * rows, None)
+    (figure,) = figures
+    assert [axes.get_ylabel() for axes in figure.axes] == ["", "", "", "relative strength"] * rows
+    height = figure.get_figheight()
+    bottoms, tops = ([getattr(axes.get_position(), side) * height for axes in figure.axes] for side in ("y0", "y1"))
+    assert min(bottoms) < 0.15
+    assert height - max(tops) < 0.55  # the titles
+    for above, below in itertools.pairwise(range(0, 4 * rows, 4)):
+        assert bottoms[above] - tops[below] < 0.55
+
+
+def test_characters_that_no_font_has_are_code_points(monkeypatch):
+    manager = plotting.font_manager.fontManager
+    monkeypatch.setattr(manager, "ttflist", [font for font in manager.ttflist if font.name == "DejaVu Sans"])
+    assert plotting.drawable(["caf\u00e9", "<end>"]) == (["caf\u00e9", "<end>"], ["DejaVu Sans"])
+    assert plotting.drawable(["\u6211a\n\u559c"]) == (["U+6211a\nU+559C"], ["DejaVu Sans"])
+
+
+def test_a_font_of_the_system_complements_the_usual_one(monkeypatch):
+    usual = plotting._characters
+    entry = plotting.font_manager.FontEntry(fname="chinese.ttf", name="Chinese")
+    monkeypatch.setattr(plotting.font_manager.fontManager, "ttflist", [entry])
+    monkeypatch.setattr(plotting, "_characters", lambda path: {0x6211} if path == "chinese.ttf" else usual(path))
+    assert plotting.drawable(["a\u6211"]) == (["a\u6211"], ["DejaVu Sans", "Chinese"])
