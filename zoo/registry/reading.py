@@ -211,6 +211,8 @@ def _entries(builder: ast.FunctionDef, decorator: ast.Call, path: Path, module: 
             tiny=facts.get("tiny") or {},
             loss=facts.get("loss"),
             parts=facts.get("parts") or {},
+            settings_from=facts.get("settings_from"),
+            arguments=_arguments(builder) | overrides,
             description=(ast.get_docstring(builder) or "").partition("\n")[0],
             module=module,
             builder=builder.name,

@@ -13,12 +13,13 @@ from keras import layers, ops
 
 from zoo.layers.embedding import target_embeddings
 from zoo.layers.grids import grid_model
+from zoo.layers.model import GeneratorModel
 from zoo.layers.recurrent import Recurrent
 from zoo.registry import register_model
 
 
 @keras.saving.register_keras_serializable("zoo")
-class ShowAndTellModel(keras.Model):
+class ShowAndTellModel(GeneratorModel):
     """The model of `show_and_tell`, with the same arguments; a generator for `zoo.decoding`.
 
     Inputs: `image` (B, h, w, C); `target` (B, T), the tokens before those to predict. Output: `logits` (B, T, V).
@@ -71,15 +72,12 @@ class ShowAndTellModel(keras.Model):
         states = cell.advance(cell(self.target_embedding(tokens)), state["states"])
         return self._logits(states[0]), {"states": states}
 
-    def get_config(self):
-        return {"name": self.name, **self.arguments}
-
     @classmethod
     def from_config(cls, config, custom_objects=None):
         encoder = config["encoder"]  # a model, or the configuration of one in a .keras file
         if isinstance(encoder, dict):
             encoder = keras.saving.deserialize_keras_object(encoder, custom_objects)
-        return cls(**{**config, "encoder": encoder})
+        return super().from_config({**config, "encoder": encoder}, custom_objects)
 
 
 @register_model(

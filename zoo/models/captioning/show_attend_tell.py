@@ -15,6 +15,7 @@ from keras import layers, ops
 from zoo.layers.attention import Attention, context_of
 from zoo.layers.embedding import target_embeddings
 from zoo.layers.grids import grid_model
+from zoo.layers.model import GeneratorModel
 from zoo.layers.recurrent import Cell, dropped, scan
 from zoo.registry import register_model
 
@@ -130,7 +131,7 @@ class DoublyStochastic(layers.Layer):
 
 
 @keras.saving.register_keras_serializable("zoo")
-class ShowAttendTellModel(keras.Model):
+class ShowAttendTellModel(GeneratorModel):
     """The model of `show_attend_tell`, with the same arguments; a generator for `zoo.decoding`.
 
     Inputs: `image` (B, h, w, C); `target` (B, T), the tokens before those to predict. Output: `logits` (B, T, V).
@@ -194,15 +195,12 @@ class ShowAttendTellModel(keras.Model):
         attention = ops.reshape(weights, (-1, keys.shape[1]))
         return self._logits(states[0], embedded, context), {"states": states, "attention": attention}
 
-    def get_config(self):
-        return {"name": self.name, **self.arguments}
-
     @classmethod
     def from_config(cls, config, custom_objects=None):
         encoder = config["encoder"]  # a model, or the configuration of one in a .keras file
         if isinstance(encoder, dict):
             encoder = keras.saving.deserialize_keras_object(encoder, custom_objects)
-        return cls(**{**config, "encoder": encoder})
+        return super().from_config({**config, "encoder": encoder}, custom_objects)
 
 
 @register_model(
