@@ -317,7 +317,7 @@ def test_a_mistake_gets_one_line_and_status_2(arguments, message, tmp_path, monk
 
 
 def test_every_command_has_help_that_starts_with_what_it_does():
-    names = "list info predict evaluate train tune export verify serve explain benchmark demo cache"
+    names = "list info predict embed evaluate train tune export verify serve explain benchmark demo cache"
     assert set(main.commands) == set(names.split())
     for name, command in main.commands.items():
         status, out, _ = run_zoo(name, "--help")
@@ -399,3 +399,20 @@ def test_a_name_that_is_nearly_right_gets_a_suggestion(name):
         assert (status, err.count("\n")) == (2, 1)
         assert "did you mean" in err
         assert "lenet5" in err.split("did you mean")[1]
+
+
+def test_the_files_per_class_and_split_of_a_training_folder(digits_folder, capsys):
+    from zoo import terminal
+    from zoo.training import setup
+    from zoo.training.recipe import read_recipe
+
+    _, recipe = read_recipe("mlp", {"data": {"folder": str(digits_folder)}})
+    terminal.print_counts(setup.class_counts(recipe))
+    rows = [line.split() for line in capsys.readouterr().err.splitlines()]
+    assert rows == [
+        ["class", "train", "validation", "test"],
+        *([label, "14", "2", "4"] for label in ("0", "1", "7")),
+        ["all", "42", "6", "12"],
+    ]
+    _, recipe = read_recipe("lenet5.mnist", {})
+    assert setup.class_counts(recipe) == {}

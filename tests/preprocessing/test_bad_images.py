@@ -52,13 +52,14 @@ def bad_items(folder) -> dict:
     text = folder / "notes.png"
     text.write_text("no picture, whatever the name says\n" * 5)
     (folder / "empty.jpg").write_bytes(b"")
+    (folder / "none").mkdir()
     return {
         "empty": b"",
         "empty file": folder / "empty.jpg",
         "text": b"hello",
         "text file": text,
         "missing": folder / "missing.png",
-        "folder": folder,
+        "folder": folder / "none",
         "no path": "a\0b",
         "too long a path": "x" * 5000,
         "NaN": np.full((8, 8), np.nan),
@@ -118,7 +119,8 @@ def test_errors_say_what_is_wrong(tiny, tmp_path):
         == "not an image: expected JPEG, PNG, GIF, BMP, WebP, TIFF or AVIF"
     )
     assert said["missing"] == "the file does not exist"
-    assert said["folder"] == "a folder, not an image"
+    assert said["folder"] == "a folder without files of its own, not an image"
+    assert tiny.pipe([tmp_path], errors="return")[0]["error"] == "a folder, not an image"
     assert "values in [0, 1]" in said["NaN"]
     assert "must have values 0 to 255, got -1 to -1" in said["negative"]
     assert "of shape (8, 8, 2)" in said["two channels"]

@@ -25,6 +25,22 @@ def tune(folder, out, space=SPACE, **options) -> dict:
     return zoo.tune("mlp", space, out, **{**TINY, "data": {"folder": str(folder)}, **options})
 
 
+# A setting of every kind, and the smallest run.
+KINDS = {
+    "training.optimizer.nesterov": {"values": [True]},
+    DROPOUT: {"values": [0, 0.25]},
+    "training.optimizer.name": {"values": ["sgd"]},
+}
+SHORT = {"trials": 1, "training": {"epochs": 1, "batch_size": 42}}
+
+
+@pytest.fixture(scope="module")
+def searched(digits_folder, tmp_path_factory):
+    """The folder of a search of one trial, and the settings that it gave."""
+    folder = tmp_path_factory.mktemp("searched") / "search"
+    return folder, tune(digits_folder, folder, KINDS, **SHORT)["settings"]
+
+
 def table(out) -> list[dict]:
     with open(out / "trials.csv", newline="") as file:
         return list(csv.DictReader(file))
@@ -32,15 +48,15 @@ def table(out) -> list[dict]:
 
 def test_the_best_of_the_trials_becomes_a_recipe(digits_folder, tmp_path):
     told = []
-    found = tune(digits_folder, tmp_path / "search", trials=3, report=lambda *row: told.append(row))
-    assert [row[:2] for row in told] == [(1, 3), (2, 3), (3, 3)]
+    found = tune(digits_folder, tmp_path / "search", trials=2, report=lambda *row: told.append(row))
+    assert [row[:2] for row in told] == [(1, 2), (2, 2)]
     scores = {row[2]["trial"]: row[2]["score"] for row in told}
     for trial, score in scores.items():
         rows = history(tmp_path / "search" / "trials" / trial)
         assert max(float(row["val_accuracy"]) for row in rows) == pytest.approx(score)
     rows = table(tmp_path / "search")
     assert [float(row["score"]) for row in rows] == sorted(scores.values(), reverse=True)
-    assert found["trials"] == 3
+    assert found["trials"] == 2
     assert found["score"] == max(scores.values())
     assert found["settings"] == {RATE: float(rows[0][RATE]), DROPOUT: float(rows[0][DROPOUT])}
     name, recipe = read_recipe(found["recipe"])
@@ -130,23 +146,18 @@ def test_data_that_fail_leave_the_other_trials_what_they_are(digits_folder, tmp_
     assert len(table(tmp_path / "search")) == 1
 
 
-def test_a_damaged_search_is_named(digits_folder, tmp_path):
-    tune(digits_folder, tmp_path / "search", {DROPOUT: {"values": [0.1]}}, trials=1)
-    (tmp_path / "search" / "tuner" / "oracle.json").write_text("")
+def test_a_damaged_search_is_named(searched, digits_folder, tmp_path):
+    folder = shutil.copytree(searched[0], tmp_path / "search")
+    (folder / "tuner" / "oracle.json").write_text("")
     with pytest.raises(ZooError, match=r"a file in .*tuner can't be read: remove .*search to start again"):
-        tune(digits_folder, tmp_path / "search", {DROPOUT: {"values": [0.1]}}, trials=1)
-    (tmp_path / "search" / "tuning.json").write_text("")
+        tune(digits_folder, folder, KINDS, **SHORT)
+    (folder / "tuning.json").write_text("")
     with pytest.raises(ZooError, match=r"tuning.json can't be read: remove the folder to start again"):
-        tune(digits_folder, tmp_path / "search", {DROPOUT: {"values": [0.1]}}, trials=1)
+        tune(digits_folder, folder, KINDS, **SHORT)
 
 
-def test_values_of_every_kind(digits_folder, tmp_path):
-    space = {
-        "training.optimizer.nesterov": {"values": [True]},
-        DROPOUT: {"values": [0, 0.25]},
-        "training.optimizer.name": {"values": ["sgd"]},
-    }
-    found = tune(digits_folder, tmp_path / "search", space, trials=1)["settings"]
+def test_values_of_every_kind(searched):
+    found = searched[1]
     assert found["training.optimizer.nesterov"] is True
     assert found["training.optimizer.name"] == "sgd"
     assert found[DROPOUT] in (0, 0.25)
@@ -188,7 +199,7 @@ def test_mistakes(space, options, message, digits_folder, tmp_path):
     assert not (tmp_path / "search").exists()
 
 
-def test_folders_that_hold_something_else(digits_folder, tmp_path):
+def test_folders_that_hold_something_else(searched, digits_folder, tmp_path):
     folder = tmp_path / "search"
     with pytest.raises(ZooError, match="no validation data to score trials on"):
         tune(digits_folder, folder, data={"folder": str(digits_folder), "validation": None})
@@ -196,13 +207,11 @@ def test_folders_that_hold_something_else(digits_folder, tmp_path):
     (folder / "notes.txt").touch()
     with pytest.raises(ZooError, match="holds files that do not belong to a search"):
         tune(digits_folder, folder)
-    (folder / "notes.txt").unlink()
-    tune(digits_folder, folder, trials=1, training={"epochs": 1, "batch_size": 42})
     message = (
         "another search: recipe.training.epochs was 1 and is 2; recipe.training.batch_size was 42 and is 12; method"
     )
     with pytest.raises(ZooError, match=message):
-        tune(digits_folder, folder, method="random")
+        tune(digits_folder, searched[0], KINDS, method="random")
 
 
 @pytest.fixture

@@ -1,6 +1,8 @@
 """Models that keep their origin in Keras's files, and take a single input as an array or by name."""
 
 import contextlib
+import functools
+import sys
 import warnings
 from collections.abc import Iterator
 from typing import Any
@@ -21,8 +23,35 @@ def _with_origin(config: dict, model: keras.Model) -> dict:
     return config if origin is None else {**config, "origin": origin.get_config()}
 
 
+class FileErrors:
+    """Makes fit, evaluate and predict raise a ZooError of one line for a file that a zoo.dataset can't read.
+
+    A data set runs inside the function that Keras compiles, so only these methods see its errors.
+    """
+
+    @functools.wraps(keras.Model.fit)
+    def fit(self, *args, **kwargs):
+        with _named_errors():
+            return super().fit(*args, **kwargs)
+
+    @functools.wraps(keras.Model.evaluate)
+    def evaluate(self, *args, **kwargs):
+        with _named_errors():
+            return super().evaluate(*args, **kwargs)
+
+    @functools.wraps(keras.Model.predict)
+    def predict(self, *args, **kwargs):
+        with _named_errors():
+            return super().predict(*args, **kwargs)
+
+
+def _named_errors() -> contextlib.AbstractContextManager:
+    stream = sys.modules.get("zoo.data.stream")  # without it there is no zoo.dataset, nor its backend
+    return stream.named_errors() if stream else contextlib.nullcontext()
+
+
 @keras.saving.register_keras_serializable("zoo")
-class ZooModel(keras.Model):
+class ZooModel(FileErrors, keras.Model):
     """A functional model with an origin: the class of all models that the registry creates from a graph of layers.
 
     If it has one input, it takes an array, or a dict of the input's name; if it has one output, it returns a tensor.
@@ -81,7 +110,7 @@ class ZooModel(keras.Model):
         return value[self.output_names[0]] if is_named else value
 
 
-class GeneratorModel(keras.Model):
+class GeneratorModel(FileErrors, keras.Model):
     """Base class of models with methods of their own that are built from keyword arguments, `self.arguments`."""
 
     def get_config(self) -> dict:

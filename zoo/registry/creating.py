@@ -1,10 +1,7 @@
 """Builds models from registered builders, and adapts them: parts, taps, frozen layers."""
 
-import contextlib
 import dataclasses
-import functools
 import inspect
-import sys
 from collections.abc import Iterable
 from typing import Any
 
@@ -71,7 +68,6 @@ def create_model(
         settings = {key: own[key] for key in _INPUT_SETTINGS if key in own} | settings
     origin = Origin(model=name, overrides=overrides, task=entry.task, settings=settings)
     model = with_origin(model, origin, _output_name(graph(model), overrides, known))
-    _name_files_in_errors(model)
     freeze_layers(model, freeze)
     return model if taps is None else tapped(model, taps)
 
@@ -91,22 +87,6 @@ def _check_axes() -> None:
             "Keras's image_data_format is channels_first, but models here need channels_last: "
             'call keras.config.set_image_data_format("channels_last")'
         )
-
-
-def _name_files_in_errors(model) -> None:
-    """Makes fit, evaluate and predict raise a ZooError of one line for a file that a zoo.dataset can't read.
-
-    A data set runs inside the function that Keras compiles, so only these methods see its errors.
-    """
-    for name in ("fit", "evaluate", "predict"):
-        method = getattr(model, name)
-
-        def call(*arguments, _method=method, **keywords):
-            stream = sys.modules.get("zoo.data.stream")  # without it there is no zoo.dataset, nor its backend
-            with stream.named_errors() if stream else contextlib.nullcontext():
-                return _method(*arguments, **keywords)
-
-        setattr(model, name, functools.wraps(method)(call))
 
 
 def _check_sizes(name: str, overrides: dict, known) -> None:
