@@ -51,6 +51,15 @@ def digits_folder(tmp_path_factory):
     return draw_folder(tmp_path_factory.mktemp("digits"))
 
 
+@pytest.fixture(scope="session")
+def named_digits(digits_folder, tmp_path_factory):
+    """The drawings of digits_folder; its subfolders have the names of tiny_preset's labels."""
+    folder = tmp_path_factory.mktemp("named_digits")
+    for digit, label in (("0", "zero"), ("1", "one"), ("7", "seven")):
+        (folder / label).symlink_to(digits_folder / digit)
+    return folder
+
+
 @pytest.fixture
 def digit_file(tmp_path):
     path = tmp_path / "seven.png"

@@ -61,20 +61,20 @@ def test_a_mistake_is_named_in_one_line(call, message, tiny_preset, tmp_path, mo
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_folder_needs_no_separator(tiny_preset, digits_folder, tmp_path, monkeypatch):
+def test_a_folder_needs_no_separator(tiny_preset, named_digits, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    (tmp_path / "mine").symlink_to(digits_folder)
-    assert zoo.evaluate(tiny_preset, "mine")["metrics"] == zoo.evaluate(tiny_preset, digits_folder)["metrics"]
+    (tmp_path / "mine").symlink_to(named_digits)
+    assert zoo.evaluate(tiny_preset, "mine")["metrics"] == zoo.evaluate(tiny_preset, named_digits)["metrics"]
     with pytest.raises(ZooError, match=r"^mine is not a preset: the folder has no preset.json$"):
         zoo.load("mine")
     (tmp_path / "copy").symlink_to(tiny_preset)
     assert zoo.load("copy").origin.preset == "mlp.tiny"
 
 
-def test_a_data_sets_name_is_not_a_folder(tiny_preset, digits_folder, tmp_path, monkeypatch):
+def test_a_data_sets_name_is_not_a_folder(tiny_preset, named_digits, tmp_path, monkeypatch):
     """With a separator it is one."""
     monkeypatch.chdir(tmp_path)
-    (tmp_path / "mnist").symlink_to(digits_folder)
+    (tmp_path / "mnist").symlink_to(named_digits)
     with pytest.raises(ZooError, match="there is no folder nowhere to look for data sets in"):
         zoo.evaluate(tiny_preset, "mnist", data_dir="nowhere")
     assert zoo.evaluate(tiny_preset, "./mnist", data_dir="nowhere")["examples"] == 12

@@ -153,28 +153,28 @@ def copied_preset(tiny_preset, tmp_path):
     return tmp_path / "copy"
 
 
-def test_evaluate(copied_preset, digits_folder, tmp_path):
+def test_evaluate(copied_preset, named_digits, tmp_path):
     picture = tmp_path / "confusion.png"
-    status, out, _ = run_zoo("evaluate", copied_preset, "--dataset", digits_folder, "--json", "--out", picture)
+    status, out, _ = run_zoo("evaluate", copied_preset, "--dataset", named_digits, "--json", "--out", picture)
     result = json.loads(out)
     assert status == 0
     assert set(result) == {"preset", "dataset", "split", "examples", "metrics", "seconds"}
     assert (result["split"], result["examples"]) == ("test", 12)
     assert picture.read_bytes().startswith(b"\x89PNG")
-    limited = json.loads(run_zoo("evaluate", copied_preset, "--dataset", digits_folder, "--limit", 5, "--json")[1])
+    limited = json.loads(run_zoo("evaluate", copied_preset, "--dataset", named_digits, "--limit", 5, "--json")[1])
     assert limited["examples"] == 5
     assert preset.open_preset(copied_preset).record["metrics"] == []
 
 
-def test_evaluate_records(copied_preset, digits_folder):
-    status, out, _ = run_zoo("evaluate", copied_preset, "--dataset", digits_folder, "--record", "--json")
+def test_evaluate_records(copied_preset, named_digits):
+    status, out, _ = run_zoo("evaluate", copied_preset, "--dataset", named_digits, "--record", "--json")
     assert status == 0
     accuracy = json.loads(out)["metrics"]["accuracy"]
     (metric,) = preset.open_preset(copied_preset).record["metrics"]
     assert metric["value"] == accuracy
     assert metric["final"]
     assert f"| accuracy | {100 * accuracy:.2f} % |" in (copied_preset / "README.md").read_text()
-    assert run_zoo("evaluate", copied_preset, "--dataset", digits_folder, "--record")[0] == 0
+    assert run_zoo("evaluate", copied_preset, "--dataset", named_digits, "--record")[0] == 0
     assert len(preset.open_preset(copied_preset).record["metrics"]) == 1
 
 
@@ -220,12 +220,12 @@ def test_a_fitted_preset_is_evaluated_on_its_own_data(digits_folder, tmp_path):
 
 def test_a_narrow_terminal_gets_a_block_per_row(monkeypatch, capsys):
     monkeypatch.setattr(terminal.sys.stdout, "isatty", lambda: True, raising=False)
-    monkeypatch.setattr(terminal.shutil, "get_terminal_size", lambda: os.terminal_size((40, 20)))
+    monkeypatch.setattr(terminal.shutil, "get_terminal_size", lambda *_, **__: os.terminal_size((40, 20)))
     rows = [("lenet5.mnist", "preset", "image_classification", "60,000", "accuracy 99.31 %")]
     terminal.print_table(("name", "kind", "task", "parameters", ""), rows)
     printed = capsys.readouterr().out.splitlines()
     assert printed == ["lenet5.mnist", "    preset, image_classification,", "    60,000, accuracy 99.31 %"]
-    monkeypatch.setattr(terminal.shutil, "get_terminal_size", lambda: os.terminal_size((80, 20)))
+    monkeypatch.setattr(terminal.shutil, "get_terminal_size", lambda *_, **__: os.terminal_size((80, 20)))
     terminal.print_table(("name", "kind", "task", "parameters", ""), rows)
     assert capsys.readouterr().out.splitlines()[1].startswith("lenet5.mnist  preset  image_classification  60,000")
 

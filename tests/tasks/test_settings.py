@@ -159,7 +159,7 @@ def test_a_preset_with_earlier_names_trains_equally(digits_folder, tmp_path):
         model.origin.settings |= {"centre": None, "polarity": None}
         model.origin.settings.pop("fraction", None)
         model.origin.settings[name] = 0.5
-        batches[name] = next(iter(zoo.dataset(digits_folder, "test", model=model)))[0]["image"].numpy()
+        batches[name] = next(iter(zoo.dataset(digits_folder, "test", model=model)))[0].numpy()
         assert task_of(model).settings.fraction == 0.5
         del model.origin.settings[name]
     np.testing.assert_array_equal(batches["share"], batches["fraction"])
