@@ -26,6 +26,7 @@ class RestServer(ThreadingHTTPServer):
     """Answers requests about `models`, which must be set before the first request."""
 
     models: Models
+    request_queue_size = 1024  # connections that wait; with socketserver's 5, many clients at once are reset
 
     def __init__(self, address: tuple[str, int]):
         super().__init__(address, _Handler)

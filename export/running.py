@@ -66,6 +66,8 @@ def serve(
     out = Path(os.path.abspath(checked_path(out, "out")))
     if not (out / "models.config").is_file():
         raise ZooError(f"{out} has no exports: make one with `zoo export PRESET {out}`")
+    if port == rest_port:
+        raise ZooError(f"gRPC and REST need different ports, got {port} for both")
     with tempfile.TemporaryDirectory() as scratch:
         command, reason = None, ""
         if not is_development:

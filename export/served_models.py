@@ -17,6 +17,7 @@ from zoo.exporting.versions import newest_version
 
 LOOK = 1.0  # seconds between two searches for new versions
 LARGEST = 64 << 20  # maximum number of bytes of a request
+MOST_ITEMS = 1024  # maximum number of items of a request, as in the exported configuration of TensorFlow Serving
 # Lines of TensorFlow's messages that do not contain the reason.
 _NO_REASON = ("Graph execution error", "Detected at", "File ", "<stack traces", "[[{{", "Stack trace")
 
@@ -99,10 +100,13 @@ def _tensor(where: str, spec: tf.TensorSpec, value: Any) -> tf.Tensor:
     try:
         if isinstance(value, tensor_pb2.TensorProto):
             # A few bytes can describe an array of any size, so the size is checked before the array is made.
+            if any(size.size < 0 for size in value.tensor_shape.dim):
+                raise Refused(f"{wanted}: sizes must not be negative")
             if value.tensor_shape.unknown_rank or not _fits(spec.shape, tf.TensorShape(value.tensor_shape)):
                 raise Refused(f"{wanted}, got {_shape(tf.TensorShape(value.tensor_shape))}")
             if tf.TensorShape(value.tensor_shape).num_elements() * spec.dtype.size > LARGEST:
                 raise Refused(f"{wanted}, and at most {LARGEST} bytes")
+            _check_count(wanted, spec, value.tensor_shape.dim[0].size if value.tensor_shape.dim else 1)
             value = tf.make_ndarray(value)
         tensor = tf.constant(value, spec.dtype)
     except Refused:
@@ -111,7 +115,13 @@ def _tensor(where: str, spec: tf.TensorSpec, value: Any) -> tf.Tensor:
         raise Refused(f"{wanted}: {reason(error)}") from None
     if not _fits(spec.shape, tensor.shape):
         raise Refused(f"{wanted}, got {_shape(tensor.shape)}")
+    _check_count(wanted, spec, tensor.shape[0] if tensor.shape.rank else 1)
     return tensor
+
+
+def _check_count(wanted: str, spec: tf.TensorSpec, items: int) -> None:
+    if spec.shape[:1] == [None] and items > MOST_ITEMS:
+        raise Refused(f"{wanted}, and at most {MOST_ITEMS:,} items, got {items:,}")
 
 
 def _fits(wanted: tf.TensorShape, shape: tf.TensorShape) -> bool:

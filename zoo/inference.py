@@ -22,6 +22,7 @@ from zoo.layers.folding import fold_batch_normalization
 from zoo.preset.keras_files import is_keras_file, load_keras_file
 from zoo.preset.labels import checked_labels
 from zoo.registry import tapped
+from zoo.tasks.outputs.features import Features
 from zoo.tasks.raw import named, shown
 from zoo.tasks.task import Measured, Task
 
@@ -47,7 +48,7 @@ def load(
 
     Returns:
         A keras.Model with an `origin`, which says how it was made. A model with one input and one output takes an array
-        (or {name: array}) and returns a tensor; otherwise inputs and outputs are dicts.
+        (or {name: array}) and returns a tensor; otherwise inputs and outputs are dicts. Classifiers return logits.
 
     Raises:
         ZooError: an unknown preset, layer or part, a damaged preset, a number of labels other than `classes`, or the
@@ -67,7 +68,7 @@ def load(
     if taps is not None:
         return tapped(model, taps)
     task = task_of(model)
-    if classes != 0:
+    if not isinstance(task, Features):
         task.compile(model)
     return model
 

@@ -19,9 +19,9 @@ def curves(history: list[dict], path: Path) -> None:
     for axes, name in zip(np.atleast_1d(figure.subplots(1, len(names))), names, strict=True):
         epochs = [row["epoch"] for row in history]
         marker = "." if len(epochs) < 20 else ""
-        for key, label in ((name, "training"), (f"val_{name}", "validation")):
+        for key, label, colour in ((name, "training", "C0"), (f"val_{name}", "validation", "C1")):
             if key in history[0]:
-                axes.plot(epochs, [row[key] for row in history], label=label, marker=marker)
+                axes.plot(epochs, [row[key] for row in history], label=label, marker=marker, color=colour)
         if name == "loss" and min(row[name] for row in history) > 0:
             axes.set_yscale("log")
         axes.set_xlabel("epoch")

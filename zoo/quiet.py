@@ -14,7 +14,7 @@ from typing import TextIO
 # Lines that say nothing about this machine or program. TF_CPP_MIN_LOG_LEVEL does not apply to lines of the import.
 _NOISE = re.compile(rb"WARNING: All log messages before absl::InitializeLog|I\d{4} \d\d:\d\d:\d\d|\s*$")
 # Functions of Keras and keras-zoo that are created once per model or pipeline, so that each is traced anew.
-_TRACED = re.compile(r"<function (TensorFlowTrainer|_with_arguments|Task\.measure|single)\.")
+_TRACED = re.compile(r"<function (TensorFlowTrainer|_with_arguments|\w+\.measure|single)\.")
 _DRIVER = Path("/proc/driver/nvidia/version")
 
 
@@ -24,11 +24,11 @@ def import_tensorflow(show: Callable[[TextIO], contextlib.AbstractContextManager
     Args:
         show: file -> context manager that shows on this file that TensorFlow is being imported.
     """
+    logging.getLogger("tensorflow").addFilter(is_wanted)
     if "tensorflow" in sys.modules:
         return
     with held_back() as terminal, show(terminal) if show else contextlib.nullcontext():
         import tensorflow
-    logging.getLogger("tensorflow").addFilter(is_wanted)
     if _DRIVER.exists() and "CUDA_VISIBLE_DEVICES" not in os.environ:
         warn_without_gpu(tensorflow)
 

@@ -14,6 +14,7 @@ import sys
 import warnings
 from pathlib import Path
 
+from zoo.quiet import held_back
 from zoo.registry import entries
 
 _MARK = re.compile(r"^@keras\.saving\.register_keras_serializable\(", re.MULTILINE)
@@ -51,9 +52,11 @@ def _import_model(name: str) -> None:
 
 
 class _Finder(importlib.abc.MetaPathFinder):
-    """Calls `register` after the first import of Keras."""
+    """Calls `register` after the first import of Keras, and imports TensorFlow quietly."""
 
     def find_spec(self, name, path=None, target=None):
+        if name == "tensorflow":
+            return self._quiet(name)
         if name != "keras":
             return None
         sys.meta_path.remove(self)
@@ -63,11 +66,29 @@ class _Finder(importlib.abc.MetaPathFinder):
 
             def exec_module(module):
                 try:
-                    execute(module)
+                    with held_back():  # Keras imports TensorFlow
+                        execute(module)
                 except BaseException:
                     install()  # for the next attempt
                     raise
                 register()
+
+            spec.loader.exec_module = exec_module
+        return spec
+
+    def _quiet(self, name: str):
+        """The spec of a module whose import prints no noise."""
+        sys.meta_path.remove(self)
+        try:
+            spec = importlib.util.find_spec(name)
+        finally:
+            sys.meta_path.insert(0, self)
+        if spec is not None and spec.loader is not None:
+            execute = spec.loader.exec_module
+
+            def exec_module(module):
+                with held_back():
+                    execute(module)
 
             spec.loader.exec_module = exec_module
         return spec

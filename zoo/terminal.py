@@ -169,6 +169,8 @@ def explained(rows: list[dict], module: ModuleType, preset: str, out: str, as_js
             _print_error(row)
         elif line := module.line(row):
             click.echo(line)
+        if "warning" in row:
+            _print_error({**row, "error": row["warning"]})
     remark = module.remark(rows, preset) if hasattr(module, "remark") else None
     if remark:
         click.echo(remark)

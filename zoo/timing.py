@@ -40,6 +40,8 @@ def benchmark(
         raise ZooError(f"seconds must be a number > 0 and <= 3600, got {seconds!r}")
     preset = presets.open_preset(name)
     samples = list(inputs or ())
+    if inputs is not None and not samples:
+        raise ZooError("no inputs to time: give at least one, or None for the preset's samples")
     if samples and record:
         raise ZooError("only times on the preset's samples can be recorded: leave out the inputs or record")
     samples = samples or [preset.file(row["input"]).read_bytes() for row in preset.record.get("samples", [])]

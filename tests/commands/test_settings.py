@@ -153,7 +153,7 @@ def test_a_field_comes_before_the_lines_of_a_file(speller, tmp_path):
     (tmp_path / "lines").write_text("bad\n1\n")
     _, out, err = run_zoo("predict", speller, "--field", "sentence=bed", "--file", tmp_path / "lines")
     assert out == "B E D\nB A D\n\n"
-    assert err.startswith("zoo: line 2: not in the vocabulary: '1'")
+    assert err.startswith("zoo: line 2: 1: not in the vocabulary: '1'")
 
 
 def test_a_field_of_an_image_is_the_path_of_its_file(tiny_preset, digit_file):

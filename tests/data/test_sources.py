@@ -79,7 +79,7 @@ def test_a_folder_that_is_divided_already(tmp_path, digits_folder):
     with pytest.raises(ZooError, match="test/2 is not a class of .*train"):
         open_images(tmp_path, "test", ("label",))
     shutil.rmtree(tmp_path / "test")
-    with pytest.raises(ZooError, match="has no split 'test'; it has train, validation$"):
+    with pytest.raises(ZooError, match="has no split 'test'; it has train, validation, all$"):
         open_images(tmp_path, "test", ("label",))
 
 

@@ -99,10 +99,10 @@ def test_training_sees_windows_everywhere_and_validation_the_middle(model, tmp_p
     [(moved, _)] = list(zoo.dataset(str(tmp_path), **options, augment={"pad": MARGIN}))
     is_noise = y.numpy() == 0
     scaled = picture / 255.0 * 4.0 - 2.0
-    for window in still["image"].numpy()[is_noise]:
+    for window in still.numpy()[is_noise]:
         np.testing.assert_allclose(window, windows(scaled)[0], atol=1e-5)
     places = set()
-    for window in moved["image"].numpy()[is_noise]:
+    for window in moved.numpy()[is_noise]:
         [place] = [
             (down, right)
             for down in range(2 * MARGIN + 1)

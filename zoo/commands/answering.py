@@ -106,7 +106,7 @@ def explain(preset, inputs, out, kind, label, layer, changes, as_json, **flags) 
     attention  the weights of each generated word over the words of its source
     """
     task, settings = find(preset, changes, flags)
-    items = list(terminal.items(inputs, None, task))
+    items = list(terminal.items(inputs, None, task)) if inputs else None
     from zoo import explaining
 
     with terminal.status("explaining"):

@@ -86,7 +86,7 @@ def demo(as_json) -> None:
 def benchmark(preset, inputs, seconds, record, as_json) -> None:
     """Time a preset's pipeline, on inputs or on the preset's samples."""
     task, _ = find(preset)
-    items = list(terminal.items(inputs, None, task))
+    items = list(terminal.items(inputs, None, task)) if inputs else None
     from zoo import timing
 
     with terminal.progress("measuring") as report:

@@ -72,6 +72,8 @@ class ClassFolders:
             rows = [(name, *_PARTS[split])]
         if not files:
             raise ZooError(f"{path} has too few {self.kind} for the split {split!r}")
+        if split == "train" and (unseen := sorted({*range(len(labels))} - {number for _, number in files})):
+            raise ZooError(f"{path / labels[unseen[0]]} has too few {self.kind}: none is in the split 'train'")
         names, numbers = zip(*files, strict=True)
         stubs = tf.data.Dataset.from_tensor_slices({"file": list(names), "label": tf.constant(numbers, tf.int64)})
 
@@ -257,7 +259,8 @@ def _shuffled_part(items: Iterable, split: str, path: Path) -> list:
 def _stratified(files: list[tuple[str, int]]) -> list[tuple[str, int]]:
     """Files (path, number of the class) in a random order in which any stretch has about the same share of each class.
 
-    The files of a class are shuffled and spread evenly over the order, from a random start.
+    The files of a class are shuffled and spread evenly over the order, from a random start. The only file of a class
+    is in the first half, so that it is one to train on.
     """
     draws = random.Random(0)
     classes: dict[int, list[str]] = {}
@@ -266,7 +269,7 @@ def _stratified(files: list[tuple[str, int]]) -> list[tuple[str, int]]:
     places = []
     for number, own in classes.items():
         draws.shuffle(own)
-        start = draws.random()
+        start = draws.random() * min(1.0, len(own) / 2)
         places += [((place + start) / len(own), number, file) for place, file in enumerate(own)]
     return [(file, number) for _, number, file in sorted(places)]
 

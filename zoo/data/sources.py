@@ -98,8 +98,9 @@ def _register() -> None:
     for point in metadata.entry_points(group="zoo.data"):
         try:
             point.load()
-        except (ImportError, AttributeError) as error:
-            warnings.warn(f"data sets of {point.value} are left out: {error}", stacklevel=4)
+        except Exception as error:  # a broken package must not stop the others
+            where = point.dist.name if point.dist else point.name
+            warnings.warn(f"data sets of {where} ({point.value}) are left out: {error}", stacklevel=4)
 
 
 def _is_registered(name: str) -> bool:

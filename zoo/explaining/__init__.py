@@ -166,7 +166,7 @@ def _joined(words, conjunction: str) -> str:
 
 def _items(task: Task, name: str, preset: Preset | None, inputs, kind: str, most: int) -> list:
     """The inputs as a list; without inputs, as many of the preset's samples as one picture takes."""
-    if inputs is None or (isinstance(inputs, (list, tuple)) and not inputs):
+    if inputs is None:
         if most == 0:
             return []
         samples = preset.record.get("samples", [])[:most] if preset else []
@@ -174,6 +174,8 @@ def _items(task: Task, name: str, preset: Preset | None, inputs, kind: str, most
             raise ZooError(f"{name} has no samples: give an input to explain")
         return [task.sample(preset.file(sample["input"])) for sample in samples]
     items = list(task.items(inputs)) if task.is_batch(inputs) else [inputs]
+    if not items and most:
+        raise ZooError("no inputs to explain: give at least one, or None for the preset's samples")
     if len(items) > most:
         limit = f"at most {most} inputs" if most > 1 else "1 input" if most else "no inputs"
         raise ZooError(f"kind={kind!r} takes {limit}, got {len(items)}")

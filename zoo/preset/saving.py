@@ -48,7 +48,8 @@ def save(
         samples: files that are stored in the preset with the model's answers; by default the samples of that preset.
 
     Raises:
-        ZooError: the model has no origin, labels don't match, a sample can't be answered, or `path` can't be written.
+        ZooError: the model has no origin or was quantized, labels don't match, a sample can't be answered, or `path`
+            can't be written or has files of these names that are not a preset's.
     """
     path = checked_path(path, "path")
     if getattr(getattr(model, "origin", None), "taps", None):
@@ -60,6 +61,7 @@ def save(
     elif like is not None:
         model = _with_origin(model, like)
     task_of(model)  # raises if there is no origin, or the task does not fit
+    _check_can_be_saved(model, path)
     parent = parent or _unchanged_preset(model)
     origin = model.origin
     if origin.digest and task_class(origin.task).Settings.measured and weights.digest(model) != origin.digest:
@@ -88,6 +90,17 @@ def save(
         old=parent,
         domain=kept.get("domain"),
     )
+
+
+def _check_can_be_saved(model: keras.Model, path: Path) -> None:
+    """Raises ZooError if the folder has files that are not a preset's, or the weights can't be loaded again."""
+    if not (path / "preset.json").exists():
+        for name in (presets.WEIGHTS, "README.md", "assets", "samples"):
+            if (path / name).exists():
+                raise ZooError(f"{path} has {name}, but is not a preset: choose another folder, or remove {name}")
+    for layer in flatten_layers(model):
+        if getattr(layer, "quantization_mode", None):
+            raise ZooError(f'{model.name} is quantized, layer {layer.name}: save it before, with storage="int8"')
 
 
 def _with_origin(model: keras.Model, like: str) -> keras.Model:

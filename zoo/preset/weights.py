@@ -1,9 +1,11 @@
 """Weights files: Keras's HDF5 layout in float32, float16, or int8 with one scale per output channel."""
 
 import contextlib
+import errno
 import hashlib
 import os
 import re
+import shutil
 import tempfile
 from collections.abc import Collection, Iterator
 from pathlib import Path
@@ -28,6 +30,7 @@ def write(model, path: Path, storage: str = "float32", without: Collection[str] 
     """
     if storage not in STORAGES:
         raise ZooError(f"storage must be one of {', '.join(STORAGES)}, got {storage!r}")
+    _check_space(model, path)
     try:
         if without:
             import keras
@@ -41,6 +44,14 @@ def write(model, path: Path, storage: str = "float32", without: Collection[str] 
         if number is None:
             raise
         raise OSError(int(number[1]), os.strerror(int(number[1]))) from error
+
+
+def _check_space(model, path: Path) -> None:
+    """Raises OSError if the disk is full: h5py can't close a file that it can't write, and ends the process later."""
+    # All weights in float32, and the file that `_convert` makes of it.
+    needed = 2 * sum(4 * int(np.prod(weight.shape)) for weight in model.weights) + (1 << 20)
+    if shutil.disk_usage(path.parent).free < needed:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
 def _convert(path: Path, storage: str) -> None:

@@ -58,6 +58,8 @@ def create_model(
         raise ZooError(f"{name}: {overrides} make it too deep for Keras") from None
     except (ValueError, TypeError) as error:
         raise ZooError(f"{name}: {' '.join(str(error).split())[:300]}") from error
+    if not hasattr(model, "layers"):
+        raise ZooError(f"{name}: its builder must return a keras.Model, got {model!r}")
     for part, inner in parts.items():
         _check_embedded(name, model, part, inner)
     overrides |= {part: _plan(inner) for part, inner in parts.items()}

@@ -13,6 +13,7 @@ from zoo.data.stream import Stream
 from zoo.errors import InputError, ZooError, checked_count
 from zoo.registry import Origin
 from zoo.tasks import raw, task_of
+from zoo.tasks.outputs.features import Features
 from zoo.tasks.task import Task
 
 
@@ -62,7 +63,8 @@ def dataset(
     task = task_of(model, **({"augment": augment} if isinstance(augment, dict) else {}))
     source = open_source(name, split, task.fields, task.layout, data_dir, limit)
     task.check_source(source)
-    _remember_classes(model.origin, source)
+    if not isinstance(task, Features):  # a model without a head has no classes
+        _remember_classes(model.origin, source)
     is_train = split.startswith("train") if shuffle is None else shuffle
     if shuffle is None:
         shuffle = is_train and not task.carried

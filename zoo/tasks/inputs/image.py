@@ -8,15 +8,15 @@ import tensorflow as tf
 
 from zoo.data.layouts import ClassFolders
 from zoo.data.stream import readable
-from zoo.errors import ZooError
+from zoo.errors import InputError, ZooError
 from zoo.preprocessing import augmentation, image_files
 from zoo.preprocessing import image as image_ops
-from zoo.tasks.raw.image import is_plain_png
+from zoo.tasks.raw.image import encoded_image, is_plain_png
 from zoo.tasks.reading import read_safely
 from zoo.tasks.settings import CROPS, DISTORTIONS, MIXES
 from zoo.tasks.task import Task
 
-SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".gif", ".bmp"})
+SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".gif", ".bmp", ".webp", ".tif", ".tiff", ".avif"})
 
 
 def _traced_once(function):
@@ -25,6 +25,24 @@ def _traced_once(function):
 
 
 _header_error, _read = _traced_once(image_files.header_error), _traced_once(image_files.read)
+
+
+def _converted(encoded: tf.Tensor) -> tf.Tensor:
+    """A file that TensorFlow can't decode, such as a WebP, as a PNG; other files, and bytes of no image, unchanged."""
+
+    def by_pillow(content: bytes) -> bytes:
+        try:
+            return encoded_image(content)
+        except InputError:
+            return content  # the graph reports it
+
+    head = tf.strings.substr(encoded, 0, 4)
+    is_readable = (tf.strings.substr(head, 0, 3) == b"\xff\xd8\xff") | (head == b"\x89PNG") | (head == b"GIF8")
+    return tf.cond(
+        is_readable,
+        lambda: encoded,
+        lambda: tf.ensure_shape(tf.numpy_function(by_pillow, [encoded], tf.string, stateful=False), ()),
+    )
 
 
 class ImageInput(Task):
@@ -51,7 +69,7 @@ class ImageInput(Task):
 
     def read(self, example):
         """Encoded bytes -> pixels (H, W, 3) uint8. A bad file ends the run with an error that names it."""
-        encoded, where = example["image"], example.get("file", "an example")
+        encoded, where = _converted(example["image"]), example.get("file", "an example")
         error = _header_error(encoded)
         with tf.control_dependencies([readable(error, where)]):
             encoded = tf.identity(encoded)

@@ -34,7 +34,8 @@ class Classification(Task):
 
     def check_source(self, source):
         labels = source.labels
-        if self.classes and labels and len(labels) != self.classes:
+        is_part = labels and any({*labels} <= {*known} for known in self._known())  # some of the model's classes
+        if self.classes and labels and len(labels) != self.classes and not is_part:
             raise ZooError(
                 f"{source.name} has {len(labels)} classes, the model {self.classes}: "
                 f"load or create it with classes={len(labels)}"
@@ -57,8 +58,8 @@ class Classification(Task):
         labels, learned = source.labels, self.model.origin.data_labels
         if not labels or not self.labels:
             return None
-        for known in (self.labels, learned or ()):
-            if set(known) == set(labels):
+        for known in self._known():
+            if set(labels) <= set(known):
                 return [known.index(label) for label in labels]
         others = sorted(set(labels) - set(self.labels))
         if learned or len(others) < len(labels):
@@ -67,6 +68,10 @@ class Classification(Task):
                 f"{', '.join(sorted(self.labels)[:10])}: to train it on these, load it with labels=[...] of their names"
             )
         return None
+
+    def _known(self) -> list[list[str]]:
+        """Lists of names of the classes: the labels, and those of the training data if the labels were renamed."""
+        return [names for names in (self.labels, self.model.origin.data_labels) if names]
 
     def targets(self, example):
         return example["label"]
