@@ -46,6 +46,8 @@ from zoo.errors import ZooError
         (lambda preset, model: zoo.train("mlp", ""), "out must be a path, got ''"),
         (lambda preset, model: zoo.train(None, "x"), "recipe must be a path, got None"),
         (lambda preset, model: zoo.train("mlp", "x", steps=1.5), "steps must be an integer >= 1, got 1.5"),
+        (lambda preset, model: zoo.benchmark(preset, inputs=[]), "no inputs to time: give at least one"),
+        (lambda preset, model: zoo.explain(model, [], "x.png"), "no inputs to explain: give at least one"),
         (
             lambda preset, model: zoo.benchmark(preset, seconds=float("nan")),
             "seconds must be a number > 0 and <= 3600, got nan",

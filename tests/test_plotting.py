@@ -72,3 +72,10 @@ def test_a_font_of_the_system_complements_the_usual_one(monkeypatch):
     monkeypatch.setattr(plotting.font_manager.fontManager, "ttflist", [entry])
     monkeypatch.setattr(plotting, "_characters", lambda path: {0x6211} if path == "chinese.ttf" else usual(path))
     assert plotting.drawable(["a\u6211"]) == (["a\u6211"], ["DejaVu Sans", "Chinese"])
+
+
+def test_a_validation_curve_has_the_colour_of_validation_in_every_panel(figures):
+    rows = [{key: value for key, value in row.items() if key != "accuracy"} for row in history(3)]
+    plotting.curves(rows, None)
+    colours = {(line.get_label(), line.get_color()) for axes in figures[0].axes for line in axes.lines}
+    assert colours == {("training", "C0"), ("validation", "C1")}

@@ -1,5 +1,7 @@
 """Reading lines from files and pipes."""
 
+from types import SimpleNamespace
+
 from zoo import terminal
 from zoo.tasks import task_class
 
@@ -13,3 +15,11 @@ def test_a_line_that_is_too_long_is_cut(tmp_path, monkeypatch):
         "y" * 9,
         "z" * 10,
     ]
+
+
+def test_an_explanation_of_a_doubtful_answer_has_its_warning(capsys):
+    module = SimpleNamespace(line=lambda row: f"{row['input']}: {row['text']}")
+    terminal.explained([{"input": "a", "text": "b", "warning": "unusual"}], module, "preset", "out.png", False)
+    captured = capsys.readouterr()
+    assert captured.out.splitlines() == ["a: b", "picture written to out.png"]
+    assert captured.err == "zoo: a: unusual\n"

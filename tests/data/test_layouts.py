@@ -211,3 +211,15 @@ def test_the_split_all_has_every_file_once(tmp_path):
     assert WAVES.counts(tmp_path / "divided") == {"a": {"test": 1, "train": 3}, "b": {"test": 0, "train": 2}}
     (tmp_path / "t.tsv").write_text("text\tloudness\tangry\n" + "".join(f"a{n}\t1\t0\n" for n in range(9)))
     assert open_source(tmp_path / "t.tsv", "all", ("text",), MOODS).examples == 9
+
+
+@pytest.mark.parametrize("counts", [{"a": 100, "b": 1, "c": 1}, {"a": 20, "b": 1, "c": 2}, {"a": 5, "b": 1}])
+def test_every_class_has_a_file_to_train_on(tmp_path, counts):
+    table = WAVES.counts(class_folder(tmp_path, **counts))
+    assert min(row["train"] for row in table.values()) >= 1
+
+
+def test_a_class_with_nothing_to_train_on_is_named(tmp_path):
+    folder = class_folder(tmp_path, a=1, b=1)
+    with pytest.raises(ZooError, match=r"[ab] has too few recordings: none is in the split 'train'"):
+        open_source(folder, "train", ("waveform",), WAVES)

@@ -6,7 +6,9 @@ import numpy as np
 import pytest
 import tensorflow_datasets as tfds
 
+import zoo
 from tests.helpers.drawings import draw_digit
+from tests.helpers.registering import distribution
 from zoo.data import sources
 from zoo.data.sources import open_source
 from zoo.errors import ZooError
@@ -194,3 +196,27 @@ def test_names_that_tfds_does_not_have(tmp_path):
         assert "\n" not in str(raised.value)
     with pytest.raises(ZooError, match="to look for data sets in"):
         open_source("mnist", "train", ("image",), data_dir=tmp_path / "missing")
+
+
+def test_photos_of_every_format_are_trained_on(tmp_path):
+    """TensorFlow can't decode the last ones; also if their names have another suffix."""
+    picture = draw_digit("7", 20).convert("RGB")
+    names = {"a.png": "PNG", "b.bmp": "BMP", "c.webp": "WEBP", "d.tiff": "TIFF", "e.jpg": "WEBP", "f.tif": "TIFF"}
+    for label in ("x", "y"):
+        (tmp_path / label).mkdir()
+        for name, kind in names.items():
+            picture.save(tmp_path / label / name, kind, **({"lossless": True} if kind == "WEBP" else {}))
+    model = zoo.create_model("mlp", classes=2, hidden_units=(2,))
+    [(pictures, _)] = list(zoo.dataset(tmp_path, "all", model=model, batch_size=20))
+    assert len(pictures) == 12
+    np.testing.assert_array_equal(pictures, np.repeat(pictures[:1], 12, axis=0))
+    (tmp_path / "x" / "g.webp").write_bytes(b"RIFF????WEBP")
+    with pytest.raises(ZooError, match=r"g.webp: not an image"):
+        model.fit(zoo.dataset(tmp_path, "all", model=model), verbose=0)
+
+
+def test_a_broken_package_of_data_sets_is_left_out_with_a_warning(tmp_path, monkeypatch):
+    distribution(tmp_path, "acme-data", {"acme_data.py": "raise RuntimeError('boom')"}, {"x": "acme_data"}, "zoo.data")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    with pytest.warns(UserWarning, match=r"data sets of acme-data \(acme_data\) are left out: boom"):
+        sources._register()

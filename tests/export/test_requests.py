@@ -3,6 +3,7 @@
 import gzip
 import http.client
 import json
+import socket
 
 import grpc
 import numpy as np
@@ -12,9 +13,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tensorflow_serving.apis import get_model_metadata_pb2
 
+from zoo.errors import ZooError
 from zoo.exporting.dev_server import Server
 from zoo.exporting.grpc_connection import GrpcConnection, predict_request
-from zoo.exporting.rest_service import parsed, unpacked
+from zoo.exporting.rest_service import RestServer, parsed, unpacked
+from zoo.exporting.running import serve
 from zoo.exporting.served_models import LARGEST, Refused, checked_inputs
 
 SPECS = {"image": tf.TensorSpec((None, 2, 1), tf.float32), "size": tf.TensorSpec((None,), tf.int32)}
@@ -255,3 +258,29 @@ def test_an_output_filter_chooses_outputs(server):
         request.output_filter.append("nothing")
         with pytest.raises(grpc.RpcError, match="unknown output 'nothing' of serving_default; known: error, labels"):
             connection.predictions.Predict(request, timeout=20)
+
+
+@pytest.mark.parametrize(
+    ("size", "message"), [(5_000_000, "at most 1,024 items, got 5,000,000"), (-5, "not be negative")]
+)
+def test_a_message_can_not_repeat_its_string(size, message):
+    proto = tf.make_tensor_proto([b"a"])
+    proto.tensor_shape.dim[0].size = size
+    with pytest.raises(Refused, match=message):
+        checked_inputs("serving_default", {"image_bytes": tf.TensorSpec((None,), tf.string)}, {"image_bytes": proto})
+    if size > 0:
+        with pytest.raises(Refused, match="at most 1,024 items, got 1,025"):
+            checked_inputs("s", {"image_bytes": tf.TensorSpec((None,), tf.string)}, {"image_bytes": [b"a"] * 1025})
+
+
+def test_many_clients_may_connect_at_once():
+    with RestServer(("localhost", 0)) as server:  # nobody answers yet
+        clients = [socket.create_connection(server.server_address, timeout=2) for _ in range(100)]
+        for client in clients:
+            client.close()
+
+
+def test_both_protocols_need_ports_of_their_own(tmp_path):
+    (tmp_path / "models.config").touch()
+    with pytest.raises(ZooError, match="gRPC and REST need different ports, got 8500 for both"):
+        serve(tmp_path, 8500, 8500)

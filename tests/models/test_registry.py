@@ -202,3 +202,9 @@ def test_a_known_task_without_presets_is_no_mistake(tmp_path, monkeypatch):
     monkeypatch.setattr("zoo.preset.folders.BUNDLED", tmp_path)
     monkeypatch.setenv("ZOO_CACHE", str(tmp_path))
     assert zoo.list_models(task="image_classification", pretrained=True) == []
+
+
+def test_a_builder_without_a_model_is_named(models):
+    drop(models, simple("@register_model('empty', task='image_classification', paper='p')"))
+    with pytest.raises(ZooError, match="^empty: its builder must return a keras.Model, got None$"):
+        zoo.create_model("empty")

@@ -1,6 +1,7 @@
 """Saving models: which figures, labels and samples a preset keeps."""
 
 import os
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -179,3 +180,36 @@ def test_saving_into_the_working_folder(tmp_path, monkeypatch):
     assert zoo.save(model, ".").name == "run"
     assert zoo.load(tmp_path / "run").origin.preset == "run"
     assert sorted(os.listdir(".")) == ["README.md", "model.weights.h5", "preset.json"]
+
+
+@pytest.mark.parametrize("name", ["README.md", "model.weights.h5", "samples/mine.png"])
+def test_files_of_others_are_not_overwritten(name, mine, tmp_path):
+    (tmp_path / "folder" / name).parent.mkdir(parents=True)
+    (tmp_path / "folder" / name).write_text("mine")
+    message = error_of(zoo.save, str(mine), tmp_path / "folder")
+    assert f"has {name.partition('/')[0]}, but is not a preset: choose another folder" in message
+    assert (tmp_path / "folder" / name).read_text() == "mine"
+
+
+def test_a_quantized_model_is_refused(tmp_path):
+    model = zoo.create_model("mlp", classes=3, hidden_units=(4,))
+    model.quantize("int8")
+    assert 'is quantized, layer hidden1: save it before, with storage="int8"' in error_of(
+        zoo.save, model, tmp_path / "preset"
+    )
+    assert not (tmp_path / "preset").exists()
+
+
+def test_a_full_disk_is_noticed_before_anything_is_written(mine, tmp_path, monkeypatch):
+    """h5py can't close a file that it could not write, and would end the process."""
+    monkeypatch.setattr(preset.weights.shutil, "disk_usage", lambda _: SimpleNamespace(free=1000))
+    assert "can't write the preset" in error_of(zoo.save, str(mine), tmp_path / "preset")
+    assert "No space left on device" in error_of(zoo.save, str(mine), tmp_path / "preset")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_model_without_a_head_is_loaded_uncompiled(tmp_path):
+    model = zoo.create_model("mlp", classes=0, hidden_units=(4,))
+    zoo.save(model, tmp_path / "body")
+    image = np.ones((1, 28, 28, 1), "float32")
+    np.testing.assert_array_equal(zoo.load(tmp_path / "body")(image), model(image))

@@ -199,3 +199,18 @@ def test_an_empty_path_is_none(tiny_preset):
     assert zoo.pipeline(tiny_preset)("", errors="return")["error"] == "an empty string is not a path"
     with pytest.raises(ZooError, match="'' is not a data set"):
         zoo.evaluate(tiny_preset, "")
+
+
+def test_some_of_the_classes_can_be_evaluated(digits_folder, model, tmp_path):
+    """The figure is that of these classes, with the model's numbers."""
+    zoo.save(model, tmp_path / "preset")
+    some = renamed(digits_folder, tmp_path / "some", {"1": "1", "7": "7"})
+    data = zoo.dataset(some, "all", model=model, shuffle=False, batch_size=100)
+    [(pictures, y)] = list(data)
+    assert {*y.numpy()} == {1, 2}
+    expected = float(np.mean(np.argmax(model(pictures), axis=-1) == y.numpy()))
+    assert zoo.evaluate(tmp_path / "preset", str(some), "all")["metrics"]["accuracy"] == pytest.approx(expected)
+    body = zoo.load(tmp_path / "preset", classes=0)
+    others = renamed(digits_folder, tmp_path / "others", {"0": "cat", "1": "dog"})
+    for folder in (digits_folder, some, others):  # a model without classes takes any
+        assert next(iter(zoo.dataset(folder, "test", model=body)))[0].shape[1:] == (28, 28, 1)

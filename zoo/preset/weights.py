@@ -49,7 +49,7 @@ def write(model, path: Path, storage: str = "float32", without: Collection[str] 
 def _check_space(model, path: Path) -> None:
     """Raises OSError if the disk is full: h5py can't close a file that it can't write, and ends the process later."""
     # All weights in float32, and the file that `_convert` makes of it.
-    needed = 2 * sum(4 * int(np.prod(weight.shape)) for weight in model.weights) + (1 << 20)
+    needed = 2 * sum(4 * int(np.prod(weight.shape)) for weight in getattr(model, "weights", ())) + (1 << 20)
     if shutil.disk_usage(path.parent).free < needed:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
