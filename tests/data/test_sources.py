@@ -207,6 +207,7 @@ def test_photos_of_every_format_are_trained_on(tmp_path):
         for name, kind in names.items():
             picture.save(tmp_path / label / name, kind, **({"lossless": True} if kind == "WEBP" else {}))
     model = zoo.create_model("mlp", classes=2, hidden_units=(2,))
+    model.compile("adam", "mse")
     [(pictures, _)] = list(zoo.dataset(tmp_path, "all", model=model, batch_size=20))
     assert len(pictures) == 12
     np.testing.assert_array_equal(pictures, np.repeat(pictures[:1], 12, axis=0))

@@ -135,7 +135,7 @@ def test_tf_data_service_gives_each_epoch_once(digits_folder):
     served = data.apply(tf.data.experimental.service.distribute("distributed_epoch", dispatcher.target))
 
     def batches(dataset):
-        return sorted((x["image"].numpy().tobytes(), y.numpy().tobytes()) for x, y in dataset)
+        return sorted((x.numpy().tobytes(), y.numpy().tobytes()) for x, y in dataset)
 
     assert batches(served) == batches(data)
     assert len(set(batches(data))) == 3 * 4  # 42 examples in batches of 12, each epoch with augmentation of its own

@@ -228,7 +228,10 @@ def _as_stored(model: keras.Model, storage: str, parts: Collection[str]) -> kera
     """A copy of the model with weights rounded as in `storage`; `parts` are in other presets and are not rounded."""
     twin = create_model(model.origin.model, **model.origin.overrides)
     with tempfile.TemporaryDirectory() as folder:
-        weights.write(model, Path(folder) / presets.WEIGHTS, storage, parts)
+        try:
+            weights.write(model, Path(folder) / presets.WEIGHTS, storage, parts)
+        except OSError as error:
+            raise ZooError(f"can't write a temporary file in {folder}: {error.strerror or error}") from None
         weights.read(twin, Path(folder) / presets.WEIGHTS, parts)
     for part in parts:
         twin.get_layer(part).set_weights(model.get_layer(part).get_weights())
