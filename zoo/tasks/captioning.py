@@ -48,7 +48,7 @@ class Captioning(ImageInput, Generation):
         texts = []
         # only the captions: images need not be read
         for stub in source.stubs.map(lambda stub: {"captions": stub["captions"]}).as_numpy_iterator():
-            texts += plain(stub["captions"].decode("utf-8").split("\n")).numpy().tolist()
+            texts += [text.decode("utf-8") for text in plain(stub["captions"].decode("utf-8").split("\n")).numpy()]
         files = {**files, **vocabularies.learn(chosen.tokens, chosen.vocabulary_size, {"target": texts})}
         size = vocabularies.open_vocabulary(chosen.tokens, files, "target").size
         return learned, files, {**arguments, "target_vocabulary": size}
