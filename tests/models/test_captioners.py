@@ -74,7 +74,7 @@ def test_the_penalty_of_doubly_stochastic_attention():
     """By hand: two captions of 2 and 1 tokens over two places, and a row of padding alone."""
     layer = DoublyStochastic(0.5)
     attention = np.array([[[0.75, 0.25], [0.5, 0.5]], [[1.0, 0.0], [0.3, 0.7]], [[0.5, 0.5], [0.5, 0.5]]], "float32")
-    target = np.array([[1, 5], [1, 0], [0, 0]])
+    target = np.array([[1, 5], [1, 2], [0, 0]])  # the end, 2, stands before the padding
     states = np.ones((3, 2, 4), "float32")
     np.testing.assert_array_equal(layer(states, attention, target, training=True), states)
     # sums over tokens: (1.25, 0.75) and (1, 0), so the penalties are 0.125 and 1, for 3 tokens

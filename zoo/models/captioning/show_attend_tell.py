@@ -19,7 +19,7 @@ from zoo.layers.model import GeneratorModel
 from zoo.layers.recurrent import Cell, dropped, scan
 from zoo.registry import register_model
 
-PADDING = 0  # token id
+PADDING, END = 0, 2  # token ids
 
 
 @keras.saving.register_keras_serializable("zoo")
@@ -119,7 +119,8 @@ class DoublyStochastic(layers.Layer):
     def call(self, states, attention, target, training=None):
         """states (any shape), attention (B, T, S), target (B, T) -> states, unchanged."""
         if training and self.weight:
-            valid = ops.cast(target != PADDING, "float32")  # (B, T)
+            # In `target`, the end stands before the first padding; nothing is predicted from either.
+            valid = ops.cast(ops.logical_and(target != PADDING, target != END), "float32")  # (B, T)
             total = ops.sum(ops.cast(attention, "float32") * valid[:, :, None], axis=1)  # (B, S)
             is_caption = ops.max(valid, axis=1)  # (B,), 0 for a row of padding alone
             penalty = is_caption * ops.sum(ops.square(1.0 - total), axis=-1)
