@@ -192,7 +192,7 @@ def test_statistics_are_those_of_the_averaged_weights(digits_folder, tmp_path):
     means, variances = [], []
     convolution = tapped(model, ["conv1"])
     for inputs, _ in stream(task, source, 14, 0, augment=True, shuffle=True).epoch(2):  # the epoch after the last
-        maps = convolution(inputs)["conv1"].numpy()
+        maps = convolution(inputs).numpy()
         means.append(maps.mean((0, 1, 2)))
         variances.append(maps.var((0, 1, 2)))
     norm = model.get_layer("conv1_norm")
