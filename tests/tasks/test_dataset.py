@@ -61,7 +61,7 @@ def test_dataset_shuffles_and_distorts_by_its_seed(digits_folder):
         model = tiny_model()
         model.origin.settings["augment"] = {"shift": 2.0, "rotate": 10.0}
         inputs, y = next(iter(zoo.dataset(str(digits_folder), model=model, batch_size=42, **settings)))
-        return inputs["image"].numpy(), y.numpy().tolist()
+        return inputs.numpy(), y.numpy().tolist()
 
     (plain, y), (distorted, y_distorted), (again, _) = first(), first(augment=True), first(augment=True)
     assert y == y_distorted != sorted(y)
