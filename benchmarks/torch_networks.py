@@ -1,5 +1,6 @@
 """The peers' networks in PyTorch, layer by layer those of zoo/models: lenet5_modern, resnet_cifar20,
-efficientnet_lite0, attention_seq2seq and lstm_seq2seq. Benchmarks read this file; it needs PyTorch alone.
+efficientnet_lite0, attention_seq2seq, lstm_seq2seq and show_attend_tell. Benchmarks read this file; it
+needs PyTorch alone.
 """
 
 import torch
@@ -126,6 +127,66 @@ class LstmSeq2seq(nn.Module):
     def forward(self, source, length, target):
         packed = nn.utils.rnn.pack_padded_sequence(self.source(source), length, batch_first=True, enforce_sorted=False)
         return self.head(self.decoder(self.target(target), self.encoder(packed)[1])[0])
+
+
+class ShowAttendTell(nn.Module):
+    """As zoo/models/captioning/show_attend_tell.py, on the annotations (B, 49, 1280) of a grid; tied embeddings."""
+
+    def __init__(self, vocabulary: int, embedding: int, units: int, attention: int, annotation: int):
+        super().__init__()
+        self.target = nn.Embedding(vocabulary, embedding)
+        self.annotations = nn.Linear(1280, annotation)
+        self.first_h, self.first_c = nn.Linear(annotation, units), nn.Linear(annotation, units)
+        self.keys = nn.Linear(annotation, attention)
+        self.query = nn.Linear(units, attention, bias=False)
+        self.energy = nn.Linear(attention, 1, bias=False)
+        self.gate = nn.Linear(units, 1)
+        self.cell = nn.LSTMCell(embedding + annotation, units)
+        self.output_state = nn.Linear(units, embedding)
+        self.output_context = nn.Linear(annotation, embedding, bias=False)
+        self.bias = nn.Parameter(torch.zeros(vocabulary))
+
+    def encode(self, grid):
+        annotations = self.annotations(grid)
+        mean = annotations.mean(1)
+        return annotations, self.keys(annotations), torch.tanh(self.first_h(mean)), torch.tanh(self.first_c(mean))
+
+    def step(self, embedded, h, c, annotations, keys):
+        weights = torch.softmax(self.energy(torch.tanh(self.query(h)[:, None] + keys))[:, :, 0], dim=-1)
+        context = torch.sigmoid(self.gate(h)) * torch.bmm(weights[:, None], annotations)[:, 0]
+        return *self.cell(torch.cat([embedded, context], dim=-1), (h, c)), context
+
+    def logits(self, h, embedded, context):
+        deep = embedded + self.output_state(h) + self.output_context(context)
+        return functional.linear(deep, self.target.weight, self.bias)
+
+    def forward(self, grid, target):
+        annotations, keys, h, c = self.encode(grid)
+        embedded, states, contexts = self.target(target), [], []
+        for place in range(target.shape[1]):
+            h, c, context = self.step(embedded[:, place], h, c, annotations, keys)
+            states.append(h)
+            contexts.append(context)
+        return self.logits(torch.stack(states, 1), embedded, torch.stack(contexts, 1))
+
+    def caption(self, grid, width: int, steps: int, start: int = 1, end: int = 2):
+        """Tokens (B, steps) of a beam search without end symbol, so that every search takes all steps."""
+        batch = len(grid)
+        annotations, keys, h, c = (part.repeat_interleave(width, 0) for part in self.encode(grid))
+        total = torch.full((batch, width), -1e9)
+        total[:, 0] = 0.0
+        tokens, best = torch.full((batch * width,), start), torch.zeros((batch * width, 0), dtype=torch.long)
+        first = torch.arange(batch)[:, None] * width
+        for _ in range(steps):
+            embedded = self.target(tokens)
+            h, c, context = self.step(embedded, h, c, annotations, keys)
+            chances = torch.log_softmax(self.logits(h, embedded, context), dim=-1)
+            chances[:, end] = -1e9
+            total, places = (total[:, :, None] + chances.view(batch, width, -1)).flatten(1).topk(width)
+            rows = (first + places // chances.shape[-1]).flatten()
+            tokens = (places % chances.shape[-1]).flatten()
+            h, c, best = h[rows], c[rows], torch.cat([best[rows], tokens[:, None]], dim=1)
+        return best.view(batch, width, -1)[:, 0]
 
 
 def beam_search(model: AttentionSeq2seq, source, length, width: int, steps: int, start: int = 1, end: int = 2):

@@ -7,6 +7,7 @@ are often computed.
 """
 
 import hashlib
+import itertools
 import json
 import os
 import tempfile
@@ -73,10 +74,17 @@ def _before_head(model: keras.Model) -> keras.KerasTensor:
     return place
 
 
-def check(task: Task, rest: keras.Model, stream: Stream, augment: bool) -> None:
-    """Raises ZooError if augmentation changes the inputs, or the rest reads inputs other than targets and state."""
-    if augment and _changes_inputs(task, stream):
-        raise ZooError("keep_frozen needs inputs that are not augmented: set training.augment = false")
+def check(task: Task, rest: keras.Model, stream: Stream, augment: bool, versions: int = 1) -> None:
+    """Raises ZooError if augmentation changes the inputs, or the rest reads inputs other than targets and state.
+
+    With several versions of each example, augmentation may change the inputs, but targets must not depend on it.
+    """
+    if versions > 1 and type(task).augment is not Task.augment:
+        raise ZooError(f"frozen_versions must be 1 for {task.name}: its targets follow the augmentation of its inputs")
+    if augment and versions == 1 and _changes_inputs(task, stream):
+        raise ZooError(
+            "keep_frozen needs inputs that are not augmented: set training.augment = false, or frozen_versions > 1"
+        )
     y = tf.nest.map_structure(
         lambda spec: tf.TensorSpec([None, *spec.shape], spec.dtype), stream.prepared.element_spec[1]
     )
@@ -108,10 +116,11 @@ class FrozenOutputs:
         body: the frozen body, inputs -> the output to store.
         workdir: the run's folder, where the files are written. A continued run reads these files if they belong to the
             same body and data. Workers other than the first write into a temporary folder.
+        versions: number of versions of each training example (see `Training.frozen_versions`).
     """
 
-    def __init__(self, body: keras.Model, workdir: Workdir):
-        self.body, self.workdir = body, workdir
+    def __init__(self, body: keras.Model, workdir: Workdir, versions: int = 1):
+        self.body, self.workdir, self.versions = body, workdir, versions
         self.digest = weights.digest(body)
         self.shape = tuple(body.output.shape[1:])
         self.dtype = "float32" if len(self.shape) == 1 else "float16"
@@ -128,22 +137,26 @@ class FrozenOutputs:
             augment: whether targets are augmented in training.
             report: called as report(examples done, examples).
         """
-        facts = {part: self._facts(sources[part], stream) for part, stream in streams.items()}
+        facts = {part: self._facts(part, sources[part], stream) for part, stream in streams.items()}
         arrays = self._kept(facts)
         if arrays is None:
             arrays = self._computed(streams, facts, report)
         return {
             part: frozen_stream(
                 task, sources[part], stream.batch_size, stream.seed, self._rows(arrays[part]),
-                augment=augment and part == "train", shuffle=stream.shuffle,
+                augment=augment and part == "train", shuffle=stream.shuffle, versions=self._versions(part),
             )
             for part, stream in streams.items()
         }  # fmt: skip
 
-    def _facts(self, source: Source, stream: Stream) -> dict:
+    def _versions(self, part: str) -> int:
+        return self.versions if part == "train" else 1
+
+    def _facts(self, part: str, source: Source, stream: Stream) -> dict:
         """Everything that the outputs of a split depend on; stored to recognise them in a continued run."""
         data = {"source": source.name, "split": source.split, "fingerprint": source.fingerprint}
-        return {**data, "body": self.digest, "dtype": self.dtype, "shape": [stream.examples, *self.shape]}
+        rows = self._versions(part) * stream.examples
+        return {**data, "body": self.digest, "dtype": self.dtype, "shape": [rows, *self.shape]}
 
     def _kept(self, facts: dict) -> dict[str, np.ndarray] | None:
         """The arrays in the run's folder, by split; None if they are missing, damaged, or of another body or data."""
@@ -166,13 +179,15 @@ class FrozenOutputs:
         spec = {name: tf.TensorSpec(tensor.shape, tensor.dtype) for name, tensor in self.body.input.items()}
         forward = tf.function(lambda inputs: fast(inputs, training=False), input_signature=[spec])
         place = self.workdir if self._own is None else Workdir(Path(self._own.name))
-        total, done, arrays = sum(stream.examples for stream in streams.values()), 0, {}
+        counts = {part: self._versions(part) * stream.examples for part, stream in streams.items()}
+        total, done, arrays = sum(counts.values()), 0, {}
         for part, stream in streams.items():
             digest = hashlib.sha256()
             with place.whole(_file(part)) as hidden, hidden.open("wb") as file:
                 header = {"descr": np.dtype(self.dtype).str, "fortran_order": False}
-                np.lib.format.write_array_header_1_0(file, {**header, "shape": (stream.examples, *self.shape)})
-                for inputs, *_ in stream.in_order():
+                np.lib.format.write_array_header_1_0(file, {**header, "shape": (counts[part], *self.shape)})
+                versions = range(self._versions(part))
+                for inputs, *_ in itertools.chain.from_iterable(map(stream.in_order, versions)):
                     rows = forward({name: inputs[name] for name in spec}).numpy().astype(self.dtype)
                     if not np.isfinite(rows).all():
                         raise ZooError(f"keep_frozen: outputs of {self.body.name} are not finite in {self.dtype}")

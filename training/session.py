@@ -101,7 +101,7 @@ class Session:
         settings, name = self.settings, self.name
         body, learner = frozen.split(self.task.model) if settings.keep_frozen else (None, self.task.model)
         if body is not None:
-            frozen.check(self.task, learner, self.batches["train"], settings.augment)
+            frozen.check(self.task, learner, self.batches["train"], settings.augment, settings.frozen_versions)
         self.objective = setup.make_objective(self.task, settings.label_smoothing)
         learner.compile(make_optimizer(settings, self.planned, learner))
         if settings.early_stopping and "validation" not in self.batches:
@@ -117,7 +117,7 @@ class Session:
             self.report(0, self.last, {"frozen": examples})
 
         with named_errors():
-            self.batches = frozen.FrozenOutputs(body, self.workdir).streams(
+            self.batches = frozen.FrozenOutputs(body, self.workdir, self.settings.frozen_versions).streams(
                 self.task, self.batches, self.sources, self.settings.augment, done
             )
 

@@ -92,6 +92,36 @@ def attention(rows: list[dict], path: Path) -> None:
     figure.savefig(path, dpi=110)
 
 
+def attention_maps(rows: list[dict], path: Path) -> None:
+    """For each item the picture "_picture" (h, w, C), then the picture once per word with the attention over it.
+
+    "words" are the titles; "attention" (words, H, W) is drawn bright where the weights are high, scaled per word.
+    """
+    columns = min(8, 1 + max(len(row["words"]) for row in rows))
+    counts = [-(-(1 + len(row["words"])) // columns) for row in rows]
+    figure = Figure(figsize=(1.7 * columns, 1.95 * sum(counts)), layout="constrained")
+    panels = figure.subplots(sum(counts), columns, squeeze=False)
+    for axes in panels.flat:
+        axes.set_axis_off()
+    first = 0
+    for row, count in zip(rows, counts, strict=True):
+        own, picture = panels[first : first + count].flat, row["_picture"]
+        first += count
+        height, width = picture.shape[:2]
+        axes = next(own)
+        _picture(axes, picture)
+        axes.set_title(Path(row["input"]).name[-24:], fontsize=8, parse_math=False)
+        for word, weights in zip(row["words"], row["attention"], strict=True):
+            axes = next(own)
+            _picture(axes, picture)
+            # Each place of the grid covers an equal part of the picture.
+            extent = (-0.5, width - 0.5, height - 0.5, -0.5)
+            axes.imshow(weights, cmap="gray", alpha=0.75, extent=extent, interpolation="bicubic")
+            axes.set(xlim=extent[:2], ylim=extent[2:])
+            axes.set_title(word, fontsize=10, parse_math=False)
+    figure.savefig(path, dpi=110)
+
+
 def examples(pictures: np.ndarray, pairs: list[tuple[str, str]], path: Path) -> None:
     """Pictures (B, h, w, C) in [0, 1] under their answers; a wrong answer is red and has the truth below it."""
     columns = min(8, len(pictures))

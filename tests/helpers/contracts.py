@@ -40,6 +40,7 @@ class Contract:
 
     has_steps = False  # its models generate: they have `encode`, `initial_state` and `step`
     has_padding = False  # its models read sequences; `repadded` must then be defined
+    answers_no_items = False  # a batch of no items has answers of size 0; oneDNN's convolutions fail for it
     assets: dict[str, bytes] = {}  # what a tiny model needs to answer
     settings: dict = {}  # of a tiny model
     training_settings: dict = {}  # of a run on `training_data`
@@ -128,6 +129,7 @@ class TensorClassification(Contract):
 class Translation(Contract):
     has_steps = True
     has_padding = True
+    answers_no_items = True
     assets = SYMBOLS
     settings = {"tokens": "spelling", "longest": 12, "beam": 3}
     training_settings = {"tokens": "spelling", "longest": 12}
@@ -176,7 +178,56 @@ class Translation(Contract):
         return path
 
 
+# The words of a tiny captioner.
+WORDS = [
+    "a", "bag", "bell", "bird", "boat", "box", "boy", "car", "cat", "chair", "cup", "digit", "dog", "door", "fish",
+    "girl", "hat", "is", "key", "lamp", "of", "one", "picture", "seven", "the", "zero",
+]  # fmt: skip
+
+
+class Captioning(Contract):
+    has_steps = True
+    assets = {"target_symbols.txt": "\n".join(WORDS).encode()}
+    settings = {"tokens": "spelling", "longest": 8, "beam": 3}
+    training_settings = {"tokens": "spelling", "longest": 8}
+    learned_sizes = ("target_vocabulary",)
+    shorter_answer = {"n_best": 2}
+
+    def inputs(self, model, size, seed=1):
+        random = np.random.default_rng(seed)
+        image = random.random((size, *model.input["image"].shape[1:]), "float32")
+        target = random.integers(1, model.output["logits"].shape[-1], (size, 6)).astype("int32")
+        return {"image": image, "target": target}
+
+    def targets(self, model, inputs):
+        """A token for every step."""
+        return np.random.default_rng(1).integers(0, model.output["logits"].shape[-1], inputs["target"].shape)
+
+    def beside(self, inputs):
+        image, target = inputs["image"], inputs["target"]
+        other = np.concatenate([target[:1], (target[1:] + 1) % 5 + 1])
+        return {"image": np.concatenate([image[:1], 9 * image[1:]]), "target": other}
+
+    def files(self, model, folder):
+        return ImageClassification().files(model, folder)
+
+    def served(self, files):
+        return ImageClassification().served(files)
+
+    def training_data(self, model, folder):
+        draw_folder(folder)
+        words = {"0": "zero", "1": "one", "7": "seven"}
+        lines = [
+            f"{file.relative_to(folder)}\t{text}\n"
+            for file in sorted(folder.rglob("*.png"))
+            for text in (f"a picture of the digit {words[file.parent.name]}", f"The {words[file.parent.name]}.")
+        ]
+        (folder / "captions.tsv").write_text("".join(lines))
+        return folder
+
+
 CONTRACTS = {
+    "captioning": Captioning(),
     "image_classification": ImageClassification(),
     "tensor_classification": TensorClassification(),
     "translation": Translation(),

@@ -117,6 +117,7 @@ def test_an_unknown_name_is_refused():
 def test_flags_are_the_settings_for_users():
     flags = {task: sorted(settings_class(task).flags()) for task in names(own=True)}
     assert flags == {
+        "captioning": ["beam", "n_best"],
         "image_classification": ["top"],
         "tensor_classification": ["top"],
         "translation": ["beam", "n_best"],

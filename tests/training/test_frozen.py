@@ -13,8 +13,11 @@ import zoo
 from tests.helpers.contracts import contract_of
 from tests.helpers.toy_training import install, write_captions
 from zoo import preset
+from zoo.data.sources import open_source
 from zoo.errors import ZooError
 from zoo.layers.slicing import cut, output_of
+from zoo.tasks import task_of
+from zoo.tasks.dataset import frozen_stream
 from zoo.training import frozen
 from zoo.training.recipe import read_recipe
 
@@ -119,6 +122,46 @@ def test_a_run_that_was_cut_goes_on_to_the_bit_and_computes_nothing_again(captio
     assert history(tmp_path / "whole") == history(tmp_path / "cut")
 
 
+NOISY = {"task": {"noise": True, "rotate": True}}
+
+
+def test_versions_of_an_example_are_augmented_and_drawn(captions, tmp_path):
+    """Version 0 is the example itself; a run that was cut goes on to the bit."""
+    train(captions, tmp_path / "whole", {"frozen_versions": 3}, **NOISY)
+    outputs = np.load(tmp_path / "whole" / "frozen_train.npy", mmap_mode="r").reshape(3, 28, 4, 4, 3)
+    assert np.load(tmp_path / "whole" / "frozen_validation.npy", mmap_mode="r").shape == (4, 4, 4, 3)
+    train(captions, tmp_path / "plain", steps=1)
+    plain = np.load(tmp_path / "plain" / "frozen_train.npy", mmap_mode="r")
+    np.testing.assert_array_equal(outputs[0], plain)
+    differences = [np.abs(outputs[a] - outputs[b]).mean(axis=(1, 2, 3)) for a, b in ((0, 1), (0, 2), (1, 2))]
+    assert np.min(differences) > 0.01
+    train(captions, tmp_path / "cut", {"frozen_versions": 3}, steps=6, **NOISY)
+    train(captions, tmp_path / "cut", {"frozen_versions": 3}, **NOISY)
+    for a, b in zip(weights(tmp_path / "whole"), weights(tmp_path / "cut"), strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+def test_an_epoch_draws_one_version_of_each_example(captions):
+    model = zoo.create_model("toy_captioner")
+    task = task_of(model)
+    source = open_source(captions, "train", task.fields, task.layout)
+    stream = frozen_stream(
+        task, source, 8, 0, lambda numbers: {"frozen": numbers}, augment=True, shuffle=True, versions=3
+    )
+    epochs = [np.concatenate([inputs["frozen"] for inputs, *_ in stream.epoch(number)]) for number in range(2)]
+    for numbers in epochs:
+        assert sorted(numbers % 28) == list(range(28))
+        assert {*(numbers // 28)} == {0, 1, 2}
+    versions = [dict(zip(numbers % 28, numbers // 28, strict=True)) for numbers in epochs]
+    assert versions[0] != versions[1]
+
+
+@pytest.mark.parametrize("without", ["keep_frozen", "augment"])
+def test_versions_need_frozen_outputs_and_augmentation(without, captions, tmp_path):
+    with pytest.raises(ZooError, match="frozen_versions = 2 needs keep_frozen = true and augment = true"):
+        train(captions, tmp_path / "run", {"frozen_versions": 2, without: False})
+
+
 @pytest.mark.parametrize("harm", ["bit", "cut", "missing", "json", "fingerprint", "body"])
 def test_what_is_damaged_or_of_other_data_is_computed_again(harm, done, cut_run):
     file, facts = cut_run / "frozen_train.npy", cut_run / "frozen.json"
@@ -150,7 +193,10 @@ def test_what_is_damaged_or_of_other_data_is_computed_again(harm, done, cut_run)
 @pytest.mark.parametrize(
     ("overrides", "message"),
     [
-        ({"task": {"noise": True}}, "keep_frozen needs inputs that are not augmented: set training.augment = false"),
+        (
+            {"task": {"noise": True}},
+            "keep_frozen needs inputs that are not augmented: set training.augment = false, or frozen_versions > 1",
+        ),
         ({"freeze": None}, 'needs the rest of the model frozen: set freeze = "up to body"'),
     ],
 )

@@ -20,6 +20,7 @@ TERMS = {
     "tf_flowers": "CC BY 2.0 by photo",
     "multi30k": "research and education (cite Elliott et al. 2016)",
     "tatoeba_pairs": "CC BY 2.0 FR (tatoeba.org and manythings.org/anki)",
+    "flickr8k": "research use; photos belong to their authors (cite Hodosh et al. 2013)",
     "cmudict": "unrestricted (Carnegie Mellon University)",
 }
 # For data sets that TFDS has in one shuffled split: slices for train, validation and test (the last fifth).
@@ -92,7 +93,7 @@ def open_source(
 
 def _register() -> None:
     """Registers the builders of this package and of other distributions with TFDS."""
-    from zoo.data import text_pairs  # noqa: F401
+    from zoo.data import captions, text_pairs  # noqa: F401
 
     for point in metadata.entry_points(group="zoo.data"):
         try:

@@ -150,9 +150,22 @@ class Stream:
             lambda: tf.nest.map_structure(_nothing, self.prepared.element_spec),
         )
 
-    def in_order(self) -> tf.data.Dataset:
-        """The batches in the order of the data set, without shuffling and augmentation."""
-        dataset = self._batched(self.prepared).map(self.finish, num_parallel_calls=tf.data.AUTOTUNE)
+    def in_order(self, version: int = 0) -> tf.data.Dataset:
+        """The batches in the order of the data set, without shuffling.
+
+        Args:
+            version: 0 for items without augmentation; other numbers augment with other seeds.
+        """
+        dataset = self.prepared
+        if version:
+            # Epochs have numbers from 0, so their seeds are others.
+            seed = tf.constant([self.seed, -version], tf.int64)
+
+            def augmented(index, item):
+                return self.augment(item, tf.random.experimental.stateless_fold_in(seed, index))
+
+            dataset = dataset.enumerate().map(augmented, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
+        dataset = self._batched(dataset).map(self.finish, num_parallel_calls=tf.data.AUTOTUNE)
         return dataset.prefetch(2).with_options(options())
 
     def epochs(self, count: int) -> tf.data.Dataset:

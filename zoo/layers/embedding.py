@@ -34,3 +34,20 @@ def tied_embeddings(source_vocabulary: int, target_vocabulary: int, size: int, r
     else:
         raise ValueError(f"tied='all' needs equal vocabularies, got {source_vocabulary} and {target_vocabulary}")
     return source, target, lambda readout: target(readout, reverse=True)
+
+
+def target_embeddings(vocabulary: int, size: int, readout: int, tied: str) -> tuple:
+    """The layers (embedding, output layer from a readout (..., readout) to logits) of a model without source tokens.
+
+    Args:
+        vocabulary: the number of tokens.
+        size: the size of a token's vector.
+        readout: the size of the readout.
+        tied: "none", or "target" as in `tied_embeddings`.
+
+    Raises:
+        ValueError: sizes that can't be shared.
+    """
+    if tied not in TIES[:2]:
+        raise ValueError(f"tied must be one of {', '.join(TIES[:2])}, got {tied!r}")
+    return tied_embeddings(1, vocabulary, size, readout, tied)[1:]

@@ -9,6 +9,9 @@ from zoo.errors import ZooError, unknown
 from zoo.origin import Origin
 from zoo.registry.reading import Entry, entries
 
+# Task settings that say how a raw input becomes a tensor; a model shares them with the part that reads the input.
+_INPUT_SETTINGS = ("colour", "polarity", "centre", "fraction", "low", "high", "margin")
+
 
 def create_model(
     name: str, classes: int | None = None, freeze: str | None = None, taps: Iterable[str] | None = None, **overrides
@@ -61,7 +64,11 @@ def create_model(
         _check_embedded(name, model, part, inner)
     overrides |= {part: _plan(inner) for part, inner in parts.items()}
     overrides = {key: value for key, value in overrides.items() if entry.overrides.get(key, ...) != value}
-    origin = Origin(model=name, overrides=overrides, task=entry.task, settings=dict(entry.settings))
+    settings = dict(entry.settings)
+    if entry.settings_from:
+        own = parts[entry.settings_from].origin.settings
+        settings = {key: own[key] for key in _INPUT_SETTINGS if key in own} | settings
+    origin = Origin(model=name, overrides=overrides, task=entry.task, settings=settings)
     model = with_origin(model, origin, _output_name(graph(model), overrides, known))
     freeze_layers(model, freeze)
     return model if taps is None else tapped(model, taps)

@@ -36,6 +36,7 @@ class Entry:
     tiny: dict  # the builder's arguments for a model small enough for tests
     loss: str | None  # name of a Keras loss or of a function in the model's file; None: the task's loss
     parts: dict  # models inside this one: builder argument -> task of the models that fit
+    settings_from: str | None  # the part whose settings of the raw input the model shares
     arguments: dict  # the builder's arguments and their defaults for this variant; ... for an argument without one
     description: str  # the first line of the builder's docstring
     module: str
@@ -65,6 +66,7 @@ def register_model(
     tiny: dict | None = None,
     loss: str | None = None,
     parts: dict[str, str] | None = None,
+    settings_from: str | None = None,
 ) -> Callable:
     """Registers the decorated builder under `name`, or under each name in `variants`.
 
@@ -83,8 +85,10 @@ def register_model(
             which gets a keras.Model with this name and must call it as one layer. To read inner tensors of the part,
             the builder creates `keras.Model(encoder.input, {"grid": encoder.get_layer(...).output}, name=encoder.name)`
             and keeps only that model.
+        settings_from: the part that reads the model's raw input; the model takes its settings for this input, such as
+            the scaling of pixels.
     """
-    del name, task, paper, parameters, variants, settings, tiny, loss, parts  # `entries` reads them from the source
+    del name, task, paper, parameters, variants, settings, tiny, loss, parts, settings_from  # `entries` reads the file
     return lambda builder: builder
 
 
@@ -190,6 +194,8 @@ def _entries(builder: ast.FunctionDef, decorator: ast.Call, path: Path, module: 
         if not isinstance(value, kinds) and (value is not None or key in ("task", "paper")):
             raise ZooError(f"{where}: {key} must be {' or '.join(kind.__name__ for kind in kinds)}, got {value!r}")
     _check_parts(facts.get("parts") or {}, builder, where)
+    if facts.get("settings_from") not in (None, *(facts.get("parts") or {})):
+        raise ZooError(f"{where}: settings_from must name one of the parts, got {facts['settings_from']!r}")
     variants = facts.get("variants") or {facts.get("name") or builder.name: {}}
     parameters = facts.get("parameters")
     for name, overrides in variants.items():
@@ -205,6 +211,7 @@ def _entries(builder: ast.FunctionDef, decorator: ast.Call, path: Path, module: 
             tiny=facts.get("tiny") or {},
             loss=facts.get("loss"),
             parts=facts.get("parts") or {},
+            settings_from=facts.get("settings_from"),
             arguments=_arguments(builder) | overrides,
             description=(ast.get_docstring(builder) or "").partition("\n")[0],
             module=module,

@@ -193,11 +193,14 @@ def frozen_stream(
     *,
     augment: bool,
     shuffle: bool,
+    versions: int = 1,
 ) -> Stream:
     """Like `stream`, but the model inputs were computed before, such as the outputs of a frozen part of the model.
 
     Args:
         rows: function of numbers of examples (B,) -> the model inputs of these examples.
+        versions: with `augment`, the number of versions of each example, of which each epoch draws one. Version v of
+            example i has the number v * examples + i.
     """
     source = _in_whole_batches(task, source, batch_size, shuffle)
     aligned = task.aligned(source)
@@ -208,7 +211,12 @@ def frozen_stream(
 
     def augmented(item, seed):
         prepared, y = item
-        return prepared, task.augment_targets(y, seed)
+        y = task.augment_targets(y, seed)
+        if versions == 1:
+            return prepared, y
+        chosen = tf.random.experimental.stateless_fold_in(seed, versions)  # independent of the targets' draws
+        version = tf.random.stateless_uniform((), chosen, 0, versions, tf.int64)
+        return {"number": prepared["number"] + version * source.examples}, y
 
     def finished(prepared, y):
         return task.join(rows(prepared["number"]), y)

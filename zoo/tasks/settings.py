@@ -249,3 +249,14 @@ class TensorClassificationSettings(TensorSettings, ClassificationSettings):
 
 class TranslationSettings(GenerationSettings):
     """Settings of `translation`."""
+
+
+class CaptioningSettings(ImageSettings, GenerationSettings):
+    """Settings of `captioning`."""
+
+    tokens: Literal["pieces", "spelling"] = setting(
+        "pieces", "pieces: a SentencePiece vocabulary; spelling: the tokens are the words of the training captions."
+    )
+    windows: Literal[1] = setting(1, "Windows of the image that an answer averages.")
+    vocabulary_size: int = setting(4000, "Most pieces of a vocabulary that training makes.", ge=1)
+    longest: int = setting(40, "Most tokens of a caption.", ge=2)

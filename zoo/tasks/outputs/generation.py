@@ -57,7 +57,11 @@ class Generation(Task):
 
     def targets(self, example):
         """() string -> (T,) int32 tokens with the end token; a text that is cut at `longest` has no end token."""
-        return with_end(self.target_vocabulary.encode(example["target"][tf.newaxis]))[0][: self.longest]
+        return self.encoded(example["target"][tf.newaxis])[0]
+
+    def encoded(self, texts):
+        """(N,) texts -> (N, T) int32 tokens with the end token, padded; T is at most `longest`."""
+        return with_end(self.target_vocabulary.encode(texts)).to_tensor()[:, : self.longest]
 
     def join(self, inputs, y):
         """Adds `target`, the token before each token of y (B, T), and weights, which are 0 on padding."""

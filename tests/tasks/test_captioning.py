@@ -1,0 +1,110 @@
+"""Captioning: targets, one caption per epoch, metrics."""
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+import zoo
+from tests.helpers.contracts import CONTRACTS, WORDS
+from tests.helpers.models import make
+from zoo import metrics
+from zoo.tasks import task_of
+from zoo.tasks.captioning import plain
+
+END = 2
+IDS = {word: number for number, word in enumerate(WORDS, start=4)}
+
+
+@pytest.fixture(scope="module")
+def task():
+    return task_of(make("show_attend_tell"))
+
+
+def ids(text: str) -> list[int]:
+    return [IDS[word] for word in text.split()]
+
+
+def test_captions_are_learned_in_lower_case_without_punctuation():
+    texts = plain(["A dog (brown), runs.", "“It's” a  T-shirt !", ""]).numpy().tolist()
+    assert [text.decode() for text in texts] == ["a dog brown runs", "“it's” a t-shirt", ""]
+
+
+def test_an_example_has_all_captions_and_training_draws_one(task):
+    y = task.targets({"captions": "A dog.\nThe black dog is a dog\na cat is a"}).numpy()
+    rows = [[*ids("a dog"), END], [*ids("the"), 3, *ids("dog is a dog"), END], [*ids("a cat is a"), END]]
+    np.testing.assert_array_equal(y, [row + [0] * (7 - len(row)) for row in rows])
+    drawn = [task.augment_targets(tf.constant(y), [0, seed]).numpy().tolist() for seed in range(40)]
+    assert {tuple(row) for row in drawn} == {tuple(row) for row in rows}
+    inputs, first, weights = task.join({}, tf.constant(y[np.newaxis]))
+    np.testing.assert_array_equal(first, y[:1])
+    np.testing.assert_array_equal(weights, [[1, 1, 1, 0, 0, 0, 0]])
+    np.testing.assert_array_equal(inputs["target"], [[1, *ids("a dog"), END, 0, 0, 0]])
+
+
+def test_the_epochs_of_a_data_set_draw_captions(tmp_path):
+    """With augment=True each epoch has one caption of each image; without, the first ones."""
+    model = make("show_attend_tell")
+    folder = CONTRACTS["captioning"].training_data(model, tmp_path / "data")
+    data = zoo.dataset(folder, model=model, augment=True, batch_size=42, shuffle=False)
+    epochs = [next(iter(data))[1].numpy() for _ in range(2)]
+    assert all(epoch.shape[0] == 42 for epoch in epochs)
+    longest = max(epoch.shape[1] for epoch in epochs)
+    epochs = [np.pad(epoch, [(0, 0), (0, longest - epoch.shape[1])]) for epoch in epochs]
+    assert 5 < (epochs[0] != epochs[1]).any(axis=1).sum() < 37
+    first = next(iter(zoo.dataset(folder, model=model, batch_size=42, shuffle=False)))[1].numpy()
+    assert (np.count_nonzero(first, axis=1) == 7).all()  # "a picture of the digit ..." and the end
+
+
+def test_the_encoder_decides_how_images_are_read():
+    model = zoo.create_model("show_and_tell", encoder="efficientnet_lite0", target_vocabulary=30)
+    assert model.origin.settings == {"fraction": 0.875, "low": -0.9921875, "high": 1.0}
+
+
+# Values of pycocoevalcap 1.2 on the same words.
+CAPTIONS = [
+    "a dog runs through the grass",
+    "two children play in the water",
+    "a man",
+    "a black cat sits on a red chair near the window",
+]
+REFERENCES = [
+    ["a brown dog runs through tall grass", "the dog is running in the grass", "dog outside"],
+    ["two kids are playing in the water", "children swim"],
+    ["a man climbs a rock", "a man in a red shirt climbs", "climber on a steep rock", "a man is climbing"],
+    ["a black cat sits on a chair", "the cat is sitting on the red chair"],
+]
+EXPECTED = {
+    "bleu_1": 0.8454947063864049,
+    "bleu_2": 0.6813190503654659,
+    "bleu_3": 0.539937972634352,
+    "bleu_4": 0.4242904566983632,
+    "rouge_l": 0.701196075122344,
+    "cider": 2.1502143027455816,
+}
+CIDER = [2.01622271, 1.5161231, 1.80994806, 3.25856334]
+
+
+def test_metrics_are_those_of_the_coco_caption_tools():
+    assert metrics.caption_figures(CAPTIONS, REFERENCES)[0] == pytest.approx(EXPECTED, abs=1e-9)
+    words = [[text.split() for text in own] for own in REFERENCES]
+    assert metrics.cider_d([text.split() for text in CAPTIONS], words) == pytest.approx(CIDER, abs=1e-8)
+
+
+def test_metrics_ignore_case_and_punctuation_and_take_empty_captions():
+    texts = [text.capitalize() + " ." for text in CAPTIONS]
+    assert metrics.caption_figures(texts, REFERENCES)[0] == pytest.approx(EXPECTED, abs=1e-9)
+    assert metrics.caption_words("The dog's T-shirt, isn't it?") == ["the", "dog", "'s", "t-shirt", "isn", "'t", "it"]
+    empty = metrics.caption_figures([""] * 4, REFERENCES)[0]
+    assert empty == dict.fromkeys(EXPECTED, 0.0)
+
+
+def test_evaluation_measures_the_answers(task, tmp_path):
+    from zoo.data.sources import open_source
+
+    folder = CONTRACTS["captioning"].training_data(task.model, tmp_path / "data")
+    source = open_source(folder, "validation", task.fields, task.layout)
+    measured = task.measure(source, 4, None)
+    answers = zoo.pipeline(task.model)([row["file"].decode() for row in source.dataset.as_numpy_iterator()])
+    references = [row["captions"].decode().split("\n") for row in source.dataset.as_numpy_iterator()]
+    expected = metrics.caption_figures([answer["caption"] for answer in answers], references)[0]
+    assert measured.metrics == pytest.approx(expected, abs=1e-9)
