@@ -17,7 +17,7 @@ def read_origin(path: str | os.PathLike) -> Origin:
     """The origin of the model in a .keras file.
 
     Raises:
-        ZooError: there is no such file, it is damaged, or its model does not come from `zoo`.
+        ZooError: the file does not exist, it is damaged, or its model does not come from `zoo`.
     """
     path = Path(path)
     if not path.is_file():
