@@ -25,7 +25,7 @@ def test_the_samples_of_a_preset_are_explained_by_themselves(tiny_preset, tmp_pa
     (row,) = zoo.explain(tiny_preset, None, tmp_path / "one.pdf")
     assert row["input"].endswith("seven.png")
     assert (tmp_path / "one.pdf").read_bytes().startswith(b"%PDF")
-    (again,) = zoo.explain(zoo.load(tiny_preset), [], tmp_path / "two.svg")
+    (again,) = zoo.explain(zoo.load(tiny_preset), None, tmp_path / "two.svg")
     np.testing.assert_array_equal(row["gradient"], again["gradient"])
 
 
@@ -47,6 +47,7 @@ def test_the_samples_of_a_preset_are_explained_by_themselves(tiny_preset, tmp_pa
         ({"lable": "one"}, "kind='heat' takes label and layer, got lable"),
         ({"kind": "filters", "inputs": "x.png"}, "kind='filters' takes no inputs, got 1"),
         ({"kind": "layers", "inputs": ["a.png", "b.png"]}, "kind='layers' takes 1 input, got 2"),
+        ({"inputs": []}, "no inputs to explain: give at least one, or None for the preset's samples"),
         ({"inputs": ["a.png"] * 13}, "kind='heat' takes at most 12 inputs, got 13"),
         ({"name": "lenet5"}, "'lenet5' is a model, not a preset"),
     ],
