@@ -7,15 +7,13 @@ none of them.
 
 import contextlib
 import importlib
-import importlib.abc
 import importlib.util
 import re
 import sys
 import warnings
 from pathlib import Path
 
-from zoo.quiet import held_back
-from zoo.registry import entries
+# zoo.quiet and zoo.registry are imported where they are used: `import zoo` imports this module and shall be quick.
 
 _MARK = re.compile(r"^@keras\.saving\.register_keras_serializable\(", re.MULTILINE)
 
@@ -48,10 +46,12 @@ def register() -> None:
 def _import_model(name: str) -> None:
     """Imports the file of a registered model, so that Keras knows the layers that it defines."""
     with contextlib.suppress(Exception):  # Keras then reports the layer that it does not know
+        from zoo.registry import entries
+
         entries()[name].function()
 
 
-class _Finder(importlib.abc.MetaPathFinder):
+class _Finder:
     """Calls `register` after the first import of Keras, and imports TensorFlow quietly."""
 
     def find_spec(self, name, path=None, target=None):
@@ -59,6 +59,8 @@ class _Finder(importlib.abc.MetaPathFinder):
             return self._quiet(name)
         if name != "keras":
             return None
+        from zoo.quiet import held_back
+
         sys.meta_path.remove(self)
         spec = importlib.util.find_spec(name)
         if spec is not None and spec.loader is not None:
@@ -78,6 +80,8 @@ class _Finder(importlib.abc.MetaPathFinder):
 
     def _quiet(self, name: str):
         """The spec of a module whose import prints no noise."""
+        from zoo.quiet import held_back
+
         sys.meta_path.remove(self)
         try:
             spec = importlib.util.find_spec(name)

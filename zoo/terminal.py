@@ -18,7 +18,6 @@ from typing import BinaryIO, TextIO
 
 import click
 
-from zoo import quiet
 from zoo.errors import InputError, ZooError, checked_path
 from zoo.files import whole_file
 
@@ -39,6 +38,8 @@ def load_tensorflow() -> None:
     gc.disable()
     atexit.register(gc.freeze)
     try:
+        from zoo import quiet  # only here, as it imports logging, which listings do not need
+
         quiet.import_tensorflow(functools.partial(status, "loading TensorFlow"))
     finally:
         gc.freeze()
