@@ -52,6 +52,7 @@ class Data(_Section):
     validation: str | None = "validation"
     test: str | None = "test"
     data_dir: str | None = None
+    skip_missing: bool = False  # for a folder with a table of its files: leave out files that do not exist
 
 
 class Optimizer(_Section):

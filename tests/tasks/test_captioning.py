@@ -8,6 +8,7 @@ import zoo
 from tests.helpers.contracts import CONTRACTS, WORDS
 from tests.helpers.models import make
 from zoo import metrics
+from zoo.errors import ZooError
 from zoo.tasks import task_of
 from zoo.tasks.captioning import plain
 
@@ -108,3 +109,24 @@ def test_evaluation_measures_the_answers(task, tmp_path):
     references = [row["captions"].decode().split("\n") for row in source.dataset.as_numpy_iterator()]
     expected = metrics.caption_figures([answer["caption"] for answer in answers], references)[0]
     assert measured.metrics == pytest.approx(expected, abs=1e-9)
+
+
+def test_missing_images_are_left_out_on_request_only(task, tmp_path):
+    folder = CONTRACTS["captioning"].training_data(task.model, tmp_path / "data")
+    gone = next(folder.rglob("*.png"))
+    gone.unlink()
+    zoo.save(task.model, tmp_path / "captioner")
+
+    def train(**options):
+        data = {"folder": str(folder), **options}
+        zoo.train(tmp_path / "captioner", tmp_path / "run", steps=1, data=data, training={"epochs": 1, "batch_size": 8})
+
+    for use in (
+        lambda **options: zoo.dataset(folder, "all", model=task.model, **options),
+        lambda **options: zoo.evaluate(tmp_path / "captioner", folder, "all", **options),
+        train,
+    ):
+        with pytest.raises(ZooError, match=f"1 of 60 images that do not exist: .*{gone.name} .*skip_missing"):
+            use()
+        with pytest.warns(UserWarning, match="1 of 60 images do not exist"):
+            use(skip_missing=True)

@@ -8,7 +8,7 @@ import tensorflow as tf
 from zoo import metrics
 from zoo.data.layouts import FolderTable
 from zoo.tasks import vocabularies
-from zoo.tasks.inputs.image import ImageInput
+from zoo.tasks.inputs.image import SUFFIXES, ImageInput
 from zoo.tasks.outputs.generation import Generation
 from zoo.tasks.settings import CaptioningSettings
 from zoo.tasks.task import Measured
@@ -34,7 +34,7 @@ class Captioning(ImageInput, Generation):
     name = "captioning"
     Settings = CaptioningSettings
     fields = ("image", "captions")
-    layout = FolderTable("captions.tsv", "image", "captions")
+    layout = FolderTable("captions.tsv", "image", "captions", "images", SUFFIXES)
     text_key = "caption"
     explanations = {"attention": "zoo.explaining.attention_map"}
 
