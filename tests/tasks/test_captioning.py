@@ -11,6 +11,8 @@ from zoo import metrics
 from zoo.errors import ZooError
 from zoo.tasks import task_of
 from zoo.tasks.captioning import plain
+from zoo.training import setup
+from zoo.training.recipe import Recipe
 
 END = 2
 IDS = {word: number for number, word in enumerate(WORDS, start=4)}
@@ -117,14 +119,15 @@ def test_missing_images_are_left_out_on_request_only(task, tmp_path):
     gone.unlink()
     zoo.save(task.model, tmp_path / "captioner")
 
-    def train(**options):
+    def recipe(**options):
         data = {"folder": str(folder), **options}
-        zoo.train(tmp_path / "captioner", tmp_path / "run", steps=1, data=data, training={"epochs": 1, "batch_size": 8})
+        read = Recipe(model="show_attend_tell", data=data, training={"epochs": 1, "batch_size": 8})
+        setup.open_sources(read)
 
     for use in (
         lambda **options: zoo.dataset(folder, "all", model=task.model, **options),
         lambda **options: zoo.evaluate(tmp_path / "captioner", folder, "all", **options),
-        train,
+        recipe,
     ):
         with pytest.raises(ZooError, match=f"1 of 60 images that do not exist: .*{gone.name} .*skip_missing"):
             use()
