@@ -90,7 +90,7 @@ CIDER = [2.01622271, 1.5161231, 1.80994806, 3.25856334]
 def test_metrics_are_those_of_the_coco_caption_tools():
     assert metrics.caption_figures(CAPTIONS, REFERENCES)[0] == pytest.approx(EXPECTED, abs=1e-9)
     words = [[text.split() for text in own] for own in REFERENCES]
-    assert metrics.cider_d([text.split() for text in CAPTIONS], words) == pytest.approx(CIDER, abs=1e-8)
+    assert metrics.CiderD(words).scores([text.split() for text in CAPTIONS], words) == pytest.approx(CIDER, abs=1e-8)
 
 
 def test_metrics_ignore_case_and_punctuation_and_take_empty_captions():
