@@ -25,7 +25,7 @@ def main() -> None:
     photos = sorted((DOCS / "photos").glob("*.jpg"))
     columns = [[answer["caption"] for answer in zoo.pipeline(name)(photos)] for name in PRESETS]
     rows = [
-        f"| <img src=\"photos/{photo.name}\" width=\"160\"> | {' | '.join(captions)} |"
+        f'| <img src="photos/{photo.name}" width="160"> | {" | ".join(captions)} |'
         for photo, *captions in zip(photos, *columns, strict=True)
     ]
     zoo.explain(PRESETS[0], [DOCS / "photos" / name for name in SHOWN], DOCS / "attention_maps.png")
