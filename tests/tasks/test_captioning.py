@@ -11,6 +11,8 @@ from zoo import metrics
 from zoo.tasks import task_of
 from zoo.tasks.captioning import plain
 
+pytestmark = pytest.mark.usefixtures("short_runs")
+
 END = 2
 IDS = {word: number for number, word in enumerate(WORDS, start=4)}
 
