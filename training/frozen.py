@@ -127,11 +127,17 @@ class FrozenOutputs:
         self._own = None if workdir.is_chief else tempfile.TemporaryDirectory()
 
     def streams(
-        self, task: Task, streams: dict[str, Stream], sources: dict[str, Source], augment: bool, report: Callable
+        self,
+        tasks: dict[str, Task],
+        streams: dict[str, Stream],
+        sources: dict[str, Source],
+        augment: bool,
+        report: Callable,
     ) -> dict[str, Stream]:
         """The streams with the frozen outputs in place of the raw inputs.
 
         Args:
+            tasks: the task that makes the examples of each split.
             streams: streams of raw inputs, by split.
             sources: the data, by split.
             augment: whether targets are augmented in training.
@@ -143,7 +149,7 @@ class FrozenOutputs:
             arrays = self._computed(streams, facts, report)
         return {
             part: frozen_stream(
-                task, sources[part], stream.batch_size, stream.seed, self._rows(arrays[part]),
+                tasks[part], sources[part], stream.batch_size, stream.seed, self._rows(arrays[part]),
                 augment=augment and part == "train", shuffle=stream.shuffle, versions=self._versions(part),
             )
             for part, stream in streams.items()

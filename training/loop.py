@@ -3,7 +3,6 @@
 import contextlib
 import math
 from collections.abc import Callable, Iterator
-from pathlib import Path
 
 import keras
 import numpy as np
@@ -14,8 +13,10 @@ from zoo.errors import ZooError
 from zoo.layers.keras_private import sum_gradients_ourselves
 from zoo.training.carried import Carried
 from zoo.training.evaluation import Evaluation
+from zoo.training.not_finite import NotFinite
 from zoo.training.objective import Objective, of
 from zoo.training.recipe import Training
+from zoo.training.self_critical import SelfCritical
 from zoo.training.strategies import distributed, replica_rows
 
 # Runs of at least this many steps trace a second graph for full batches, whose size is fixed. This saves 5 % of the
@@ -41,6 +42,7 @@ class Loop:
         plain: the same model in float32 and outside the strategy, for evaluation and the preset. By default `model`.
         objective: losses and metrics. By default the model's compiled loss.
         carried: the state that is carried from batch to batch. With carried state, every batch has `rows` rows.
+        sampled: makes the targets by sampling answers from the model; validation stays as it is.
         rows: number of rows of a batch; needed only with carried state.
     """
 
@@ -53,11 +55,13 @@ class Loop:
         objective: Objective | None = None,
         carried: Carried | None = None,
         rows: int = 1,
+        sampled: SelfCritical | None = None,
     ):
         self.model, self.settings, self.strategy = model, settings, strategy
         self.plain, self.carried, self.rows = plain or model, carried or Carried(), rows
-        self.objective = objective or Objective(model.loss)
-        self.measured = Evaluation(self.plain, self.objective, self.carried)
+        objective = objective or Objective(model.loss)
+        self.sampled, self.objective = sampled, sampled.objective if sampled else objective
+        self.measured = Evaluation(self.plain, objective, self.carried)
         self.step = 0
         self.losses: list[float] = []  # one per step of the current epoch
         self.norms: list[float] = []  # gradient norms, one per step of the current epoch
@@ -103,6 +107,8 @@ class Loop:
 
     def _replica_step(self, x, y, weight, stop):
         """(loss, gradient norm, stop), gradients and carried state of the global batch, the same on every replica."""
+        if self.sampled:
+            x, y, weight = self.sampled.batch(x, y, self.model.optimizer.iterations)
         rows = tf.shape(tf.nest.flatten(x)[0])[0]
         weight = tf.ones((rows,)) if weight is None else weight
         total = tf.nest.map_structure(lambda own: self._sum(tf.reduce_sum(own)), weight)
@@ -157,7 +163,8 @@ class Loop:
         replicas = tf.cast(tf.distribute.get_replica_context().num_replicas_in_sync, tf.float32)
         variables = [variable.value for variable in self.model.trainable_variables]
         with tf.GradientTape() as tape:
-            outputs = self.model(x, training=True)
+            # A sample's probability is that of the model that drew it, without dropout.
+            outputs = self.model(x, training=not self.sampled)
             loss = 0.0
             for name, value in self.objective.values(self.model, y, outputs, weight).items():
                 # Keras divides a loss by the number of replicas; this undoes that and weights by the fraction instead.
@@ -335,19 +342,3 @@ def _mean(values: list[float], shares: list[float]) -> float:
     """The weighted mean of the finite values; NaN if there are none."""
     finite = np.isfinite(values)
     return float(np.average(np.array(values)[finite], weights=np.array(shares)[finite])) if finite.any() else math.nan
-
-
-class NotFinite(ZooError):
-    """A loss, gradient or weight became infinite or NaN; `batch` is the batch of the failed step, or None."""
-
-    def __init__(self, what: str, where: str, batch=None):
-        saved = "; the batch is saved in not_finite.npz" if batch is not None else ""
-        super().__init__(
-            f"{what} not finite {where}: lower the learning rate, or clip with training.global_clipnorm{saved}"
-        )
-        self.batch = batch
-
-    def write(self, path: Path) -> None:
-        """Writes the arrays of the batch in order: x, y and weights, flattened."""
-        tensors = [part for value in tf.nest.flatten(self.batch) for part in getattr(value, "values", [value])]
-        np.savez(path, *[tensor.numpy() for tensor in tensors])

@@ -52,6 +52,7 @@ class Data(_Section):
     validation: str | None = "validation"
     test: str | None = "test"
     data_dir: str | None = None
+    skip_missing: bool = False  # for a folder with a table of its files: leave out files that do not exist
 
 
 class Optimizer(_Section):
@@ -104,6 +105,9 @@ class Training(_Section):
     # With keep_frozen: the number of versions of each training example whose frozen outputs are stored. The first one
     # is not augmented, the others are; an epoch draws one version of each example.
     frozen_versions: Count = 1
+    # Self-critical sequence training: the metric that rewards sampled answers, and the number of samples per example.
+    self_critical: str | None = None
+    samples: int = pydantic.Field(5, ge=2)
     keep: Literal["best", "last"] = "best"
     early_stopping: Count | None = None  # ends the run after this number of epochs without a better score
     checkpoint_seconds: NotNegative = 120.0  # minimum time between two checkpoints
@@ -118,6 +122,8 @@ class Training(_Section):
     def _parts_have_rows(self):
         if self.accumulation > self.batch_size:
             raise ValueError(f"accumulation = {self.accumulation} must be at most batch_size = {self.batch_size}")
+        if self.self_critical and self.label_smoothing:
+            raise ValueError("label_smoothing must be 0 with self_critical: sampled answers are rewarded as they are")
         if self.frozen_versions > 1 and not (self.keep_frozen and self.augment):
             raise ValueError(f"frozen_versions = {self.frozen_versions} needs keep_frozen = true and augment = true")
         return self

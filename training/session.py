@@ -17,12 +17,13 @@ from zoo.layers.activations import leaves
 from zoo.layers.model import named
 from zoo.tasks import task_of
 from zoo.tasks.dataset import stream
-from zoo.training import frozen, setup
+from zoo.training import frozen, self_critical, setup
 from zoo.training.batchnorm_statistics import renew_statistics
 from zoo.training.checkpoints import Checkpoints
 from zoo.training.epochs import run
 from zoo.training.interruption import catch_signals
-from zoo.training.loop import Loop, NotFinite
+from zoo.training.loop import Loop
+from zoo.training.not_finite import NotFinite
 from zoo.training.optimizers import make_optimizer
 from zoo.training.result import write_result
 from zoo.training.tensorboard_images import Pictures
@@ -59,9 +60,10 @@ class Session:
         if body is not None:
             self._freeze(body)
         self.pictures = Pictures(self.task, self.batches["validation"]) if "validation" in self.batches else None
+        whole, trained = self._trained(learner)
         self.loop = Loop(
-            self._trained(learner), self.settings, strategy, learner, self.objective, self.carried,
-            self.settings.batch_size,
+            trained, self.settings, strategy, learner, self.objective, self.carried, self.settings.batch_size,
+            self._sampled(whole),
         )  # fmt: skip
         self.history: list[dict] = []  # one row per epoch
         self.best, self.kept = (-math.inf, -math.inf), None  # the best score; its weights and row of history
@@ -88,8 +90,12 @@ class Session:
     def _make_batches(self) -> None:
         settings, task = self.settings, self.task
         self.carried = setup.carried_state(task)
+        self.tasks = dict.fromkeys(self.sources, task)
+        if settings.self_critical:
+            self_critical.check(task, settings.self_critical, self.strategy.num_replicas_in_sync)
+            self.tasks["train"] = task.with_references()
         self.batches = {
-            split: stream(task, source, settings.batch_size, self.recipe.seed, augment=settings.augment
+            split: stream(self.tasks[split], source, settings.batch_size, self.recipe.seed, augment=settings.augment
                           and split == "train", shuffle=split == "train" and not task.carried)
             for split, source in self.sources.items()
         }  # fmt: skip
@@ -118,14 +124,18 @@ class Session:
 
         with named_errors():
             self.batches = frozen.FrozenOutputs(body, self.workdir, self.settings.frozen_versions).streams(
-                self.task, self.batches, self.sources, self.settings.augment, done
+                self.tasks, self.batches, self.sources, self.settings.augment, done
             )
 
-    def _trained(self, learner: keras.Model) -> keras.Model:
-        """The model whose weights the steps update, built in the strategy's scope and at the recipe's precision."""
+    def _trained(self, learner: keras.Model) -> tuple[keras.Model, keras.Model]:
+        """The model whose weights the steps update, built in the strategy's scope and at the recipe's precision.
+
+        Returns:
+            The whole model, and what `learner` is of it.
+        """
         if self.strategy.num_replicas_in_sync == 1 and self.settings.precision == "float32":
             learner.optimizer.build(learner.trainable_variables)
-            return learner
+            return self.task.model, learner
         origin, policy = self.model.origin, keras.config.dtype_policy()
         keras.config.set_dtype_policy(self.settings.precision)
         try:
@@ -143,7 +153,14 @@ class Session:
                 trained.optimizer.build(trained.trainable_variables)
         finally:
             keras.config.set_dtype_policy(policy)
-        return trained
+        return model, trained
+
+    def _sampled(self, model: keras.Model) -> self_critical.SelfCritical | None:
+        """With self-critical training, what samples from the model."""
+        metric, source = self.settings.self_critical, self.sources["train"]
+        if metric is None:
+            return None
+        return self_critical.SelfCritical(self.task, model, source, metric, self.settings.samples, self.recipe.seed)
 
     def train(self) -> preset.Preset | None:
         if self.is_finished:

@@ -33,7 +33,7 @@ def open_sources(recipe: Recipe) -> dict[str, Source]:
 
     def open_split(split: str, slices: str) -> Source:
         try:
-            return open_source(name, slices, task.fields, task.layout, data.data_dir)
+            return open_source(name, slices, task.fields, task.layout, data.data_dir, skip_missing=data.skip_missing)
         except NoSplitError as error:
             raise ZooError(f'{error}; to do without, set data.{split} = ""') from None
 

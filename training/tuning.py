@@ -20,7 +20,7 @@ from zoo.errors import Stopped, ZooError, checked_count, checked_path, unknown
 from zoo.files import whole_folder
 from zoo.tasks import task_class
 from zoo.training import setup
-from zoo.training.loop import NotFinite
+from zoo.training.not_finite import NotFinite
 from zoo.training.recipe import as_toml, read_recipe
 from zoo.training.run import train
 from zoo.training.workdir import Workdir, differences

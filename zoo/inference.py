@@ -240,6 +240,7 @@ def evaluate(
     record: bool = False,
     picture: str | os.PathLike | None = None,
     report: Callable[[int, int], None] | None = None,
+    skip_missing: bool = False,
     **settings,
 ) -> dict:
     """Measures a preset on a data set, by default the data set and the split that its card names.
@@ -254,6 +255,7 @@ def evaluate(
         record: write the metrics into preset.json and the model card, as final metrics.
         picture: the file for a picture of the metrics, such as the confusion matrix.
         report: called as report(examples done, examples).
+        skip_missing: for a folder with captions.tsv: leave out images that do not exist, with a warning.
         **settings: settings of the task, such as beam=1.
 
     Returns:
@@ -276,7 +278,8 @@ def evaluate(
     if picture is not None:
         picture = checked_picture(picture, "picture")
     task = task_of(fold_batch_normalization(presets.load_model(preset)), **settings)
-    source = open_source(dataset, split, task.fields, task.layout, data_dir or own_dir, limit)
+    data_dir = data_dir or own_dir
+    source = open_source(dataset, split, task.fields, task.layout, data_dir, limit, skip_missing=skip_missing)
     task.check_source(source)
     started = time.perf_counter()
     with named_errors():

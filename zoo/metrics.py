@@ -85,7 +85,7 @@ def caption_figures(captions: list[str], references: list[list[str]]) -> tuple[d
         metric = BLEU(max_ngram_order=order, tokenize="none", smooth_method="none", force=True)
         figures[f"bleu_{order}"] = metric.corpus_score(texts, columns).score / 100
     figures["rouge_l"] = float(np.mean([rouge_l(*pair) for pair in zip(captions, references, strict=True)]))
-    figures["cider"] = float(np.mean(cider_d(captions, references)))
+    figures["cider"] = float(np.mean(CiderD(references).scores(captions, references)))
     return figures, None, {}
 
 
@@ -115,37 +115,44 @@ def _longest_common(words: list[str], others: list[str]) -> int:
     return lengths[-1]
 
 
-def cider_d(captions: list[list[str]], references: list[list[list[str]]], orders: int = 4, sigma: float = 6.0):
-    """CIDEr-D of each caption (Vedantam et al. 2015, arXiv 1411.5726, section 6), 0 to 10.
+class CiderD:
+    """CIDEr-D (Vedantam et al. 2015, arXiv 1411.5726, section 6), 0 to 10.
 
     Counts of n-grams are weighted by how few images have the n-gram in their references. Each order n gives a cosine
     similarity, with counts clipped to those of the reference and a Gaussian penalty on the difference in length; the
     score is 10 times the mean over orders and references.
+
+    Args:
+        corpus: the references of each image, as words, from which the weights are computed.
     """
-    grams = [[_grams(reference, orders) for reference in own] for own in references]
-    images = collections.Counter(gram for own in grams for gram in {gram for counts in own for gram in counts})
-    total = math.log(len(captions))
 
-    def vectors(counts):
-        """The weighted counts of each order, and their norm."""
-        weighted = [{} for _ in range(orders)]
-        for gram, count in counts.items():
-            weighted[len(gram) - 1][gram] = count * (total - math.log(max(1, images[gram])))
-        return [(own, math.sqrt(sum(value**2 for value in own.values()))) for own in weighted]
+    def __init__(self, corpus: list[list[list[str]]], orders: int = 4, sigma: float = 6.0):
+        self.orders, self.sigma, self.total = orders, sigma, math.log(len(corpus))
+        self.images = collections.Counter(
+            gram for own in corpus for gram in {gram for reference in own for gram in _grams(reference, orders)}
+        )
 
-    scores = []
-    for caption, own, counted in zip(captions, references, grams, strict=True):
-        vector = vectors(_grams(caption, orders))
-        score = 0.0
-        for reference, counts in zip(own, counted, strict=True):
+    def scores(self, captions: list[list[str]], references: list[list[list[str]]]) -> list[float]:
+        """The score of each caption against its references, all as words."""
+        return [self._score(*pair) for pair in zip(captions, references, strict=True)]
+
+    def _score(self, caption: list[str], references: list[list[str]]) -> float:
+        vector, score = self._vectors(caption), 0.0
+        for reference in references:
             # Lengths are numbers of bigrams, as in the COCO tools.
             difference = max(len(caption) - 1, 0) - max(len(reference) - 1, 0)
-            penalty = math.exp(-(difference**2) / (2 * sigma**2))
-            for (mine, norm), (theirs, other_norm) in zip(vector, vectors(counts), strict=True):
+            penalty = math.exp(-(difference**2) / (2 * self.sigma**2))
+            for (mine, norm), (theirs, other_norm) in zip(vector, self._vectors(reference), strict=True):
                 product = sum(min(value, theirs.get(gram, 0.0)) * theirs.get(gram, 0.0) for gram, value in mine.items())
                 score += penalty * product / (norm * other_norm) if norm and other_norm else 0.0
-        scores.append(10.0 * score / orders / len(own))
-    return scores
+        return 10.0 * score / self.orders / len(references)
+
+    def _vectors(self, words: list[str]) -> list[tuple[dict[tuple, float], float]]:
+        """The weighted counts of each order, and their norm."""
+        weighted: list[dict[tuple, float]] = [{} for _ in range(self.orders)]
+        for gram, count in _grams(words, self.orders).items():
+            weighted[len(gram) - 1][gram] = count * (self.total - math.log(max(1, self.images[gram])))
+        return [(own, math.sqrt(sum(value**2 for value in own.values()))) for own in weighted]
 
 
 def _grams(words: list[str], orders: int) -> collections.Counter:

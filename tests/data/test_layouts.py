@@ -8,7 +8,7 @@ from zoo.data.sources import open_source
 from zoo.errors import ZooError
 
 SPLITS = ("train", "validation", "test")
-CAPTIONS = FolderTable("captions.tsv", "image", "captions")
+CAPTIONS = FolderTable("captions.tsv", "image", "captions", "images", frozenset({".jpg"}))
 MOODS = Table({"text": str, "loudness": float, "angry": int})
 
 
@@ -62,7 +62,11 @@ def test_a_folder_with_a_table(captions):
         ("0.jpg\ta\nno tab\n", "captions.tsv, line 2: expected a file name, a tab and a text"),
         ("0.jpg\ta\n\n1.jpg\t \n", "captions.tsv, line 3: expected a file name, a tab and a text"),
         ("\ta\n", "captions.tsv, line 1: expected a file name, a tab and a text"),
-        ("0.jpg\ta\n1.jpg\tb\n40.jpg\tc\n", "captions.tsv, line 3: there is no file .*40.jpg"),
+        (
+            "".join(f"{number}.jpg\ta\n" for number in range(24, 40)),
+            r"captions.tsv names 10 of 16 images that do not exist: 30.jpg \(line 7\), .*, 34.jpg \(line 11\) "
+            "and 5 more; add them, or leave them out with skip_missing",
+        ),
         ("0.jpg\ta\n", "has too few examples for the split 'validation': 1 in all"),
         ("", "has too few examples for the split 'validation': 0 in all"),
     ],
@@ -72,6 +76,29 @@ def test_mistakes_in_a_table_of_files(captions, content, message):
     with pytest.raises(ZooError, match=message) as raised:
         open_source(captions, "validation", ("captions",), CAPTIONS)
     assert "\n" not in str(raised.value)
+
+
+def test_missing_files_are_left_out_on_request_and_files_without_a_line_with_a_warning(captions):
+    lines = "".join(f"{number}.jpg\tcaption of {number}\n" for number in (*range(25), 30, 31))
+    (captions / "captions.tsv").write_text(lines)
+    with pytest.warns(UserWarning, match="left out") as caught:
+        source = open_source(captions, "all", ("captions",), CAPTIONS, skip_missing=True)
+    texts = [str(each.message) for each in caught]
+    assert texts == [
+        f"{captions / 'captions.tsv'}: 2 of 27 images do not exist and are left out: "
+        "30.jpg (line 26), 31.jpg (line 27)",
+        f"5 images have no line in {captions / 'captions.tsv'} and are left out: "
+        "25.jpg, 26.jpg, 27.jpg, 28.jpg, 29.jpg",
+    ]
+    rows = {row["captions"].decode() for row in source.dataset.as_numpy_iterator()}
+    assert rows == {f"caption of {number}" for number in range(25)}
+
+
+def test_only_a_folder_with_a_table_has_missing_files(tmp_path):
+    (tmp_path / "moods.tsv").write_text("text\tloudness\tangry\n")
+    for name, layout in ((tmp_path / "moods.tsv", MOODS), ("mnist", CAPTIONS)):
+        with pytest.raises(ZooError, match="skip_missing is for folders with a table of their files, which .* is not"):
+            open_source(name, "train", ("text",), layout, skip_missing=True)
 
 
 def test_a_folder_without_its_table(tmp_path, captions):

@@ -8,8 +8,11 @@ import zoo
 from tests.helpers.contracts import CONTRACTS, WORDS
 from tests.helpers.models import make
 from zoo import metrics
+from zoo.errors import ZooError
 from zoo.tasks import task_of
 from zoo.tasks.captioning import plain
+from zoo.training import setup
+from zoo.training.recipe import Recipe
 
 pytestmark = pytest.mark.usefixtures("short_runs")
 
@@ -89,7 +92,7 @@ CIDER = [2.01622271, 1.5161231, 1.80994806, 3.25856334]
 def test_metrics_are_those_of_the_coco_caption_tools():
     assert metrics.caption_figures(CAPTIONS, REFERENCES)[0] == pytest.approx(EXPECTED, abs=1e-9)
     words = [[text.split() for text in own] for own in REFERENCES]
-    assert metrics.cider_d([text.split() for text in CAPTIONS], words) == pytest.approx(CIDER, abs=1e-8)
+    assert metrics.CiderD(words).scores([text.split() for text in CAPTIONS], words) == pytest.approx(CIDER, abs=1e-8)
 
 
 def test_metrics_ignore_case_and_punctuation_and_take_empty_captions():
@@ -110,3 +113,25 @@ def test_evaluation_measures_the_answers(task, tmp_path):
     references = [row["captions"].decode().split("\n") for row in source.dataset.as_numpy_iterator()]
     expected = metrics.caption_figures([answer["caption"] for answer in answers], references)[0]
     assert measured.metrics == pytest.approx(expected, abs=1e-9)
+
+
+def test_missing_images_are_left_out_on_request_only(task, tmp_path):
+    folder = CONTRACTS["captioning"].training_data(task.model, tmp_path / "data")
+    gone = next(folder.rglob("*.png"))
+    gone.unlink()
+    zoo.save(task.model, tmp_path / "captioner")
+
+    def recipe(**options):
+        data = {"folder": str(folder), **options}
+        read = Recipe(model="show_attend_tell", data=data, training={"epochs": 1, "batch_size": 8})
+        setup.open_sources(read)
+
+    for use in (
+        lambda **options: zoo.dataset(folder, "all", model=task.model, **options),
+        lambda **options: zoo.evaluate(tmp_path / "captioner", folder, "all", **options),
+        recipe,
+    ):
+        with pytest.raises(ZooError, match=f"1 of 60 images that do not exist: .*{gone.name} .*skip_missing"):
+            use()
+        with pytest.warns(UserWarning, match="1 of 60 images do not exist"):
+            use(skip_missing=True)

@@ -11,7 +11,8 @@ import tensorflow as tf
 from tests.helpers.runs import train, weights
 from tests.helpers.token_batches import stream, tokens, toy
 from zoo.training.epochs import run
-from zoo.training.loop import SCALE, Loop, NotFinite
+from zoo.training.loop import SCALE, Loop
+from zoo.training.not_finite import NotFinite
 from zoo.training.recipe import Training
 
 EVERYTHING = {"epochs": 2, "batch_size": 16, "global_clipnorm": 0.5, "weight_averaging": 0.9, "accumulation": 3}

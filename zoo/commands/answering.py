@@ -120,19 +120,29 @@ def explain(preset, inputs, out, kind, label, layer, changes, as_json, **flags) 
 @click.option("--dataset", metavar="NAME", help="A TFDS name, or the path of your own files in the task's layout.")
 @click.option("--split", help="Split of the data set [the card's].")
 @click.option("--limit", type=click.IntRange(1), metavar="N", help="Only the first N examples.")
+@click.option("--skip-missing", is_flag=True, help="Leave out files that a folder's table names but that do not exist.")
 @DATA_DIR
 @click.option("--record", is_flag=True, help="Write the metrics into the preset and its card.")
 @click.option("--out", "picture", metavar="PNG", help="Draw the metrics, such as the confusion matrix.")
 @SET
 @JSON
-def evaluate(preset, dataset, split, limit, data_dir, record, picture, changes, as_json, **flags) -> None:
+def evaluate(preset, dataset, split, limit, skip_missing, data_dir, record, picture, changes, as_json, **flags) -> None:
     """Measure a preset on a data set, by default the data set and the split that its card names."""
     _, settings = find(preset, changes, flags)
     from zoo import inference
 
     with terminal.progress("evaluating") as report:
         result = inference.evaluate(
-            preset, dataset, split, limit, data_dir, record=record, picture=picture, report=report, **settings
+            preset,
+            dataset,
+            split,
+            limit,
+            data_dir,
+            record=record,
+            picture=picture,
+            report=report,
+            skip_missing=skip_missing,
+            **settings,
         )
     if as_json:
         return terminal.print_json(result)

@@ -15,6 +15,7 @@ import dataclasses
 import hashlib
 import os
 import random
+import warnings
 from collections.abc import Iterable
 from pathlib import Path
 from typing import ClassVar
@@ -134,25 +135,22 @@ class FolderTable:
         table: file name of the table.
         field: the field for the content of a file.
         text: the field for the texts of a file.
+        kind: the word for the files in messages, such as "images".
+        suffixes: suffixes of the file names, in lower case. A warning counts the files of the folder that the table
+            does not name.
+        skip_missing: leave out lines whose file does not exist, with a warning; by default they are an error.
     """
 
     table: str
     field: str
     text: str
+    kind: str
+    suffixes: frozenset[str]
+    skip_missing: bool = False
     file_suffix: ClassVar[str | None] = None
 
     def open(self, path: Path, split: str) -> Source:
-        table = path / self.table
-        if not table.is_file():
-            raise ZooError(f"{path} is not a folder with a file {self.table}: lines of file name, tab, text")
-        texts: dict[str, list[str]] = {}
-        for number, line in _lines(table):
-            name, _, text = (part.strip() for part in line.partition("\t"))
-            if not name or not text:
-                raise ZooError(f"{table}, line {number}: expected a file name, a tab and a text")
-            if not (path / name).is_file():
-                raise ZooError(f"{table}, line {number}: there is no file {path / name}")
-            texts.setdefault(name, []).append(text)
+        texts = self._texts(path)
         names = _shuffled_part(texts, split, path)
         columns = {
             "file": [str(path / name) for name in names],
@@ -168,6 +166,37 @@ class FolderTable:
             _fingerprint(part for name in names for part in (name, *texts[name])),
         )
         return Source(str(path), "", split, len(names), None, stubs, load, "the folder's own", rows, mark)
+
+    def _texts(self, path: Path) -> dict[str, list[str]]:
+        """The texts of each file that the table names."""
+        table = path / self.table
+        if not table.is_file():
+            raise ZooError(f"{path} is not a folder with a file {self.table}: lines of file name, tab, text")
+        texts: dict[str, list[str]] = {}
+        lines: dict[str, int] = {}
+        for number, line in _lines(table):
+            name, _, text = (part.strip() for part in line.partition("\t"))
+            if not name or not text:
+                raise ZooError(f"{table}, line {number}: expected a file name, a tab and a text")
+            texts.setdefault(name, []).append(text)
+            lines.setdefault(name, number)
+        missing = [name for name in texts if not (path / name).is_file()]
+        named = _listed([f"{name} (line {lines[name]})" for name in missing])
+        counts = f"{len(missing):,} of {len(texts):,} {self.kind}"
+        if missing and not self.skip_missing:
+            raise ZooError(
+                f"{table} names {counts} that do not exist: {named}; add them, or leave them out with skip_missing"
+            )
+        if missing:
+            warnings.warn(f"{table}: {counts} do not exist and are left out: {named}", stacklevel=4)
+        known = {path / name for name in texts}
+        others = sorted(file for file in path.rglob("*") if file.suffix.lower() in self.suffixes and file not in known)
+        if others:
+            named = _listed([str(file.relative_to(path)) for file in others])
+            warnings.warn(
+                f"{len(others):,} {self.kind} have no line in {table} and are left out: {named}", stacklevel=4
+            )
+        return {name: own for name, own in texts.items() if name not in {*missing}}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -243,6 +272,11 @@ def _lines(path: Path) -> Iterable[tuple[int, str]]:
     except UnicodeDecodeError as error:
         raise ZooError(f"{path}: byte {error.start:,} is not UTF-8; save the file in this encoding") from None
     return ((number, line.rstrip("\r")) for number, line in enumerate(lines, start=1) if line.strip())
+
+
+def _listed(names: list[str], most: int = 5) -> str:
+    """The first names, and the number of the others."""
+    return ", ".join(names[:most]) + (f" and {len(names) - most:,} more" if len(names) > most else "")
 
 
 def _shuffled_part(items: Iterable, split: str, path: Path) -> list:

@@ -44,6 +44,7 @@ def open_source(
     data_dir: str | os.PathLike | None = None,
     limit: int | None = None,
     download: bool = True,
+    skip_missing: bool = False,
 ) -> Source:
     """Opens one split of a data set.
 
@@ -56,9 +57,11 @@ def open_source(
         data_dir: the folder of TFDS's data; by default ~/tensorflow_datasets.
         limit: number of examples to use, from the start; None for all.
         download: whether TFDS may download a data set that it does not have.
+        skip_missing: for a folder with a table of its files: leave out files that do not exist, with a warning.
 
     Raises:
-        ZooError: the data set, the split or a field is unknown, or the data can't be downloaded.
+        ZooError: the data set, the split or a field is unknown, or the data can't be downloaded; or skip_missing for
+            data that are not a folder with a table of files.
     """
     if not isinstance(name, (str, os.PathLike)) or not os.fspath(name):
         raise ZooError(f"{name!r} is not a data set: give a TFDS name, or the path of a folder or file")
@@ -73,6 +76,10 @@ def open_source(
     )
     if is_path and layout is None:
         raise ZooError(f"{name}: this task reads no files of your own; give a TFDS name")
+    if skip_missing:
+        if not is_path or not hasattr(layout, "skip_missing"):
+            raise ZooError(f"skip_missing is for folders with a table of their files, which {name} is not")
+        layout = dataclasses.replace(layout, skip_missing=True)
     source = layout.open(Path(name), split) if is_path else _tfds(os.fspath(name), split, data_dir, download)
     spec = source.dataset.element_spec
     for field in fields:

@@ -137,7 +137,8 @@ class Stream:
             return self.length(item), item
 
         windows = dataset.map(with_length).ragged_batch(window).enumerate()
-        return windows.map(lambda number, both: ordered(number, *both)).unbatch()
+        items = windows.map(lambda number, both: ordered(number, *both)).unbatch()
+        return items.map(lambda *item: tf.nest.map_structure(_dense, item))
 
     def _prepared(self, index, example, wanted):
         arguments = example if isinstance(example, tuple) else (example,)
@@ -223,6 +224,11 @@ def options() -> tf.data.Options:
     chosen.autotune.enabled = False
     chosen.deterministic = True
     return chosen
+
+
+def _dense(value):
+    """An item with two axes of unknown size comes out of `ragged_batch` as a ragged tensor with rows of one length."""
+    return value.to_tensor() if isinstance(value, tf.RaggedTensor) else value
 
 
 def _nothing(spec: tf.TensorSpec) -> tf.Tensor:

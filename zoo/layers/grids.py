@@ -18,3 +18,8 @@ def grid_model(encoder: keras.Model) -> keras.Model:
                 break
             return keras.Model(encoder.input, {"grid": tensor}, name=encoder.name)
     raise ValueError(f"{encoder.name} has no feature maps with an extent; choose a convolutional model")
+
+
+def grid_of(encoder: keras.Model, inputs: dict):
+    """The feature maps (B, H, W, D) of `inputs["image"]`, or `inputs["frozen"]`, the maps that were computed before."""
+    return inputs["frozen"] if "frozen" in inputs else encoder({"image": inputs["image"]})["grid"]

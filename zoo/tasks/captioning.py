@@ -1,5 +1,6 @@
 """Captioning: an image in, a sentence that describes it out."""
 
+import copy
 import functools
 
 import numpy as np
@@ -8,7 +9,7 @@ import tensorflow as tf
 from zoo import metrics
 from zoo.data.layouts import FolderTable
 from zoo.tasks import vocabularies
-from zoo.tasks.inputs.image import ImageInput
+from zoo.tasks.inputs.image import SUFFIXES, ImageInput
 from zoo.tasks.outputs.generation import Generation
 from zoo.tasks.settings import CaptioningSettings
 from zoo.tasks.task import Measured
@@ -24,6 +25,12 @@ def plain(captions):
     return tf.strings.strip(tf.strings.regex_replace(texts, r"\s+", " "))
 
 
+def captions_of(source) -> list[list[str]]:
+    """The captions of each image of a source, as they are learned. Images are not read."""
+    stubs = source.stubs.map(lambda stub: plain(tf.strings.split(stub["captions"], "\n")))
+    return [[text.decode("utf-8") for text in own] for own in stubs.as_numpy_iterator()]
+
+
 class Captioning(ImageInput, Generation):
     """Images to sentences, by a generator with the inputs `image` and `target`.
 
@@ -34,9 +41,11 @@ class Captioning(ImageInput, Generation):
     name = "captioning"
     Settings = CaptioningSettings
     fields = ("image", "captions")
-    layout = FolderTable("captions.tsv", "image", "captions")
+    layout = FolderTable("captions.tsv", "image", "captions", "images", SUFFIXES)
     text_key = "caption"
     explanations = {"attention": "zoo.explaining.attention_map"}
+    rewards = ("cider",)
+    keeps_references = False
 
     @classmethod
     def adapt(cls, source, settings, assets):
@@ -45,10 +54,7 @@ class Captioning(ImageInput, Generation):
         chosen = cls.Settings.checked(cls.name, settings)
         if vocabularies.open_vocabulary(chosen.tokens, assets, "target"):
             return learned, files, arguments
-        texts = []
-        # only the captions: images need not be read
-        for stub in source.stubs.map(lambda stub: {"captions": stub["captions"]}).as_numpy_iterator():
-            texts += [text.decode("utf-8") for text in plain(stub["captions"].decode("utf-8").split("\n")).numpy()]
+        texts = [text for own in captions_of(source) for text in own]
         files = {**files, **vocabularies.learn(chosen.tokens, chosen.vocabulary_size, {"target": texts})}
         size = vocabularies.open_vocabulary(chosen.tokens, files, "target").size
         return learned, files, {**arguments, "target_vocabulary": size}
@@ -60,6 +66,8 @@ class Captioning(ImageInput, Generation):
 
     def augment_targets(self, y, seed):
         """Draws one caption: (captions, T) -> (T,)."""
+        if self.keeps_references:
+            return y
         chosen = tf.random.stateless_uniform((), seed, 0, tf.shape(y)[0], tf.int32)
         return self._trimmed(y[chosen])
 
@@ -68,7 +76,28 @@ class Captioning(ImageInput, Generation):
         """(T,) tokens without their padding."""
         return tokens[: tf.math.count_nonzero(tokens, dtype=tf.int32)]
 
+    def with_references(self):
+        other = copy.copy(self)
+        other.keeps_references = True
+        return other
+
+    def reward(self, name, source):
+        """CIDEr-D, weighted by the training captions. The end counts as a word, or captions would end in "with a"."""
+
+        def words(text: str, is_complete: bool = True) -> list[str]:
+            return metrics.caption_words(text) + ([""] if is_complete else [])
+
+        scorer = metrics.CiderD([[words(text) for text in own] for own in captions_of(source)])
+
+        def scores(texts, are_complete, references):
+            captions = [words(*pair) for pair in zip(texts, are_complete, strict=True)]
+            return scorer.scores(captions, [[words(text) for text in own] for own in references])
+
+        return scores
+
     def join(self, inputs, y):
+        if self.keeps_references:
+            return inputs, y
         return super().join(inputs, y[:, 0] if len(y.shape) == 3 else y)
 
     @staticmethod

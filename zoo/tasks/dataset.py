@@ -29,6 +29,7 @@ def dataset(
     epochs: int | None = None,
     data_dir: str | None = None,
     limit: int | None = None,
+    skip_missing: bool = False,
 ) -> tf.data.Dataset:
     """A tf.data.Dataset of (inputs, y) batches, for model.fit and model.evaluate; for texts (inputs, y, weights).
 
@@ -50,6 +51,7 @@ def dataset(
             with `steps_per_epoch`, and for tf.data service, whose workers then take one epoch each.
         data_dir: where TFDS keeps its data.
         limit: number of examples to use, from the start; None for all.
+        skip_missing: for a folder with captions.tsv: leave out images that do not exist, with a warning.
 
     Raises:
         ZooError: the data set or split is unknown, or its classes are not those of the model. Later, from the model's
@@ -61,7 +63,7 @@ def dataset(
     if epochs is not None:
         checked_count(epochs, "epochs")
     task = task_of(model, **({"augment": augment} if isinstance(augment, dict) else {}))
-    source = open_source(name, split, task.fields, task.layout, data_dir, limit)
+    source = open_source(name, split, task.fields, task.layout, data_dir, limit, skip_missing=skip_missing)
     task.check_source(source)
     if not isinstance(task, Features):  # a model without a head has no classes
         _remember_classes(model.origin, source)

@@ -62,6 +62,22 @@ class CrossEntropy(keras.losses.Loss):
         return {"label_smoothing": self.label_smoothing, "name": self.name}
 
 
+class PolicyGradient(keras.losses.Loss):
+    """Minus the reward of sampled tokens, with the gradient of REINFORCE (Williams 1992).
+
+    Targets are (B, ..., 3): the token, its advantage (the reward less a baseline), and the reward. The gradient is that
+    of the tokens' cross-entropy with logits (B, ..., classes), times the advantage.
+    """
+
+    def __init__(self, name: str = "policy_gradient"):
+        super().__init__(name, reduction=REDUCTION)
+
+    def call(self, y_true, y_pred):
+        tokens, advantage, reward = tf.unstack(y_true, axis=-1)
+        entropy = keras.losses.sparse_categorical_crossentropy(tf.cast(tokens, tf.int32), y_pred, from_logits=True)
+        return advantage * (entropy - tf.stop_gradient(entropy)) - reward
+
+
 @keras.saving.register_keras_serializable("zoo")
 def accuracy(y_true, y_pred):
     """(B,), 1 if the greatest logit is that of the class, or of the most probable class of soft targets."""

@@ -12,7 +12,7 @@ import keras
 from keras import layers, ops
 
 from zoo.layers.embedding import target_embeddings
-from zoo.layers.grids import grid_model
+from zoo.layers.grids import grid_model, grid_of
 from zoo.layers.model import GeneratorModel
 from zoo.layers.recurrent import Recurrent
 from zoo.registry import register_model
@@ -54,7 +54,7 @@ class ShowAndTellModel(GeneratorModel):
 
     def _embedded(self, inputs):
         """-> (B, E), the embedding of the image."""
-        return self.drop_image(self.image_embedding(self.pool(self.encoder({"image": inputs["image"]})["grid"])))
+        return self.drop_image(self.image_embedding(self.pool(grid_of(self.encoder, inputs))))
 
     def _logits(self, states):
         states = self.readout(states) if self.readout else states

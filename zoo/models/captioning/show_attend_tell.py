@@ -14,7 +14,7 @@ from keras import layers, ops
 
 from zoo.layers.attention import Attention, context_of
 from zoo.layers.embedding import target_embeddings
-from zoo.layers.grids import grid_model
+from zoo.layers.grids import grid_model, grid_of
 from zoo.layers.model import GeneratorModel
 from zoo.layers.recurrent import Cell, dropped, scan
 from zoo.registry import register_model
@@ -174,7 +174,7 @@ class ShowAttendTellModel(GeneratorModel):
 
     def _annotated(self, inputs):
         """-> annotations (B, S, D) of the image's places, row by row."""
-        return self.annotations(self.places(self.encoder({"image": inputs["image"]})["grid"]))
+        return self.annotations(self.places(grid_of(self.encoder, inputs)))
 
     def _logits(self, states, embedded, contexts):
         """State after the step, last token and context -> logits (equation 7)."""

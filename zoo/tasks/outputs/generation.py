@@ -1,6 +1,7 @@
 """Generation: a text out, token by token."""
 
 import functools
+from collections.abc import Callable
 from typing import ClassVar
 
 import keras
@@ -28,6 +29,7 @@ class Generation(Task):
 
     text_key: ClassVar[str]  # the key of the text in an answer
     criterion = Criterion("token_accuracy", "max")
+    rewards: ClassVar[tuple[str, ...]] = ()  # the metrics that may reward sampled answers in training
 
     def __init__(self, model, settings, labels, assets):
         super().__init__(model, settings, labels, assets)
@@ -62,6 +64,19 @@ class Generation(Task):
     def encoded(self, texts):
         """(N,) texts -> (N, T) int32 tokens with the end token, padded; T is at most `longest`."""
         return with_end(self.target_vocabulary.encode(texts)).to_tensor()[:, : self.longest]
+
+    def with_references(self):
+        """A copy of the task for training by a reward: its examples keep all references, y (references, T)."""
+        raise NotImplementedError
+
+    def reward(self, name: str, source) -> Callable[[list[str], list[bool], list[list[str]]], list[float]]:
+        """A function of texts, whether each has an end, and its references -> the reward of each text.
+
+        Args:
+            name: one of `rewards`.
+            source: the training split.
+        """
+        raise NotImplementedError
 
     def join(self, inputs, y):
         """Adds `target`, the token before each token of y (B, T), and weights, which are 0 on padding."""
