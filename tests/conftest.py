@@ -14,6 +14,7 @@ os.environ.pop("ZOO_PRESETS_URL", None)
 import pytest
 
 import zoo  # before TensorFlow, which it sets up
+from tests.helpers import short_graphs
 from tests.helpers.drawings import draw_digit, draw_folder
 from tests.helpers.memory import release_memory
 from tests.helpers.sharing import made_once
@@ -28,11 +29,19 @@ def pytest_collection_finish():
 
 
 def pytest_runtest_setup():
-    """Every test and fixture draws the same numbers, whichever ran before it."""
+    """Every test and fixture draws the same numbers, whichever ran before it.
+
+    TensorFlow's own seed is left out, because setting it drops the functions that are ready to run, and the pipelines
+    of fixtures would be set up again for each test. It concerns only random operations that keep a state, which neither
+    the package nor the tests use (tests/test_layout.py).
+    """
     quiet.import_tensorflow()
     import keras
+    import tensorflow as tf
 
-    keras.utils.set_random_seed(0)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(tf.random, "set_seed", lambda seed: None)
+        keras.utils.set_random_seed(0)
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -43,6 +52,13 @@ def _memory_is_given_back():
 
     keras.utils.clear_session()
     release_memory()
+
+
+@pytest.fixture(scope="module")
+def short_runs():
+    """See tests/helpers/short_graphs.py."""
+    with short_graphs.short_runs():
+        yield
 
 
 @pytest.fixture(scope="session")

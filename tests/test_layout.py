@@ -36,6 +36,14 @@ def test_no_module_imports_a_test_module(path):
     assert imported(path.read_text(encoding="utf-8")) == [], "move what is shared to tests/helpers"
 
 
+def test_random_operations_keep_no_state():
+    """What they draw would depend on the tests before, as TensorFlow's own seed is not set for each test."""
+    files = [path for part in ("zoo", "training", "export", "tests") for path in (ROOT / part).rglob("*.py")]
+    pattern = r"\btf\.random\.(?!stateless_|experimental\.stateless_|set_seed)\w+"
+    drawn = {path.relative_to(ROOT): re.findall(pattern, path.read_text("utf-8")) for path in files}
+    assert {path: names for path, names in drawn.items() if names} == {}, "use operations of tf.random.stateless_*"
+
+
 @pytest.mark.parametrize(
     "source",  # "TEST_" stands for "test_", or this file would be noticed
     [

@@ -18,6 +18,8 @@ from tests.helpers.processes import run_child
 from zoo import preset, terminal
 from zoo.cli import main
 
+pytestmark = pytest.mark.usefixtures("short_runs")
+
 PHOTO = str(PHOTOS / "rocket.jpg")
 
 

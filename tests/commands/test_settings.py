@@ -13,6 +13,8 @@ from zoo.errors import ZooError
 from zoo.exporting.serving_files import MANIFEST
 from zoo.tasks import task_class
 
+pytestmark = pytest.mark.usefixtures("short_runs")
+
 COMMANDS = ("predict", "evaluate", "explain", "export")
 
 

@@ -65,6 +65,9 @@ def test_a_full_beam_stops(seed, width, alpha):
         truth = plain_beam(model, item(inputs, index), 9, width, alpha, until=width)[:2]
         assert decoded.tokens[index].numpy().tolist() == [filled(tokens, 9) for tokens, _ in truth]
         np.testing.assert_allclose(decoded.scores[index], [score for _, score in truth], atol=1e-4)
+
+
+def test_a_full_beam_stops_before_the_last_step():
     # From 2 it ends or goes on with 3, which hardly ever ends: under a penalty that might win after all.
     chain, steps = Chain([[1, 0, 0, 0], [1, 0, 0, 0], [0.5, 0, 0, 0.5], [0.01, 0, 0, 0.99]]), {}
     for stops in (True, False):

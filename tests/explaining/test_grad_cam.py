@@ -10,6 +10,7 @@ import zoo
 from tests.helpers.drawings import draw_digit
 from tests.helpers.models import BUILDERS, ENTRIES, make
 from tests.helpers.paths import PHOTOS
+from tests.helpers.short_graphs import short_reader
 from zoo import preset
 from zoo.explaining import heat
 from zoo.registry import Origin
@@ -47,6 +48,7 @@ def efficientnet():
 
 
 @pytest.mark.parametrize("name", CLASSIFIERS)
+@short_reader()
 def test_heat_maps_of_every_image_classifier(name, tmp_path):
     model = make(name)
     images = [draw_digit("3", 40, ink=20, ground=230), draw_digit("7")]
@@ -79,6 +81,7 @@ def check_heat(row: dict, shape: tuple[int, int]) -> None:
 
 
 @pytest.mark.parametrize("name", CLASSIFIERS)
+@short_reader()
 def test_layers_and_filters_of_every_image_classifier(name, tmp_path):
     model, image = make(name), draw_digit("3", 40, ink=20, ground=230)
     label = zoo.pipeline(model, windows=1)(image)["labels"][0]

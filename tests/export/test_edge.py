@@ -20,6 +20,7 @@ from tests.helpers.contracts import contract_of
 from tests.helpers.models import BUILDERS, make
 from tests.helpers.odd_pictures import odd_pictures
 from tests.helpers.run_alone import by_label, run_alone
+from tests.helpers.short_graphs import short_reader
 from zoo import preset
 from zoo.errors import ZooError
 from zoo.exporting import edge, litert, onnx
@@ -76,6 +77,7 @@ def test_every_model_has_both_forms(name, format, tmp_path):
 
 @pytest.mark.parametrize("format", edge.FORMATS)
 @pytest.mark.parametrize("precision", [pytest.param("float16", marks=pytest.mark.slow), "int8"])
+@short_reader()
 def test_smaller_numbers_are_measured_where_the_data_is(format, precision, digits_folder, tmp_path):
     model = zoo.load("lenet5.mnist", labels=["0", "1", "7"])
     preset.update(zoo.save(model, tmp_path / "mine"), data={"name": str(digits_folder), "test": "test"})

@@ -19,6 +19,7 @@ import zoo
 from tests.helpers.commands import run_zoo
 from tests.helpers.drawings import draw_digit
 from tests.helpers.paths import PHOTOS
+from tests.helpers.short_graphs import short_reader
 from zoo import exporting, preset
 from zoo.errors import ZooError
 from zoo.exporting import run_saved_model, serving_files
@@ -74,6 +75,7 @@ def test_the_example_request_has_the_sample(exported):
     assert tf.io.decode_base64(coded["b64"].replace("+", "-").replace("/", "_").rstrip("=")).numpy() == content
 
 
+@short_reader()
 def test_a_model_without_samples_gets_a_warm_up(tmp_path):
     for name in ("mlp", "conv1d_classifier"):
         version = zoo.export(zoo.create_model(name, classes=3), tmp_path)

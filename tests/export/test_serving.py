@@ -20,6 +20,7 @@ import tensorflow as tf
 import zoo
 from tests.helpers.drawings import draw_digit
 from tests.helpers.paths import PHOTOS
+from tests.helpers.short_graphs import short_reader
 from zoo.errors import InputError, ZooError
 from zoo.exporting import Client, ServingError, dev_server, running, served_models
 from zoo.exporting.dev_server import Server
@@ -325,6 +326,7 @@ def test_a_damaged_version_is_warned_about_and_ignored(exports, tmp_path, develo
         Server(tmp_path, 0, 0)
 
 
+@short_reader()
 def test_a_new_version_takes_over(exports, tmp_path, monkeypatch, development_server):
     monkeypatch.setattr(served_models, "LOOK", 0.1)
     shutil.copytree(exports / "lenet5.mnist" / "1", tmp_path / "lenet5.mnist" / "1")

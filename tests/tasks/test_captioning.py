@@ -14,6 +14,8 @@ from zoo.tasks.captioning import plain
 from zoo.training import setup
 from zoo.training.recipe import Recipe
 
+pytestmark = pytest.mark.usefixtures("short_runs")
+
 END = 2
 IDS = {word: number for number, word in enumerate(WORDS, start=4)}
 

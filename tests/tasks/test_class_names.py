@@ -11,6 +11,8 @@ from zoo.errors import ZooError
 from zoo.registry import entries
 from zoo.tasks import task_of
 
+pytestmark = pytest.mark.usefixtures("short_runs")
+
 
 @pytest.fixture
 def model(digits_folder):

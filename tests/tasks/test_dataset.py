@@ -9,6 +9,7 @@ import tensorflow as tf
 
 import zoo
 from tests.helpers.drawings import draw_digit
+from tests.helpers.short_graphs import short_reader
 from zoo.data.sources import open_source
 from zoo.errors import ZooError
 from zoo.registry import entries
@@ -56,6 +57,7 @@ def test_dataset_gives_what_the_pipeline_sees(digits_folder):
     assert [len(y) for _, y in data] == [5, 5, 2]
 
 
+@short_reader()
 def test_dataset_shuffles_and_distorts_by_its_seed(digits_folder):
     def first(**settings):
         model = tiny_model()
@@ -72,6 +74,7 @@ def test_dataset_shuffles_and_distorts_by_its_seed(digits_folder):
     assert not np.array_equal(other, distorted)
 
 
+@short_reader()
 def test_fit_learns_a_folder(digits_folder):
     model = tiny_model()
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
@@ -112,6 +115,7 @@ def test_a_bad_file_is_named_with_its_path(tmp_path, content, message):
     assert "\n" not in str(raised.value)
 
 
+@short_reader()
 def test_an_assertion_of_the_users_own_stays_as_it_is(digits_folder):
     model = tiny_model()
     model.compile("sgd", keras.losses.SparseCategoricalCrossentropy(from_logits=True))
@@ -125,6 +129,7 @@ def test_an_assertion_of_the_users_own_stays_as_it_is(digits_folder):
         model.evaluate(data.map(refuse), verbose=0)
 
 
+@short_reader()
 def test_tf_data_service_gives_each_epoch_once(digits_folder):
     model = tiny_model()
     dispatcher = tf.data.experimental.service.DispatchServer()

@@ -12,6 +12,8 @@ from tests.helpers.models import make
 from zoo.errors import InputError, ZooError
 from zoo.tasks import task_of
 
+pytestmark = pytest.mark.usefixtures("short_runs")
+
 
 @pytest.fixture(scope="module")
 def signals(tmp_path_factory):

@@ -14,6 +14,8 @@ from zoo.errors import ZooError
 from zoo.registry import entries
 from zoo.tasks.inputs.image import ImageInput
 
+pytestmark = pytest.mark.usefixtures("short_runs")
+
 SIDE, MARGIN = 16, 4  # of cifar_convnet at its tiny size
 
 

@@ -4,21 +4,32 @@ import shutil
 
 import pytest
 
+from tests.helpers import short_graphs
 from tests.helpers.resumable_runs import train
 from tests.helpers.sharing import made_once
 from zoo.training import checkpoints
 
 
+@pytest.fixture(scope="module", autouse=True)
+def _all_runs_are_short(short_runs):
+    """Those of this folder's modules."""
+
+
 @pytest.fixture(scope="session")
 def uncut_run(digits_folder, tmp_path_factory):
     """The folder of a run that nothing interrupted; tests must not change it."""
-    return made_once(tmp_path_factory, "uncut", lambda folder: train(digits_folder, folder / "run")) / "run"
+
+    def make(folder):
+        with short_graphs.short_runs():
+            train(digits_folder, folder / "run")
+
+    return made_once(tmp_path_factory, "uncut", make) / "run"
 
 
 @pytest.fixture(scope="session")
 def _cut_run(digits_folder, tmp_path_factory):
     def make(folder):
-        with pytest.MonkeyPatch.context() as patch:
+        with short_graphs.short_runs(), pytest.MonkeyPatch.context() as patch:
             patch.setattr(checkpoints, "COST", 1e9)  # a checkpoint after every step, whatever it costs
             train(digits_folder, folder / "run", steps=6)
 

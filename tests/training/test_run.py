@@ -13,6 +13,7 @@ import tensorflow as tf
 import zoo
 from tests.helpers.resumable_runs import settings
 from tests.helpers.runs import train, weights
+from tests.helpers.short_graphs import whole_runs
 from zoo import preset
 from zoo.errors import ZooError
 from zoo.registry import entries, tapped
@@ -24,7 +25,7 @@ from zoo.training.recipe import read_recipe
 def finished(digits_folder, tmp_path_factory):
     """A run that has ended: its folder, the preset it left, and what it reported."""
     folder, rows = tmp_path_factory.mktemp("finished") / "run", []
-    with pytest.MonkeyPatch.context() as patch:
+    with whole_runs(), pytest.MonkeyPatch.context() as patch:
         patch.setattr(tensorboard_images, "SECONDS", 0.0)  # pictures after every epoch
         made = train(digits_folder, folder, report=lambda step, total, row: rows.append((step, total, row)))
     return types.SimpleNamespace(folder=folder, preset=made, rows=rows)
