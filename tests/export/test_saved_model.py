@@ -221,20 +221,6 @@ def test_every_bundled_image_classifier_answers_alike_in_c(in_c, tmp_path):
             np.testing.assert_allclose(answers["scores"][row], expected["scores"], atol=1e-5)
 
 
-@pytest.mark.slow
-def test_a_bundled_captioner_answers_alike_in_c(in_c, tmp_path):
-    (tmp_path / "bad.jpg").write_bytes(b"no photo")
-    files = [PHOTOS / "coffee.jpg", tmp_path / "bad.jpg", PHOTOS / "chelsea.jpg"]
-    version = zoo.export("show_attend_tell.flickr8k", tmp_path / "exports", n_best=2)
-    answers = run_c(in_c, version, ["strings", *map(str, files)])
-    expected = zoo.pipeline("show_attend_tell.flickr8k", n_best=2)(files, errors="return")
-    assert [bool(error) for error in answers["error"]] == [False, True, False]
-    for row in (0, 2):
-        assert answers["caption"][row] == expected[row]["caption"]
-        assert answers["alternatives"][row, 0] == expected[row]["alternatives"][0]["caption"]
-        np.testing.assert_allclose(answers["score"][row], expected[row]["score"], atol=1e-4)
-
-
 def test_a_model_of_signals_answers_alike_in_c(in_c, tmp_path):
     tf.keras.utils.set_random_seed(0)
     model = zoo.create_model("conv1d_classifier", classes=3)
