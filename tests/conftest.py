@@ -63,8 +63,8 @@ def short_runs():
 
 @pytest.fixture(scope="session")
 def digits_folder(tmp_path_factory):
-    """A folder with one subfolder per class: 0, 1 and 7, twenty drawings each."""
-    return draw_folder(tmp_path_factory.mktemp("digits"))
+    """A folder with one subfolder per class: 0, 1 and 7, twenty drawings each; the same one for all workers."""
+    return made_once(tmp_path_factory, "digits", draw_folder)
 
 
 @pytest.fixture(scope="session")

@@ -4,6 +4,7 @@ import io
 import math
 import numbers
 import os
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ from zoo.errors import InputError
 from zoo.tasks.raw.files import content_of, content_of_object, is_file_object, is_stream
 
 _MAGIC = b"\x93NUMPY"
+_PARSER = threading.Lock()  # Python before 3.11.9 fails if several threads evaluate literals at once
 _HEADERS = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
 
 
@@ -83,11 +85,12 @@ def _npy(encoded: bytes, shape: tuple[int, ...] | None) -> np.ndarray:
         raise InputError("not a .npy file, as numpy.save writes it")
     file = io.BytesIO(encoded)
     try:
-        actual, _, dtype = _HEADERS[np.lib.format.read_magic(file)](file)
+        with _PARSER:
+            actual, is_fortran, dtype = _HEADERS[np.lib.format.read_magic(file)](file)
     except Exception:  # NumPy evaluates the header as a literal, which raises all kinds of exceptions
         raise InputError("damaged or truncated .npy file: its header can't be read") from None
     _check(actual, dtype, shape)
     expected, held = math.prod(actual) * dtype.itemsize, len(encoded) - file.tell()
     if held != expected:
         raise InputError(f"damaged or truncated .npy file: {held:,} bytes of values, but {expected:,} by its header")
-    return np.load(io.BytesIO(encoded), allow_pickle=False)
+    return np.frombuffer(encoded, dtype, offset=file.tell()).reshape(actual, order="F" if is_fortran else "C")
