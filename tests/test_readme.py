@@ -7,10 +7,12 @@ from pathlib import Path
 
 from click.testing import CliRunner
 
+import zoo
 from tests.helpers.drawings import draw_digit
 from zoo import preset
 from zoo.cli import main
 from zoo.preset import card
+from zoo.registry import entries
 from zoo.training import setup
 from zoo.training.recipe import read_recipe
 from zoo.training.tuning import read_space
@@ -62,11 +64,17 @@ def test_the_python_runs(digits_folder, tmp_path, monkeypatch):
 
 def test_the_recipe_and_the_space_in_the_docs_are_read(digits_folder, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    recipe, space = re.findall(r"```toml\n(.*?)```", (ROOT / "docs" / "RECIPES.md").read_text("utf-8"), re.DOTALL)
+    recipe, self_critical, space = re.findall(
+        r"```toml\n(.*?)```", (ROOT / "docs" / "RECIPES.md").read_text("utf-8"), re.DOTALL
+    )
     Path("recipe.toml").write_text(recipe)
     Path("space.toml").write_text(space)
     Path("my_symbols").symlink_to(digits_folder)
     _, read = read_recipe("./recipe.toml")
     assert set(setup.open_sources(read)) == {"train", "validation"}
     setup.make_model(read, setup.open_sources(read)["train"], ({}, {}, {}))
+    captioner = zoo.create_model("show_attend_tell", **entries()["show_attend_tell"].tiny)
+    zoo.save(captioner, tmp_path / "runs" / "captioner")
+    Path("self_critical.toml").write_text(self_critical)
+    assert read_recipe("./self_critical.toml")[1].training.self_critical == "cider"
     assert list(read_space("space.toml")) == list(tomllib.loads(space))
