@@ -131,7 +131,7 @@ class Session:
         """The model whose weights the steps update, built in the strategy's scope and at the recipe's precision.
 
         Returns:
-            The whole model, and what `learner` is of it.
+            The whole model, and the part of it that corresponds to `learner`.
         """
         if self.strategy.num_replicas_in_sync == 1 and self.settings.precision == "float32":
             learner.optimizer.build(learner.trainable_variables)
@@ -156,7 +156,7 @@ class Session:
         return model, trained
 
     def _sampled(self, model: keras.Model) -> self_critical.SelfCritical | None:
-        """With self-critical training, what samples from the model."""
+        """The sampler of self-critical training; None for other training."""
         metric, source = self.settings.self_critical, self.sources["train"]
         if metric is None:
             return None

@@ -133,7 +133,7 @@ class CiderD:
         )
 
     def scores(self, captions: list[list[str]], references: list[list[list[str]]]) -> list[float]:
-        """The score of each caption against its references, all as words."""
+        """The score of each caption against its references, all as words; 0 for a caption without references."""
         return [self._score(*pair) for pair in zip(captions, references, strict=True)]
 
     def _score(self, caption: list[str], references: list[list[str]]) -> float:
@@ -145,7 +145,7 @@ class CiderD:
             for (mine, norm), (theirs, other_norm) in zip(vector, self._vectors(reference), strict=True):
                 product = sum(min(value, theirs.get(gram, 0.0)) * theirs.get(gram, 0.0) for gram, value in mine.items())
                 score += penalty * product / (norm * other_norm) if norm and other_norm else 0.0
-        return 10.0 * score / self.orders / len(references)
+        return 10.0 * score / self.orders / max(len(references), 1)
 
     def _vectors(self, words: list[str]) -> list[tuple[dict[tuple, float], float]]:
         """The weighted counts of each order, and their norm."""

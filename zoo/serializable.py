@@ -13,7 +13,7 @@ import sys
 import warnings
 from pathlib import Path
 
-# zoo.quiet and zoo.registry are imported where they are used: `import zoo` imports this module and shall be quick.
+# zoo.quiet and zoo.registry are imported where they are used, because `import zoo` imports this module.
 
 _MARK = re.compile(r"^@keras\.saving\.register_keras_serializable\(", re.MULTILINE)
 

@@ -93,6 +93,7 @@ def test_metrics_are_those_of_the_coco_caption_tools():
     assert metrics.caption_figures(CAPTIONS, REFERENCES)[0] == pytest.approx(EXPECTED, abs=1e-9)
     words = [[text.split() for text in own] for own in REFERENCES]
     assert metrics.CiderD(words).scores([text.split() for text in CAPTIONS], words) == pytest.approx(CIDER, abs=1e-8)
+    assert metrics.CiderD(words).scores([["a"]], [[]]) == [0.0]
 
 
 def test_metrics_ignore_case_and_punctuation_and_take_empty_captions():
