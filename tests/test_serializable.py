@@ -47,7 +47,10 @@ def write(model, path, is_compiled: bool) -> list:
     return [model.origin.model, model.origin.preset, is_compiled, sorted(model.origin.assets)]
 
 
-@pytest.mark.parametrize(("first", "second"), [("import zoo", "import keras"), ("import keras", "import zoo")])
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [("import zoo", "import keras"), pytest.param("import keras", "import zoo", marks=pytest.mark.slow)],
+)
 def test_every_model_loads_in_a_new_process(first, second, tmp_path):
     """Half of the models are compiled; in the other order of imports, the other half."""
     paths, expected = [], []

@@ -5,6 +5,7 @@ import pytest
 import tensorflow as tf
 
 import zoo
+from tests.helpers.short_graphs import short_reader
 from zoo.errors import ZooError
 from zoo.preprocessing import augmentation
 
@@ -96,6 +97,7 @@ def test_colour():
     [{"pad": 2, "flip": True}, {"crop": 0.3, "colour": 0.3}, {"rotate": 20.0, "flip": True, "pad": 1}],
     ids=str,
 )
+@short_reader()
 def test_an_epoch_is_a_function_of_its_seed(chosen, digits_folder):
     """The same numbers twice; another epoch has others; without augment the pictures are left alone."""
     model = zoo.create_model("resnet_cifar20", depth=8, classes=3)
@@ -170,6 +172,7 @@ def test_cutmix_puts_a_window_in():
     np.testing.assert_allclose(own, [1 - 16 / 80, 1 - 4 / 80, 1.0, 0.0], atol=1e-6)
 
 
+@short_reader()
 def test_fit_on_mixed_pictures(digits_folder):
     """Targets become probabilities of classes, which both the loss and the accuracy of fit take."""
     model = zoo.create_model("mlp", classes=3, hidden_units=(32,), input_shape=(16, 16, 1))

@@ -117,6 +117,7 @@ def test_a_damaged_photo_is_named_and_no_outputs_stay(start, digits_folder, tmp_
     assert not (tmp_path / "run" / "preset.json").exists()
 
 
+@pytest.mark.slow  # the network is whole, as are its photos
 def test_cats_are_told_from_coffee_after_seconds_of_fine_tuning(tmp_path):
     """The bundled classifier, a new head, a folder of a user's own: cuts it has never seen get their names."""
     random = np.random.default_rng(0)

@@ -22,9 +22,19 @@ def test_every_recipe_reads_and_survives_its_own_toml(name, tmp_path):
     assert recipe.data.test not in (recipe.data.train, recipe.data.validation)
 
 
-# The recipes efficientnet_lite0.flowers_frozen and attention_seq2seq.multi30k_en_de try the same networks.
+# Recipes that differ from another one in the network, the data or the length.
 SLOW = dict.fromkeys(
-    ("efficientnet_lite0.flowers", "attention_seq2seq.multi30k_en_fr", "attention_seq2seq.tatoeba_fr_en"),
+    (
+        "attention_seq2seq.cmudict",
+        "attention_seq2seq.multi30k_en_fr",
+        "attention_seq2seq.tatoeba_fr_en",
+        "cifar_convnet.cifar10",
+        "efficientnet_lite0.flowers",
+        "lenet5_modern.mnist",
+        "lstm_seq2seq.multi30k_en_de",
+        "mlp.mnist",
+        "show_and_tell.flickr8k",
+    ),
     pytest.mark.slow,
 )
 

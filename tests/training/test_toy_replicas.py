@@ -12,6 +12,8 @@ import pytest
 from tests.helpers.processes import run_child
 from tests.helpers.toy_training import install, write_captions, write_tags, write_texts
 
+pytestmark = pytest.mark.slow  # test_strategies compares replicas, of one toy, in the plain tests
+
 RUNS = """
 import json, sys
 import tensorflow as tf

@@ -4,6 +4,8 @@ Files are not trusted: `header_error` checks length, magic bytes and the dimensi
 anything. All functions take one scalar string tensor.
 """
 
+from typing import NamedTuple
+
 import tensorflow as tf
 
 from zoo.preprocessing.limits import MAX_PIXELS
@@ -11,7 +13,7 @@ from zoo.preprocessing.limits import MAX_PIXELS
 _PNG = b"\x89PNG\r\n\x1a\n"
 # Blocks to walk through: a hostile file has a million empty ones.
 MAX_STEPS = {"JPEG": 2_000, "GIF": 50_000, "PNG": 50_000}
-_PAD = 64  # zeros behind the data, so that reading past the end of a truncated file gives zeros
+_PAD = 64
 
 
 def kind(encoded):
@@ -82,121 +84,123 @@ def read(encoded):
     """
     name = kind(encoded)
 
+    data = _data(encoded)
+
+    # Each gives the pixels, and where EXIF begins in the file; 0 for none.
     def jpeg():
-        pixels = tf.io.decode_jpeg(
-            encoded, channels=3, dct_method="INTEGER_ACCURATE"
-        )  # also for CMYK; the same as Pillow's
-        return _upright(pixels, _jpeg_header(_data(encoded))[2])
+        pixels = tf.io.decode_jpeg(encoded, channels=3, dct_method="INTEGER_ACCURATE")  # as Pillow, also for CMYK
+        return pixels, _jpeg_header(data)[2]
 
     def png():
-        depth = _bytes(_data(encoded, 64), 24, 1)[0]
+        depth = _big(data, 24, 1)
         # For grey or a palette of 1, 2 or 4 bits the decoder adds an alpha of 1, 3 or 15 everywhere.
         pixels = _opaque(tf.io.decode_png(encoded, channels=4), 2 ** tf.minimum(depth, 8) - 1)
-        return _upright(pixels, _png_orientation(encoded))
+        return pixels, _png_exif(encoded, data)
+
+    def gif():
+        return _gif(encoded, data), 0
 
     def bmp():
-        return tf.io.decode_bmp(encoded)[..., :3]  # the fourth byte of 32 bits is usually unused, not alpha
+        return tf.io.decode_bmp(encoded)[..., :3], 0  # the fourth byte of 32 bits is usually unused, not alpha
 
-    pixels = tf.case(
-        [
-            (name == "JPEG", jpeg),
-            (name == "PNG", png),
-            (name == "GIF", lambda: _gif(encoded)),
-        ],
-        default=bmp,
-    )
+    pixels, exif = tf.case([(name == "JPEG", jpeg), (name == "PNG", png), (name == "GIF", gif)], default=bmp)
+    pixels = tf.cond(exif > 0, lambda: _upright(pixels, _orientation(data, exif)), lambda: pixels)
     return tf.ensure_shape(pixels, (None, None, 3))
 
 
-def _data(encoded, length: int = 1 << 20):
-    """The first bytes as numbers, followed by zeros: () string -> (N,) uint8."""
-    return tf.io.decode_raw(tf.strings.join([tf.strings.substr(encoded, 0, length), b"\0" * _PAD]), tf.uint8)
+class _Data(NamedTuple):
+    """The bytes of a file, followed by zeros, so that reading past the end of a truncated file gives zeros."""
+
+    text: tf.Tensor  # () string
+    size: tf.Tensor  # () int32, without the zeros
+
+
+def _data(encoded) -> _Data:
+    return _Data(tf.strings.join([encoded, b"\0" * _PAD]), tf.strings.length(encoded))
 
 
 def _bytes(data, position, count):
-    position = tf.clip_by_value(position, 0, tf.size(data) - count)
-    return tf.cast(data[position : position + count], tf.int32)
+    """() string of `count` bytes, at most _PAD."""
+    return tf.strings.substr(data.text, tf.clip_by_value(position, 0, data.size), count)
+
+
+def _decoded(text, count, is_little):
+    """() string -> (N,) int32, numbers of `count` bytes; unsigned, but those of 4 bytes may become negative."""
+    kinds = {1: tf.uint8, 2: tf.uint16, 4: tf.int32}
+    return tf.cast(tf.io.decode_raw(text, kinds[count], is_little), tf.int32)
 
 
 def _big(data, position, count):
-    """An unsigned number, most significant byte first; a number that does not fit 31 bits becomes huge or negative."""
-    return tf.reduce_sum(_bytes(data, position, count) * [1 << 8 * i for i in reversed(range(count))])
+    """A number of 1, 2 or 4 bytes, most significant byte first: () string -> () int32."""
+    return tf.squeeze(_decoded(_bytes(data, position, count), count, is_little=False), 0)
 
 
 def _little(data, position, count):
-    return tf.reduce_sum(_bytes(data, position, count) * [1 << 8 * i for i in range(count)])
+    return tf.squeeze(_decoded(_bytes(data, position, count), count, is_little=True), 0)
 
 
 def _jpeg_header(data):
-    """Height, width and EXIF orientation (1 to 8) from the segments before the scan: (N,) uint8 -> three () int32."""
+    """Height, width and where EXIF begins, 0 for none, from the segments before the scan: three () int32."""
 
     def more(position, height, width, exif, going):
-        return going & (position < tf.size(data) - _PAD)
+        return going & (position < data.size)
 
     def segment(position, height, width, exif, going):
-        start = _bytes(data, position, 2)
-        marker = start[1]
+        start, marker = _big(data, position, 1), _big(data, position + 1, 1)
         length = _big(data, position + 2, 2)
         frame = (marker >= 0xC0) & (marker <= 0xCF) & (marker != 0xC4) & (marker != 0xC8) & (marker != 0xCC)
         height = tf.where(frame, _big(data, position + 5, 2), height)
         width = tf.where(frame, _big(data, position + 7, 2), width)
-        is_exif = (marker == 0xE1) & tf.reduce_all(_bytes(data, position + 4, 6) == list(b"Exif\0\0"))
+        is_exif = (marker == 0xE1) & (_bytes(data, position + 4, 6) == b"Exif\0\0")
         exif = tf.where(is_exif & (exif == 0), position + 10, exif)
         fill = marker == 0xFF  # any number of these may precede a marker
         bare = (marker <= 0x01) | ((marker >= 0xD0) & (marker <= 0xD7))  # the decoder also skips these two bytes
-        going = (start[0] == 0xFF) & ~frame & (marker != 0xDA) & (fill | bare | (length >= 2))
+        going = (start == 0xFF) & ~frame & (marker != 0xDA) & (fill | bare | (length >= 2))
         return position + tf.where(fill, 1, tf.where(bare, 2, 2 + length)), height, width, exif, going
 
     zero = tf.constant(0)
     start = (zero + 2, zero, zero, zero, tf.constant(True))
     _, height, width, exif, _ = tf.while_loop(more, segment, start, maximum_iterations=MAX_STEPS["JPEG"])
-    return height, width, tf.cond(exif > 0, lambda: _orientation(data, exif), lambda: 1)
+    return height, width, exif
 
 
-def _png_orientation(encoded):
-    """EXIF orientation (1 to 8) from the chunk eXIf, which may be behind the pixels: () string -> () int32."""
+def _png_exif(encoded, data):
+    """Where EXIF begins in the chunk eXIf, which may be behind the pixels; 0 for none: () int32."""
 
     def walk():
-        data = tf.io.decode_raw(tf.strings.join([encoded, b"\0" * _PAD]), tf.uint8)
-        size = tf.size(data) - _PAD
-
         def is_chunk(position, name):
-            return tf.reduce_all(_bytes(data, position + 4, 4) == list(name))
+            return _bytes(data, position + 4, 4) == name
 
         def more(position, left):
-            return (position < size) & ~is_chunk(position, b"eXIf") & ~is_chunk(position, b"IEND") & (left > 0)
+            return (position < data.size) & ~is_chunk(position, b"eXIf") & ~is_chunk(position, b"IEND") & (left > 0)
 
         def step(position, left):
             length = _big(data, position, 4)
-            length = tf.where(length < 0, size, tf.minimum(length, size))
+            length = tf.where(length < 0, data.size, tf.minimum(length, data.size))
             return position + 12 + length, left - 1  # a chunk is length, name, content and checksum
 
         position, _ = tf.while_loop(more, step, (8, MAX_STEPS["PNG"]))
         start = position + 8
-        start += tf.where(tf.reduce_all(_bytes(data, start, 6) == list(b"Exif\0\0")), 6, 0)
-        return tf.cond(is_chunk(position, b"eXIf"), lambda: _orientation(data, start), lambda: 1)
+        start += tf.where(_bytes(data, start, 6) == b"Exif\0\0", 6, 0)
+        return tf.where(is_chunk(position, b"eXIf"), start, 0)
 
     # Chunks are walked through one by one only if one of them may be eXIf.
-    return tf.cond(tf.size(tf.strings.split(encoded, b"eXIf")) > 1, walk, lambda: 1)
+    return tf.cond(tf.size(tf.strings.split(encoded, b"eXIf")) > 1, walk, lambda: 0)
 
 
 def _orientation(data, tiff):
     """Tag 0x0112 of the first directory of a TIFF block that starts at `tiff`; 1 if it is missing."""
-    is_little = _bytes(data, tiff, 1)[0] == ord("I")
+    is_little = _bytes(data, tiff, 1) == b"I"
 
-    def number(position, count):
-        return tf.where(is_little, _little(data, position, count), _big(data, position, count))
+    def numbers(text, count):
+        return tf.where(is_little, _decoded(text, count, True), _decoded(text, count, False))
 
-    directory = tiff + tf.clip_by_value(number(tiff + 4, 4), 0, tf.size(data))
-    rows = directory + 2 + 12 * tf.range(tf.minimum(number(directory, 2), 100))  # an entry is 12 bytes
-
-    def pairs(positions):  # (R,) -> (R,) unsigned 16-bit numbers
-        last = tf.size(data) - 1
-        first = tf.cast(tf.gather(data, tf.clip_by_value(positions, 0, last)), tf.int32)
-        second = tf.cast(tf.gather(data, tf.clip_by_value(positions + 1, 0, last)), tf.int32)
-        return tf.where(is_little, first + 256 * second, 256 * first + second)
-
-    values = tf.boolean_mask(pairs(rows + 8), pairs(rows) == 0x0112)
+    directory = tiff + tf.clip_by_value(numbers(_bytes(data, tiff + 4, 4), 4)[0], 0, data.size)
+    first = tf.minimum(directory + 2, data.size)
+    count = tf.minimum(numbers(_bytes(data, directory, 2), 2)[0], (data.size + _PAD - first) // 12)
+    entries = tf.strings.substr(data.text, first, 12 * tf.minimum(count, 100))
+    entries = tf.reshape(numbers(entries, 2), (-1, 6))  # tag, type, 2 for the count, 2 for the value
+    values = tf.boolean_mask(entries[:, 4], entries[:, 0] == 0x0112)
     value = tf.concat([values, [1]], axis=0)[0]
     return tf.where((value >= 1) & (value <= 8), value, 1)
 
@@ -230,13 +234,12 @@ def _opaque(pixels, full=255):
     return tf.cond(is_opaque, lambda: pixels[..., :3], laid)
 
 
-def _gif(encoded):
+def _gif(encoded, data):
     """The first frame: () string -> (H, W, 3). The others are cut off, as the decoder would unpack every frame."""
-    data = tf.io.decode_raw(tf.strings.join([encoded, b"\0" * _PAD]), tf.uint8)
     frame, is_clear, left = _first_frame(data)
     common, own = 13 + _colours(data, 10), frame + 10 + _colours(data, frame + 9)  # ends of the two colour tables
     end, left = _blocks_end(data, own + 1, left)
-    is_whole = (frame > 0) & (left > 0) & (end <= tf.size(data) - _PAD)
+    is_whole = (frame > 0) & (left > 0) & (end <= data.size)
     end = tf.where(is_whole, end, 0)  # the decoder then refuses the file
     pixels = tf.io.decode_gif(tf.strings.join([tf.strings.substr(encoded, 0, end), b";"]))[0]
 
@@ -252,7 +255,7 @@ def _gif(encoded):
 
 def _colours(data, position):
     """Size in bytes of the colour table, by the flags at `position`."""
-    flags = _bytes(data, position, 1)[0]
+    flags = _big(data, position, 1)
     return tf.where(flags >= 128, 3 * 2 ** (flags % 8 + 1), 0)
 
 
@@ -260,23 +263,23 @@ def _first_frame(data):
     """Finds the first frame of a GIF, after its extensions: 0x21, a label and sub-blocks.
 
     Args:
-        data: (N,) uint8.
 
     Returns:
         () int32, where its descriptor 0x2C begins, 0 if it is missing; whether a colour is clear; the steps left.
     """
 
     def more(position, is_clear, left):
-        return (_bytes(data, position, 1)[0] == 0x21) & (left > 0)
+        return (_bytes(data, position, 1) == b"\x21") & (left > 0)
 
     def step(position, is_clear, left):
-        label, _, flags = tf.unstack(_bytes(data, position + 1, 3), 3)
+        is_control = _bytes(data, position + 1, 1) == b"\xf9"
+        is_clear |= is_control & (_big(data, position + 3, 1) % 2 == 1)
         position, left = _blocks_end(data, position + 2, left - 1)
-        return position, is_clear | ((label == 0xF9) & (flags % 2 == 1)), left
+        return position, is_clear, left
 
     start = (13 + _colours(data, 10), tf.constant(False), tf.constant(MAX_STEPS["GIF"]))
     frame, is_clear, left = tf.while_loop(more, step, start)
-    return tf.where(_bytes(data, frame, 1)[0] == 0x2C, frame, 0), is_clear, left
+    return tf.where(_bytes(data, frame, 1) == b"\x2c", frame, 0), is_clear, left
 
 
 def _blocks_end(data, position, left):
@@ -284,13 +287,12 @@ def _blocks_end(data, position, left):
 
     `left` counts the steps down.
     """
-    size = tf.size(data) - _PAD
 
     def more(position, left):
-        return (data[tf.minimum(position, size)] > 0) & (left > 0)
+        return (_big(data, position, 1) > 0) & (left > 0)
 
     def step(position, left):
-        return position + 1 + tf.cast(data[position], tf.int32), left - 1
+        return position + 1 + _big(data, position, 1), left - 1
 
     position, left = tf.while_loop(more, step, (position, left))
     return position + 1, left
