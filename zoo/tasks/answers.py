@@ -38,10 +38,11 @@ def to_python(layout: Layout, outputs: dict[str, Any]) -> dict:
 
 def plain(value: Any) -> Any:
     """Arrays -> lists, bytes -> text, NumPy numbers -> Python numbers."""
-    if isinstance(value, list) or isinstance(value, np.ndarray) and value.ndim:
+    if isinstance(value, (np.ndarray, np.generic)):
+        has_text = value.dtype.kind in "OSU"
+        value = value.tolist()
+        if not has_text:
+            return value
+    if isinstance(value, list):
         return [plain(item) for item in value]
-    if isinstance(value, np.ndarray):
-        return plain(value.item())
-    if isinstance(value, bytes):
-        return value.decode("utf-8", "replace")
-    return value.item() if isinstance(value, np.generic) else value
+    return value.decode("utf-8", "replace") if isinstance(value, bytes) else value

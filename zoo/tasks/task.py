@@ -119,7 +119,7 @@ class Task:
 
     def raw_inputs(self) -> tuple[raw.RawInput, ...]:
         """The arguments of the served signature. Override it for arguments whose items are not scalars."""
-        return tuple(raw.RawInput(name, kind) for name, kind in self.raw_kinds.items())
+        return raw.scalars(**self.raw_kinds)
 
     def read(self, example: dict) -> dict:
         """An example of a data set -> raw tensors. An unreadable example ends the run with an error that names it."""

@@ -13,6 +13,7 @@ file, whose lines are the items.
 """
 
 import dataclasses
+import functools
 import json
 import math
 import os
@@ -54,6 +55,12 @@ class RawInput:
             InputError: the value is missing, damaged, or of another type or shape.
         """
         return KINDS[self.kind](item, self.shape) if self.kind in KINDS else item
+
+
+@functools.cache  # a pipeline asks for every item
+def scalars(**kinds: str) -> tuple[RawInput, ...]:
+    """Raw inputs whose items are scalars, by name and kind."""
+    return tuple(RawInput(name, kind) for name, kind in kinds.items())
 
 
 def _number(item: Any, shape: tuple[int, ...]) -> np.ndarray:
