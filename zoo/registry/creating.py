@@ -193,14 +193,27 @@ def freeze_layers(model, freeze: str | None) -> None:
                 "give freeze='up to LAYER'"
             )
     elif isinstance(freeze, str) and freeze.startswith("up to "):
-        last = freeze.removeprefix("up to ")
-        if last not in names:
-            raise unknown(f"layer of {model.name}", last, names)
-        frozen = set(names[: names.index(last) + 1])
+        frozen = _up_to(model, freeze.removeprefix("up to "))
     elif isinstance(freeze, str) and freeze in parts:
         frozen = {freeze}
+    elif isinstance(freeze, str) and freeze.partition(" up to ")[0] in parts:
+        name, _, last = freeze.partition(" up to ")
+        part = model.get_layer(name)
+        _freeze(model, set())  # before the part, as it sets the layers inside the part
+        return _freeze(part, _up_to(part, last))
     else:
-        also = "".join(f", {part!r}" for part in parts)
+        also = "".join(f", {part!r}, '{part} up to LAYER'" for part in parts)
         raise ZooError(f"freeze must be one of 'all', 'all but head', 'up to LAYER'{also}, got {freeze!r}")
+    _freeze(model, frozen)
+
+
+def _up_to(model, last: str) -> set[str]:
+    names = [layer.name for layer in model.layers]
+    if last not in names:
+        raise unknown(f"layer of {model.name}", last, names)
+    return set(names[: names.index(last) + 1])
+
+
+def _freeze(model, names: set[str]) -> None:
     for layer in model.layers:
-        layer.trainable = layer.name not in frozen
+        layer.trainable = layer.name not in names
