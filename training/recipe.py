@@ -129,6 +129,13 @@ class Training(_Section):
         return self
 
 
+class Stage(_Section):
+    """A later stage of a run: it starts from the preset of the stage before it."""
+
+    freeze: str | None = None
+    training: dict[str, Any]  # differences from the recipe's [training]
+
+
 class Recipe(_Section):
     model: str | None = None
     start_from: str | None = None
@@ -140,6 +147,30 @@ class Recipe(_Section):
     data: Data = Data()
     task: dict[str, Any] = {}
     training: Training
+    stages: list[Stage] = []  # after the first
+
+    @pydantic.model_validator(mode="after")
+    def _check_stages(self):
+        for number in range(len(self.stages)):
+            try:
+                self._stage(number, "")
+            except pydantic.ValidationError as error:
+                raise ValueError(f"stage {number + 2}: {_first(error)}") from None
+        return self
+
+    def _stage(self, number: int, start_from: str) -> "Recipe":
+        stage, content = self.stages[number], self.model_dump()
+        return Recipe.model_validate({
+            **content, "model": None, "model_overrides": {}, "start_from": start_from, "freeze": stage.freeze,
+            "training": _merged(content["training"], stage.training), "stages": [],
+        })  # fmt: skip
+
+    def runs(self, out: Path) -> list[tuple[Path, "Recipe"]]:
+        """The folder and the recipe of each stage; the last stage has the folder `out`, and the others are in it."""
+        folders = [Path(os.path.abspath(out)) / f"stage{number + 1}" for number in range(len(self.stages))]
+        recipes = [self.model_copy(update={"stages": []})]
+        recipes += [self._stage(number, str(folder)) for number, folder in enumerate(folders)]
+        return list(zip([*folders, out], recipes, strict=True))
 
 
 def read_recipe(name: str | os.PathLike, overrides: dict | None = None) -> tuple[str, Recipe]:

@@ -14,7 +14,14 @@ from zoo.training.workdir import hardware, versions
 
 
 def write_result(
-    model: keras.Model, out: Path, name: str, recipe: Recipe, sources: dict[str, Source], row: dict, facts: dict
+    model: keras.Model,
+    out: Path,
+    name: str,
+    recipe: Recipe,
+    sources: dict[str, Source],
+    row: dict,
+    facts: dict,
+    before: preset.Preset | None,
 ) -> preset.Preset:
     """Writes a trained model as a preset.
 
@@ -26,6 +33,7 @@ def write_result(
         sources: its data by split.
         row: the row of history for these weights.
         facts: "epochs", "steps" and "minutes" of the run.
+        before: the preset of the stage before, whose facts are added.
     """
     # The absolute path of a folder, so that `evaluate` finds it from any working directory.
     place = recipe.data.name or os.path.abspath(recipe.data.folder)
@@ -36,7 +44,7 @@ def write_result(
         name,
         data={"name": place, "test": recipe.data.test, **folder},
         metrics=_metrics(sources["validation"], row) if "validation" in sources else [],
-        provenance=_provenance(name, recipe, sources["train"], facts),
+        provenance=_provenance(name, recipe, sources["train"], facts, before),
         terms={"weights": recipe.terms, **saving.inherited_terms(model.origin, sources["train"].terms)},
         storage="float32",
         domain=recipe.domain,
@@ -52,7 +60,16 @@ def _metrics(source: Source, row: dict) -> list[dict]:
     ]
 
 
-def _provenance(name: str, recipe: Recipe, source: Source, facts: dict) -> dict:
+def _provenance(name: str, recipe: Recipe, source: Source, facts: dict, before: preset.Preset | None) -> dict:
+    start = recipe.start_from or "nothing"
+    if before is not None:
+        stage = before.record["provenance"]
+        start = stage["started_from"]
+        facts = {
+            "epochs": f"{stage['epochs']}; then {facts['epochs']}",
+            "steps": stage["steps"] + facts["steps"],
+            "minutes": round(stage["minutes"] + facts["minutes"], 1),
+        }
     return {
         "recipe": name,
         "seed": recipe.seed,
@@ -62,7 +79,7 @@ def _provenance(name: str, recipe: Recipe, source: Source, facts: dict) -> dict:
         "examples": source.examples,
         "epochs": facts["epochs"],
         "steps": facts["steps"],
-        "started_from": recipe.start_from or "nothing",
+        "started_from": start,
         "minutes": facts["minutes"],
         "hardware": hardware(),
         "made": datetime.date.today().isoformat(),

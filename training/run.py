@@ -59,6 +59,8 @@ def train(
     if steps is not None:
         checked_count(steps, "steps")
     name, recipe = read_recipe(recipe, overrides)
+    if recipe.stages and (cluster is not None or strategy == "multi_worker"):
+        raise ZooError(f"recipe {name} has several stages, which need one machine: leave out the other workers")
     report = report or (lambda *_: None)
     if cluster is not None:
         _check_cluster(cluster, strategy)
@@ -89,6 +91,13 @@ def train_recipe(
     """`train` in this process, with a parsed recipe; waits up to `patience` seconds for a folder that is in use."""
     distribution = open_strategy(strategy)
     tf.config.experimental.enable_op_determinism()
-    workdir = Workdir(out, is_chief(distribution), strategy != "multi_worker")
-    with workdir.in_use(patience):
-        return Session(name, recipe, workdir, distribution, steps, report, warn).train()
+    result, done = None, 0
+    for folder, stage in recipe.runs(out):
+        workdir = Workdir(folder, is_chief(distribution), strategy != "multi_worker")
+        with workdir.in_use(patience):
+            left = steps and steps - done
+            session = Session(name, stage, workdir, distribution, left, report, warn, result)
+            result = preset.open_preset(folder) if session.is_finished and folder != out else session.train()
+        if workdir.was_cut() or recipe.stages and (done := result.record["provenance"]["steps"]) == steps:
+            break
+    return result

@@ -33,9 +33,10 @@ from zoo.training.workdir import BAD_BATCH, CantWrite
 class Session:
     """One call of `train`: sets up the model and the batches, then trains from the first step or from a checkpoint."""
 
-    def __init__(self, name, recipe, workdir, strategy, steps, report, warn):
+    def __init__(self, name, recipe, workdir, strategy, steps, report, warn, before=None):
         self.name, self.recipe, self.workdir, self.strategy = name, recipe, workdir, strategy
         self.settings, self.steps, self.report, self.warn = recipe.training, steps, report, warn
+        self.before = before  # the preset of the stage before
         self.signals: list[int] = []
         setup.check_place(recipe, workdir.path)
         resumes = workdir.resumes(recipe)
@@ -310,4 +311,5 @@ class Session:
             "steps": self.loop.step,
             "minutes": round(self._elapsed() / 60, 1),
         }
-        return write_result(self.model, self.workdir.path, self.name, self.recipe, self.sources, row, facts)
+        place = self.workdir.path
+        return write_result(self.model, place, self.name, self.recipe, self.sources, row, facts, self.before)

@@ -249,6 +249,8 @@ class _Search:
         self.recipe, self.overrides, self.ranges, self.out = recipe, overrides, ranges, out
         self.report, self.warn = report or (lambda *_: None), warn
         _, self.plain = read_recipe(recipe, overrides)
+        if self.plain.stages:
+            raise ZooError(f"recipe {recipe} has several stages: to search its first stage, set stages = []")
         self._check_ranges()
         sources = setup.open_sources(self.plain)
         if "validation" not in sources:

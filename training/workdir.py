@@ -8,6 +8,7 @@ import io
 import json
 import os
 import platform
+import re
 import shutil
 import socket
 import subprocess
@@ -29,6 +30,7 @@ from zoo.training.setup import Adapted, with_todays_names
 RECIPE, HISTORY, FACTS, ADAPTED, LOCK = "recipe.toml", "history.csv", "run.json", "adapted.json", ".lock"
 FROZEN, BAD_BATCH = "frozen.json", "not_finite.npz"
 _RESULTS = ("checkpoints", "preset.json", HISTORY)  # if one exists, the run has made progress
+_STAGE = re.compile(r"stage\d+")  # folders of earlier stages
 _MARK = "# The recipe of the run in this folder, with every setting.\n"  # not at the top of a user's own recipe
 # A continued run may change these: they do not change the weights.
 _FREE = {"training.checkpoint_seconds", "training.checkpoints_kept", "data.data_dir", "data.test", "terms", "domain"}
@@ -97,7 +99,8 @@ class Workdir:
             self._facts() or self._has_results() or recipe.read_bytes().startswith(_MARK.encode())
         ):
             return True
-        if self.is_chief and (others := sorted(file.name for file in self.path.glob("[!.]*"))):
+        others = sorted(file.name for file in self.path.glob("[!.]*") if not _STAGE.fullmatch(file.name))
+        if self.is_chief and others:
             raise ZooError(f"{self.path} holds {others[0]}, which is not part of a run: choose a new or empty folder")
         return False
 

@@ -124,6 +124,25 @@ def test_examples_are_prepared_once():
     assert sorted(calls) == list(range(9))
 
 
+def test_few_large_items_are_sorted_together(monkeypatch):
+    """Sorting by length copies the items, so it takes windows of few images."""
+    monkeypatch.setattr("zoo.data.stream.WINDOW_BYTES", 2 * 8 * 41_000)
+
+    def prepare(number):
+        return {"image": tf.zeros((100, 100)), "number": number}, tf.fill([number % 7 + 1], 2)
+
+    def order(length):
+        stream = Stream(
+            tf.data.Dataset.range(50), prepare, None, lambda *both: both, 50, 8, length=length, longest=7,
+        )  # fmt: skip
+        return np.concatenate([inputs["number"].numpy() for inputs, _ in stream.epoch(0)])
+
+    plain, by_length = order(None), order(lambda item: tf.size(item[1]))
+    for first in (0, 16, 32):
+        assert {*plain[first : first + 16]} == {*by_length[first : first + 16]}
+    assert plain.tolist() != by_length.tolist()
+
+
 @pytest.mark.parametrize("longest", [30, None])  # kept in memory, or of unknown size
 def test_batches_of_about_one_length(longest, monkeypatch):
     monkeypatch.setattr("zoo.data.stream.WINDOW", 4)

@@ -14,7 +14,9 @@ from zoo.errors import ZooError
 SHUFFLE, SHUFFLE_RAW = 65_536, 10_000
 KEEP_BYTES = 1 << 30
 _REMEDY = "repair or remove it"
-WINDOW = 100  # number of batches that are sorted by length together
+# Number of batches that are sorted by length together, and the most that they may take. Sorting copies the items, so that
+# all images of a data set would take several times its size.
+WINDOW, WINDOW_BYTES = 100, 1 << 26
 
 
 class Stream:
@@ -29,8 +31,8 @@ class Stream:
     and skipped examples are then not decoded.
 
     Items of different sizes, such as sentences, are padded to the longest item of their batch. With `length`, the
-    batches of a shuffled epoch have items of about the same length: the items of a hundred batches, in the epoch's
-    order, are sorted by length and divided into batches, and the batches are shuffled. Skipped items are then prepared
+    batches of a shuffled epoch have items of about the same length: the items of a hundred batches (fewer if they are
+    large), in the epoch's order, are sorted by length and divided into batches, and the batches are shuffled. Skipped items are then prepared
     too, because their length must be known.
 
     Args:
@@ -64,6 +66,8 @@ class Stream:
     ):
         prepared = dataset.map(prepare, num_parallel_calls=tf.data.AUTOTUNE)
         self.is_kept = _bytes(prepared, examples, longest) < KEEP_BYTES
+        batch = _bytes(prepared, batch_size, longest)
+        self.window = WINDOW if math.isinf(batch) else max(1, min(WINDOW, int(WINDOW_BYTES // batch)))
         self.raw = None if self.is_kept else dataset
         self.prepared = prepared.cache() if self.is_kept else prepared
         self.prepare, self.augment, self.finish = prepare, augment, finish
@@ -119,7 +123,7 @@ class Stream:
 
     def _by_length(self, dataset, seed):
         """The same items in an order in which each batch has items of about the same length."""
-        window = WINDOW * self.batch_size
+        window = self.window * self.batch_size
 
         def ordered(number, lengths, items):
             draws = tf.random.experimental.stateless_split(tf.random.experimental.stateless_fold_in(seed, number), 2)

@@ -1,0 +1,108 @@
+"""Runs of several stages."""
+
+import numpy as np
+import pytest
+
+import zoo
+from tests.helpers.presets import error_of
+from tests.helpers.runs import weights
+from zoo import preset
+from zoo.errors import ZooError
+from zoo.training.recipe import as_toml, read_recipe
+
+FIRST = {"epochs": 2, "batch_size": 12, "schedule": {"name": "constant"}}
+STAGES = [
+    {"freeze": "all but head", "training": {"epochs": 1, "optimizer": {"learning_rate": 0.01}}},
+    {"training": {"epochs": 3, "batch_size": 21}},
+]
+
+
+@pytest.fixture(scope="module")
+def run(digits_folder):
+    """A function that trains all stages into a folder."""
+
+    def run(out, **changes):
+        return zoo.train(
+            "mlp", out, data={"folder": str(digits_folder)}, model_overrides={"hidden_units": [16]},
+            **{"training": FIRST, "stages": STAGES, **changes},
+        )  # fmt: skip
+
+    return run
+
+
+@pytest.fixture(scope="module")
+def staged(run, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("staged")
+    return folder, run(folder / "run")
+
+
+def test_stages_are_runs_that_start_from_each_other(staged, run, digits_folder, tmp_path):
+    folder, _ = staged
+    run(tmp_path / "first", stages=[])
+    for name, before, stage in zip(("second", "third"), ("first", "second"), STAGES, strict=True):
+        start = {"start_from": str(tmp_path / before), "freeze": stage.get("freeze")}
+        training = {**FIRST, **stage["training"]}
+        recipe = tmp_path / f"{name}.toml"
+        head = "".join(f'{key} = "{value}"\n' for key, value in start.items() if value)
+        recipe.write_text(f'{head}data.folder = "{digits_folder}"\ntraining.epochs = 1\ntraining.batch_size = 1\n')
+        zoo.train(recipe, tmp_path / name, training=training)
+    for made, alone in (("run/stage1", "first"), ("run/stage2", "second"), ("run", "third")):
+        for got, expected in zip(weights(folder / made), weights(tmp_path / alone), strict=True):
+            np.testing.assert_array_equal(got, expected)
+
+
+def test_the_preset_states_all_stages(staged):
+    provenance = staged[1].record["provenance"]
+    assert provenance["epochs"] == "; then ".join(
+        ["2 of 2, kept that of epoch 2", "1 of 1, kept that of epoch 1", "3 of 3, kept that of epoch 3"]
+    )
+    assert provenance["steps"] == 2 * 4 + 4 + 3 * 2  # 42 training images
+    assert provenance["started_from"] == "nothing"
+
+
+def test_a_run_that_was_cut_in_each_stage_goes_on_to_the_bit(staged, run, tmp_path):
+    out = tmp_path / "run"
+    for steps, stage in ((3, "stage1"), (8, "stage1"), (10, "stage2"), (14, ".")):
+        assert run(out, steps=steps).record["provenance"]["steps"] == steps
+        assert preset.open_preset(out / stage).record["provenance"]["steps"] == steps
+        assert (out / "stage2").exists() == (steps > 8)
+    run(out)
+    for got, expected in zip(weights(out), weights(staged[0] / "run"), strict=True):
+        np.testing.assert_array_equal(got, expected)
+    with pytest.warns(match="finished already"):
+        run(out)
+
+
+def test_a_recipe_with_stages_survives_its_own_toml(digits_folder, tmp_path):
+    changes = {"data.folder": str(digits_folder), "stages": STAGES}
+    _, recipe = read_recipe("mlp", changes)
+    (tmp_path / "copy.toml").write_text(as_toml(recipe))
+    assert read_recipe(tmp_path / "copy.toml")[1] == recipe
+    assert [stage.training["epochs"] for stage in recipe.stages] == [1, 3]
+
+
+@pytest.mark.parametrize(
+    ("stages", "message"),
+    [
+        ([{"training": {"epoch": 3}}], "stage 2: unknown key training.epoch; did you mean epochs"),
+        ([*STAGES, {"training": {"epochs": 0}}], "stage 4: training.epochs = 0"),
+        ([{"freeze": "head"}], "stages.0.training"),
+        ([{"training": {}, "seed": 1}], "unknown key stages.0.seed"),
+        ("two", "stages = 'two'"),
+    ],
+)
+def test_a_wrong_stage_is_named(stages, message, digits_folder):
+    with pytest.raises(ZooError) as error:
+        read_recipe("mlp", {"data.folder": str(digits_folder), "stages": stages})
+    assert message in str(error.value)
+
+
+def test_stages_need_one_machine(run, tmp_path):
+    assert "which need one machine" in error_of(run, tmp_path / "run", cluster="ray")
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_search_refuses_stages(digits_folder, tmp_path):
+    settings = {"data.folder": str(digits_folder), "stages": STAGES}
+    message = error_of(zoo.tune, "mlp", {"training.batch_size": {"values": [4, 8]}}, tmp_path / "out", **settings)
+    assert "set stages = []" in message
