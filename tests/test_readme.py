@@ -64,7 +64,7 @@ def test_the_python_runs(digits_folder, tmp_path, monkeypatch):
 
 def test_the_recipe_and_the_space_in_the_docs_are_read(digits_folder, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    recipe, self_critical, space = re.findall(
+    recipe, self_critical, stages, space = re.findall(
         r"```toml\n(.*?)```", (ROOT / "docs" / "RECIPES.md").read_text("utf-8"), re.DOTALL
     )
     Path("recipe.toml").write_text(recipe)
@@ -77,4 +77,6 @@ def test_the_recipe_and_the_space_in_the_docs_are_read(digits_folder, tmp_path, 
     zoo.save(captioner, tmp_path / "runs" / "captioner")
     Path("self_critical.toml").write_text(self_critical)
     assert read_recipe("./self_critical.toml")[1].training.self_critical == "cider"
+    Path("stages.toml").write_text(stages)
+    assert [folder.name for folder, _ in read_recipe("./stages.toml")[1].runs(tmp_path / "out")] == ["stage1", "out"]
     assert list(read_space("space.toml")) == list(tomllib.loads(space))

@@ -300,6 +300,8 @@ def _merged(base: dict, over: dict) -> dict:
 def _first(error: pydantic.ValidationError) -> str:
     """The first error in one line; for an unknown key, it names the nearest known key."""
     first = error.errors()[0]
+    if not first["loc"]:  # of _check_stages
+        return first["msg"].removeprefix("Value error, ")
     *parents, key = [str(part) for part in first["loc"]]
     where = ".".join([*parents, key])
     if first["type"] != "extra_forbidden":
@@ -309,7 +311,7 @@ def _first(error: pydantic.ValidationError) -> str:
         return f"{where}{value}: {reason[0].lower()}{reason[1:]}"
     section: Any = Recipe
     for parent in parents:
-        section = section.model_fields[parent].annotation
+        section = Stage if parent.isdigit() else section.model_fields[parent].annotation
     near = difflib.get_close_matches(key, section.model_fields, n=1, cutoff=0.4)
     hint = f"did you mean {near[0]}?" if near else f"known: {', '.join(section.model_fields)}"
     return f"unknown key {where}; {hint}"

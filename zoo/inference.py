@@ -42,7 +42,8 @@ def load(
             model returns the pooled embeddings and is not compiled.
         labels: names of the classes; `classes` may then be left out. If their number is the preset's, the head is kept:
             these are new names of its classes, in the same order.
-        freeze: the layers to freeze: "all"; "all but head"; "up to LAYER"; or the name of a part, such as "encoder".
+        freeze: the layers to freeze: "all"; "all but head"; "up to LAYER"; the name of a part, such as "encoder";
+            or "encoder up to LAYER".
         taps: names of layers. The model then returns the outputs of these layers instead of its own outputs, and is not
             compiled: a tensor for one layer, {name: tensor} for several.
 

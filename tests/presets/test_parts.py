@@ -253,9 +253,20 @@ def test_freezing_a_part(places):
     ):
         model = zoo.create_model("pooled", freeze=freeze)
         assert {layer.name for layer in model.layers if layer.trainable_weights} == names
-    assert "one of 'all', 'all but head', 'up to LAYER', 'encoder', got 'hidden'" in message(
-        zoo.create_model, "pooled", freeze="hidden"
-    )
+    expected = "one of 'all', 'all but head', 'up to LAYER', 'encoder', 'encoder up to LAYER', got 'hidden'"
+    assert expected in message(zoo.create_model, "pooled", freeze="hidden")
+
+
+def test_freezing_a_part_up_to_one_of_its_layers():
+    encoder = {"model": "lenet5_modern", "overrides": {"classes": 0}}
+    tiny = {**registry.entries()["show_and_tell"].tiny, "encoder": encoder}
+    model = zoo.create_model("show_and_tell", **tiny, freeze="encoder up to c1")
+    whole = zoo.create_model("show_and_tell", **tiny, freeze="encoder")
+    thawed = {weight.path for weight in model.trainable_weights} - {weight.path for weight in whole.trainable_weights}
+    inner = {layer.name for layer in model.encoder.layers if layer.trainable_weights}
+    assert len(thawed) == sum(len(layer.trainable_weights) for layer in model.encoder.layers) > 0
+    assert "c1" not in inner and "c3" in inner
+    assert "unknown layer" in message(zoo.create_model, "show_and_tell", **tiny, freeze="encoder up to c9")
 
 
 # Saving and loading
