@@ -18,6 +18,7 @@ from tensorflow_serving.config import model_server_config_pb2
 import zoo
 from tests.helpers.commands import run_zoo
 from tests.helpers.drawings import draw_digit
+from tests.helpers.models import make
 from tests.helpers.paths import PHOTOS
 from tests.helpers.short_graphs import short_reader
 from zoo import exporting, preset
@@ -258,4 +259,24 @@ def test_a_translator_answers_alike_in_c(in_c, tmp_path):
     for row in (0, 2):
         assert answers["translation"][row] == expected[row]["translation"]
         assert answers["alternatives"][row, 0] == expected[row]["alternatives"][0]["translation"]
+        np.testing.assert_allclose(answers["score"][row], expected[row]["score"], atol=1e-5)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["show_and_tell", "show_attend_tell"])
+def test_a_captioner_answers_alike_in_c(name, in_c, tmp_path):
+    """From files to sentences, with beam search."""
+    model = make(name)
+    for weight in model.trainable_weights:
+        weight.assign(3.0 * weight)
+    bad = tmp_path / "bad.jpg"
+    bad.write_bytes((PHOTOS / "rocket.jpg").read_bytes()[:500])
+    files = [PHOTOS / "coffee.jpg", bad, PHOTOS / "chelsea.jpg"]
+    version = zoo.export(model, tmp_path / "exports", n_best=2)
+    answers = run_c(in_c, version, ["strings", *map(str, files)])
+    expected = zoo.pipeline(model, n_best=2)(files, errors="return")
+    assert [error != "" for error in answers["error"]] == ["error" in row for row in expected] == [False, True, False]
+    for row in (0, 2):
+        assert answers["caption"][row] == expected[row]["caption"] != ""
+        assert answers["alternatives"][row, 0] == expected[row]["alternatives"][0]["caption"]
         np.testing.assert_allclose(answers["score"][row], expected[row]["score"], atol=1e-5)

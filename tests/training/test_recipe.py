@@ -66,7 +66,7 @@ def test_every_recipe_learns_for_a_few_steps(name, digits_folder, tmp_path):
         plain = {key: value for key, value in plain.items() if key in recipe.model_overrides}
         sizes = contract_of(built).sizes(tiny)
         start = {"model_overrides": {**sizes, **plain}}  # without dropout: what so few steps can learn
-    zoo.train(name, tmp_path / "run", training=training, data=data, **start)
+    zoo.train(name, tmp_path / "run", training=training, data=data, stages=[], **start)
     with open(tmp_path / "run" / "history.csv", newline="") as file:
         losses = [float(row["loss"]) for row in csv.DictReader(file)]
     assert losses[-1] < 0.8 * losses[0]
