@@ -108,6 +108,9 @@ class Training(_Section):
     # Self-critical sequence training: the metric that rewards sampled answers, and the number of samples per example.
     self_critical: str | None = None
     samples: int = pydantic.Field(5, ge=2)
+    # The fraction of the weights that the run starts from in the weights that it leaves (Wortsman et al. 2022, Robust
+    # fine-tuning of zero-shot models, arXiv 2109.01903).
+    start_share: float = pydantic.Field(0.0, ge=0, lt=1)
     keep: Literal["best", "last"] = "best"
     early_stopping: Count | None = None  # ends the run after this number of epochs without a better score
     checkpoint_seconds: NotNegative = 120.0  # minimum time between two checkpoints

@@ -35,6 +35,10 @@ def write_result(
         facts: "epochs", "steps" and "minutes" of the run.
         before: the preset of the stage before, whose facts are added.
     """
+    if before is None:
+        inherited = saving.inherited_terms(model.origin, sources["train"].terms)
+    else:  # which has the same data
+        inherited = before.record["terms"]
     # The absolute path of a folder, so that `evaluate` finds it from any working directory.
     place = recipe.data.name or os.path.abspath(recipe.data.folder)
     folder = {"data_dir": os.path.abspath(recipe.data.data_dir)} if recipe.data.data_dir else {}
@@ -45,7 +49,7 @@ def write_result(
         data={"name": place, "test": recipe.data.test, **folder},
         metrics=_metrics(sources["validation"], row) if "validation" in sources else [],
         provenance=_provenance(name, recipe, sources["train"], facts, before),
-        terms={"weights": recipe.terms, **saving.inherited_terms(model.origin, sources["train"].terms)},
+        terms=inherited | {"weights": recipe.terms},
         storage="float32",
         domain=recipe.domain,
     )

@@ -53,6 +53,7 @@ class Session:
         adapted = self._make_model(resumes)
         self._make_batches()
         body, learner = self._make_learner()
+        self.start = learner.get_weights() if self.settings.start_share else []
         if resumes:
             with self._optional():
                 workdir.write_recipe(recipe)  # settings that do not change the weights may differ
@@ -298,12 +299,14 @@ class Session:
 
     def _result(self) -> preset.Preset:
         weights, row = self.kept
-        learner = self.loop.plain
+        learner, share = self.loop.plain, self.settings.start_share
+        if share:
+            weights = [share * start + (1 - share) * end for start, end in zip(self.start, weights, strict=True)]
         learner.set_weights(weights)  # its layers are layers of self.model
         renewed = self.settings.weight_averaging and renew_statistics(
             learner, self.batches["train"], row["epoch"], self.carried
         )
-        if renewed and "validation" in self.batches:
+        if (renewed or share) and "validation" in self.batches:
             figures = self.loop.measured(self.batches["validation"].epoch(0))
             row = row | {f"val_{name}": value for name, value in figures.items()}
         facts = {

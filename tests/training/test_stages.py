@@ -58,6 +58,7 @@ def test_the_preset_states_all_stages(staged):
     )
     assert provenance["steps"] == 2 * 4 + 4 + 3 * 2  # 42 training images
     assert provenance["started_from"] == "nothing"
+    assert staged[1].record["terms"] == preset.open_preset(staged[0] / "run" / "stage1").record["terms"]
 
 
 def test_a_run_that_was_cut_in_each_stage_goes_on_to_the_bit(staged, run, tmp_path):
@@ -95,6 +96,23 @@ def test_a_wrong_stage_is_named(stages, message, digits_folder):
     with pytest.raises(ZooError) as error:
         read_recipe("mlp", {"data.folder": str(digits_folder), "stages": stages})
     assert message in str(error.value)
+
+
+def test_a_share_of_the_first_weights(run, digits_folder, tmp_path):
+    start = run(tmp_path / "start", stages=[])
+    recipe = tmp_path / "on.toml"
+    recipe.write_text(
+        f'start_from = "{start.path}"\ndata.folder = "{digits_folder}"\n[training]\nepochs = 1\nbatch_size = 9\n'
+    )
+    reached = zoo.train(recipe, tmp_path / "reached")
+    mixed = zoo.train(recipe, tmp_path / "mixed", training={"start_share": 0.25})
+    for first, last, mean in zip(*map(weights, (start.path, reached.path, mixed.path)), strict=True):
+        np.testing.assert_allclose(mean, 0.25 * first + 0.75 * last, rtol=1e-6, atol=1e-7)
+        assert np.abs(last - first).max() > 1e-3
+    figures = [{row["name"]: row["value"] for row in made.record["metrics"]} for made in (reached, mixed)]
+    expected = zoo.evaluate(mixed.path, str(digits_folder), "validation")["metrics"]["accuracy"]
+    assert figures[1]["accuracy"] == pytest.approx(expected)
+    assert figures[1]["loss"] != figures[0]["loss"]
 
 
 def test_stages_need_one_machine(run, tmp_path):

@@ -52,7 +52,8 @@ def explain(
     middle window is explained; label and score are those of this window.
 
     Translators have the kind "attention": the attention weights of each word of a translation over the source words
-    (Bahdanau et al. 2015, arXiv 1409.0473, Figure 3).
+    (Bahdanau et al. 2015, arXiv 1409.0473, Figure 3). Captioners with attention have the kind "attention" too: the
+    picture once per word, with the attention over it (Xu et al. 2015, arXiv 1502.03044, Figure 2).
 
     Args:
         name: a preset's name or path, or a model from load or create_model.
