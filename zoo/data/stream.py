@@ -14,8 +14,8 @@ from zoo.errors import ZooError
 SHUFFLE, SHUFFLE_RAW = 65_536, 10_000
 KEEP_BYTES = 1 << 30
 _REMEDY = "repair or remove it"
-# Number of batches that are sorted by length together, and the most that they may take. Sorting copies the items, so that
-# all images of a data set would take several times its size.
+# Number of batches that are sorted by length together, and the most bytes that they may take. Sorting copies the
+# items, so all images of a data set would take several times its size.
 WINDOW, WINDOW_BYTES = 100, 1 << 26
 
 
@@ -32,8 +32,8 @@ class Stream:
 
     Items of different sizes, such as sentences, are padded to the longest item of their batch. With `length`, the
     batches of a shuffled epoch have items of about the same length: the items of a hundred batches (fewer if they are
-    large), in the epoch's order, are sorted by length and divided into batches, and the batches are shuffled. Skipped items are then prepared
-    too, because their length must be known.
+    large), in the epoch's order, are sorted by length and divided into batches, and the batches are shuffled. Skipped
+    items are then prepared too, because their length must be known.
 
     Args:
         dataset: the raw examples, {field: tensor}.

@@ -200,7 +200,8 @@ def freeze_layers(model, freeze: str | None) -> None:
         name, _, last = freeze.partition(" up to ")
         part = model.get_layer(name)
         _freeze(model, set())  # before the part, as it sets the layers inside the part
-        return _freeze(part, _up_to(part, last))
+        _freeze(part, _up_to(part, last))
+        return
     else:
         also = "".join(f", {part!r}, '{part} up to LAYER'" for part in parts)
         raise ZooError(f"freeze must be one of 'all', 'all but head', 'up to LAYER'{also}, got {freeze!r}")
