@@ -50,6 +50,8 @@ def test_every_recipe_learns_for_a_few_steps(name, digits_folder, tmp_path):
     data = {"folder": str(digits_folder)}
     if recipe.training.keep_frozen and recipe.start_from:
         start = {}  # the body runs once: the bundled one is fast enough, and has something to tell
+        started = zoo.load(recipe.start_from)
+        data = {"folder": str(contract_of(started).training_data(started, tmp_path / "data"))}
     elif recipe.start_from:
         model = preset.open_preset(recipe.start_from).record["model"]["name"]
         tiny = zoo.create_model(model, **{**entries()[model].tiny, "depth": 1.0})  # all the layers that freeze may name
