@@ -21,7 +21,7 @@ def write_result(
     sources: dict[str, Source],
     row: dict,
     facts: dict,
-    before: preset.Preset | None,
+    before: preset.Preset | None = None,
 ) -> preset.Preset:
     """Writes a trained model as a preset.
 
