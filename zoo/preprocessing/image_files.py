@@ -262,8 +262,6 @@ def _colours(data, position):
 def _first_frame(data):
     """Finds the first frame of a GIF, after its extensions: 0x21, a label and sub-blocks.
 
-    Args:
-
     Returns:
         () int32, where its descriptor 0x2C begins, 0 if it is missing; whether a colour is clear; the steps left.
     """
