@@ -1,4 +1,4 @@
-"""Language models whose batches continue each other: the state after a batch is an output, the state before an input."""
+"""Language models whose batches continue each other: the state before a batch is an input, that after it an output."""
 
 from keras import ops
 
@@ -9,8 +9,8 @@ class ContinuingModel(GeneratorModel):
     """Base class of generators over one sequence, with the inputs `target` (B, T) and `state` (B, ...).
 
     Outputs: `logits` (B, T, V), for the token after each token of `target`, and `next_state`, for the tokens that
-    follow. A state of zeros is that before a text. A batch may lack `state`, which is then zero, and have other entries,
-    so that Keras's `fit` takes the same batches as a training loop that carries the state.
+    follow. A state of zeros is that before a text. A batch may lack `state`, which is then zero, and have other
+    entries, so that Keras's `fit` takes the same batches as a training loop that carries the state.
     """
 
     attends = False

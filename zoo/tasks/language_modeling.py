@@ -81,7 +81,12 @@ class LanguageModeling(TextInput, Generation):
 
     def token_arrays(self, source):
         """The tokens of a source, (N,) int32 arrays, with the start token where a text begins."""
-        encode = tf.function(lambda texts: self.target_vocabulary.encode(self._read(texts)).to_tensor(-1))
+        vocabulary = self.target_vocabulary
+
+        @tf.function(input_signature=[tf.TensorSpec((None,), tf.string)])
+        def encode(texts):
+            return vocabulary.encode(self._read(texts)).to_tensor(-1)
+
         for batch in source.dataset.batch(TEXTS).prefetch(1):
             for tokens, begins in zip(encode(batch["text"]).numpy(), batch["begins"].numpy(), strict=True):
                 if begins:

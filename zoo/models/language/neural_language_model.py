@@ -5,8 +5,8 @@ Bengio, Ducharme, Vincent & Jauvin 2003, "A neural probabilistic language model"
 the next word are y = b + W x + U tanh(d + H x) (equation 1), where W, the direct connections, may be absent. The
 defaults are the network without direct connections of Table 1 (n = 5, h = 100, m = 30, Brown corpus).
 
-Deviations: before a text, the context is filled with token 0, which has a vector of its own; the paper does not say what
-it does there. Training is Adam with dropout instead of stochastic gradient descent with weight decay.
+Deviations: before a text, the context is filled with token 0, which has a vector of its own; the paper does not say
+what it does there. Training is Adam with dropout instead of stochastic gradient descent with weight decay.
 """
 
 import keras
