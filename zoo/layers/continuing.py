@@ -21,11 +21,11 @@ class ContinuingModel(GeneratorModel):
     def _complete(self, inputs):
         if not isinstance(inputs, dict) or "target" not in inputs or inputs.keys() == {"target", "state"}:
             return inputs
-        state = inputs.get("state")
+        target, state = ops.convert_to_tensor(inputs["target"]), inputs.get("state")
         if state is None:
             spec = self.input["state"]
-            state = ops.zeros((ops.shape(inputs["target"])[0], *spec.shape[1:]), spec.dtype)
-        return {"target": inputs["target"], "state": state}
+            state = ops.zeros((ops.shape(target)[0], *spec.shape[1:]), spec.dtype)
+        return {"target": target, "state": ops.convert_to_tensor(state)}
 
     def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
         return super().compute_loss(x, y, _logits(y_pred), sample_weight, training)

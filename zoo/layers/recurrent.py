@@ -53,8 +53,8 @@ class Cell(layers.Layer):
 
     Args:
         units: U, the size of the state.
-        kind: "tanh" (Elman 1990), "gru" (Cho et al. 2014, arXiv 1406.1078, in the form of Keras and cuDNN, which resets after the
-            product) or "lstm" (Hochreiter & Schmidhuber 1997, with forget gates that start open).
+        kind: "tanh" (Elman 1990), "gru" (Cho et al. 2014, arXiv 1406.1078, in the form of Keras and cuDNN, which
+            resets after the product) or "lstm" (Hochreiter & Schmidhuber 1997, with forget gates that start open).
     """
 
     GATES = {"tanh": 1, "gru": 3, "lstm": 4}
@@ -121,7 +121,8 @@ class Cell(layers.Layer):
 class Recurrent(layers.Layer):
     """A recurrent layer over sequences: (B, T, D) and a mask (B, T) -> outputs (B, T, U) and the last states (B, U).
 
-    Equal to Keras's SimpleRNN, GRU and LSTM in weights and results. The products of the inputs are computed for all steps at once.
+    Equal to Keras's SimpleRNN, GRU and LSTM in weights and results. The products of the inputs are computed for all
+    steps at once.
     Padding does not change the state, so in both directions the last state is that of the valid part.
 
     Args:

@@ -211,8 +211,8 @@ class LanguageModeling(TextInput, Generation):
     def answer(self, outputs):
         """-> `text` and `score` (B,) of the first sample, those of the others, and the probability of the prompt.
 
-        A score is the log probability of a sample, without temperature and `top_k`. `perplexity` is per token of the
-        prompt.
+        A score is the log probability of a sample among all texts of its length without unknown tokens; temperature
+        and `top_k` have no influence. `perplexity` is per token of the prompt.
         """
         tokens = outputs["tokens"]
         rows = tf.RaggedTensor.from_tensor(tf.reshape(tokens, [-1, self.settings.length]))

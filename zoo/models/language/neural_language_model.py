@@ -41,7 +41,7 @@ class NeuralLanguageModel(ContinuingModel):
         state = keras.Input((self.before,), dtype="int32", name="state")
         tokens = ops.concatenate([state, target], axis=1)  # (B, n - 1 + T)
         logits = self._logits(self.target_embedding(tokens))
-        outputs = {"logits": logits, "next_state": tokens[:, -self.before :]}
+        outputs = {"logits": logits, "next_state": ops.reshape(tokens[:, -self.before :], (-1, self.before))}
         super().__init__({"target": target, "state": state}, outputs, name=name)
 
     def _logits(self, vectors):
