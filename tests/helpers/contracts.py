@@ -264,7 +264,7 @@ class LanguageModeling(Contract):
     def training_data(self, model, folder):
         random = np.random.default_rng(3)
         path = folder.with_suffix(".txt")
-        path.write_text("".join(f"the {word} is the {word} .\n" for word in random.choice(WORDS[:9], 200)))
+        path.write_text("".join(f"the {word} is the {word} .\n" for word in random.choice(WORDS[:9], 1500)))
         return path
 
 

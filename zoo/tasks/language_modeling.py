@@ -81,17 +81,12 @@ class LanguageModeling(TextInput, Generation):
 
     def token_arrays(self, source):
         """The tokens of a source, (N,) int32 arrays, with the start token where a text begins."""
-        vocabulary = self.target_vocabulary
-
-        @tf.function(input_signature=[tf.TensorSpec((None,), tf.string)])
-        def encode(texts):
-            return vocabulary.encode(self._read(texts)).to_tensor(-1)
-
         for batch in source.dataset.batch(TEXTS).prefetch(1):
-            for tokens, begins in zip(encode(batch["text"]).numpy(), batch["begins"].numpy(), strict=True):
+            ids = self.target_vocabulary.encode(self._read(batch["text"]))
+            for tokens, begins in zip(ids, batch["begins"].numpy(), strict=True):
                 if begins:
                     yield np.array([text.START], np.int32)
-                yield tokens[tokens >= 0]
+                yield tokens.numpy()
 
     def examples(self, source, batch_size):
         """The windows of a text, `batch_size` rows side by side."""
