@@ -122,6 +122,7 @@ class Loop:
         # signal. tf.identity copies `stop` to the device, because an argument of the step is not on a device yet.
         loss, stop, *sums = self._sum([loss, tf.identity(stop), *gradients, *state])
         gradients, state = sums[: len(gradients)], dict(zip(names, sums[len(gradients) :], strict=True))
+        state = {name: tf.cast(value, self.carried_state[name].dtype) for name, value in state.items()}
         if self.scale is not None:
             gradients = [gradient / self.scale for gradient in gradients]
         norm = tf.linalg.global_norm(gradients)
@@ -153,6 +154,9 @@ class Loop:
         for value in state:
             if value.dtype.is_floating:
                 value = tf.where(tf.math.is_finite(value), value, 0.0)
+            else:
+                # Strategies sum tensors of one type. Integers up to 2^24, such as token ids, are exact.
+                value = tf.cast(value, tf.float32)
             value *= tf.cast(is_own, value.dtype)
             value = tf.pad(value, [[begin, self.rows - end], *[[0, 0]] * (value.shape.rank - 1)])
             whole.append(tf.ensure_shape(value, (self.rows, *value.shape[1:])))

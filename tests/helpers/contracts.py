@@ -226,9 +226,52 @@ class Captioning(Contract):
         return folder
 
 
+class LanguageModeling(Contract):
+    has_steps = True
+    assets = {"words.txt": "\n".join([*WORDS, "."]).encode()}
+    settings = {"length": 5, "samples": 2, "longest": 12}
+    training_settings = {"span": 6}
+    learned_sizes = ("vocabulary",)
+    shorter_answer = {"samples": 1}
+
+    def inputs(self, model, size, seed=1):
+        random = np.random.default_rng(seed)
+        state = model.input["state"]
+        target = random.integers(1, model.output["logits"].shape[-1], (size, 6)).astype("int32")
+        before = random.integers(1, 20, (size, *state.shape[1:])).astype(state.dtype)
+        return {"target": target, "state": before / 20 if state.dtype == "float32" else before}
+
+    def targets(self, model, inputs):
+        """A token for every step."""
+        return np.random.default_rng(1).integers(0, model.output["logits"].shape[-1], inputs["target"].shape)
+
+    def beside(self, inputs):
+        return {key: np.concatenate([value[:1], (value[1:] + 1) % 5 + 1]) for key, value in inputs.items()}
+
+    def files(self, model, folder):
+        good, bad, other = folder / "good.txt", folder / "bad.txt", folder / "other.txt"
+        good.write_text("the cat is")
+        bad.write_bytes(b"caf\xe9")
+        other.write_text("one bird, two zebras of the picture.")
+        return [good, bad, other]
+
+    def item(self, file):
+        return file.read_bytes()
+
+    def served(self, files):
+        return {"prompt": [file.read_bytes() for file in files]}
+
+    def training_data(self, model, folder):
+        random = np.random.default_rng(3)
+        path = folder.with_suffix(".txt")
+        path.write_text("".join(f"the {word} is the {word} .\n" for word in random.choice(WORDS[:9], 1500)))
+        return path
+
+
 CONTRACTS = {
     "captioning": Captioning(),
     "image_classification": ImageClassification(),
+    "language_modeling": LanguageModeling(),
     "tensor_classification": TensorClassification(),
     "translation": Translation(),
 }

@@ -12,7 +12,7 @@ from zoo.errors import ZooError
 from zoo.layers.attention import Attention, context_of
 from zoo.layers.recurrent import LengthMask, Recurrent, scan
 
-LAYERS = {"gru": keras.layers.GRU, "lstm": keras.layers.LSTM}
+LAYERS = {"tanh": keras.layers.SimpleRNN, "gru": keras.layers.GRU, "lstm": keras.layers.LSTM}
 
 
 @pytest.fixture

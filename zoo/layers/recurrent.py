@@ -53,11 +53,11 @@ class Cell(layers.Layer):
 
     Args:
         units: U, the size of the state.
-        kind: "gru" (Cho et al. 2014, arXiv 1406.1078, in the form of Keras and cuDNN, which resets after the
-            product) or "lstm" (Hochreiter & Schmidhuber 1997, with forget gates that start open).
+        kind: "tanh" (Elman 1990), "gru" (Cho et al. 2014, arXiv 1406.1078, in the form of Keras and cuDNN, which
+            resets after the product) or "lstm" (Hochreiter & Schmidhuber 1997, with forget gates that start open).
     """
 
-    GATES = {"gru": 3, "lstm": 4}
+    GATES = {"tanh": 1, "gru": 3, "lstm": 4}
 
     def __init__(self, units: int, kind: str = "gru", **options):
         if kind not in self.GATES:
@@ -76,7 +76,7 @@ class Cell(layers.Layer):
 
     def _first_bias(self, shape, dtype=None):
         bias = ops.zeros(shape, dtype)
-        if self.kind == "gru":
+        if self.kind != "lstm":
             return bias
         units = self.units
         return ops.concatenate([bias[:units], ops.ones((units,), dtype), bias[2 * units :]], axis=0)
@@ -89,7 +89,7 @@ class Cell(layers.Layer):
     def first(self, batch: int) -> tuple:
         """The initial states, zeros (B, U) each: h, and c of an LSTM."""
         zeros = ops.zeros((batch, self.units), self.compute_dtype)
-        return (zeros,) if self.kind == "gru" else (zeros, zeros)
+        return (zeros, zeros) if self.kind == "lstm" else (zeros,)
 
     def advance(self, products, states: tuple, kept=None) -> tuple:
         """One step: the states after it, h first.
@@ -105,6 +105,8 @@ class Cell(layers.Layer):
             i, f, g, o = ops.split(products + product, 4, axis=-1)
             c = ops.sigmoid(f) * states[1] + ops.sigmoid(i) * ops.tanh(g)
             return ops.sigmoid(o) * ops.tanh(c), c
+        if self.kind == "tanh":
+            return (ops.tanh(products + product),)
         gates, new = ops.split(products, [2 * self.units], axis=-1)
         gates_of_h, new_of_h = ops.split(product + ops.cast(self.bias[1], h.dtype), [2 * self.units], axis=-1)
         z, r = ops.split(ops.sigmoid(gates + gates_of_h), 2, axis=-1)
@@ -119,12 +121,13 @@ class Cell(layers.Layer):
 class Recurrent(layers.Layer):
     """A recurrent layer over sequences: (B, T, D) and a mask (B, T) -> outputs (B, T, U) and the last states (B, U).
 
-    Equal to Keras's GRU and LSTM in weights and results. The products of the inputs are computed for all steps at once.
+    Equal to Keras's SimpleRNN, GRU and LSTM in weights and results. The products of the inputs are computed for all
+    steps at once.
     Padding does not change the state, so in both directions the last state is that of the valid part.
 
     Args:
         units: U.
-        cell: "gru" or "lstm".
+        cell: "tanh", "gru" or "lstm".
         reverse: run from the last step to the first; outputs keep the positions of their inputs.
         dropout: the fraction of the state that is dropped in the recurrent products, drawn once per sequence (Gal &
             Ghahramani 2016, arXiv 1512.05287).

@@ -7,6 +7,7 @@ end; `encode` never returns them.
 
 import functools
 import io
+import json
 from collections.abc import Iterable
 
 import tensorflow as tf
@@ -109,12 +110,12 @@ class Symbols:
     """A list of symbols: the characters of a word, or names separated by spaces.
 
     Args:
-        listed: the symbols, one per line, in UTF-8.
+        listed: the symbols, one per line, in UTF-8; or a list of them.
         are_letters: whether symbols are single characters without separators; `encode` then lowercases texts.
     """
 
-    def __init__(self, listed: bytes, are_letters: bool):
-        self.symbols = listed.decode("utf-8").split("\n")
+    def __init__(self, listed: bytes | list[str], are_letters: bool):
+        self.symbols = listed if isinstance(listed, list) else listed.decode("utf-8").split("\n")
         self.are_letters = are_letters
         self.size = UNKNOWN + 1 + len(self.symbols)
         places = tf.range(UNKNOWN + 1, self.size)
@@ -158,3 +159,66 @@ def symbols_of(texts: Iterable[str], are_letters: bool) -> bytes:
     for text in texts:
         symbols.update(map(str.lower, text.strip()) if are_letters else text.split())
     return "\n".join(sorted(symbols - {"\n"})).encode("utf-8")
+
+
+# A word has letters, marks, digits and apostrophes; every other sign is a token of its own.
+_SIGN = r"[^\p{L}\p{M}\p{N}'\s]"
+_BEFORE_SIGN = r" ([.,;:!?)\]}])"  # no space is written before these signs
+
+
+def words_of(texts):
+    """(B,) strings -> ragged (B, None): their words and signs.
+
+    >>> words_of(tf.constant(["Don't go, please."])).to_list()
+    [[b"Don't", b'go', b',', b'please', b'.']]
+    """
+    return tf.strings.split(tf.strings.regex_replace(texts, f"({_SIGN})", r" \1 "))
+
+
+def characters_of(texts):
+    """(B,) strings -> ragged (B, None): their characters."""
+    return tf.strings.unicode_split(texts, "UTF-8")
+
+
+class Words(Symbols):
+    """The most frequent words and signs of running text; other words are the unknown token.
+
+    Signs that are not in the vocabulary are left out, as they are from a text whose signs were removed.
+
+    Args:
+        listed: the words, one per line, in UTF-8.
+    """
+
+    def __init__(self, listed: bytes):
+        super().__init__(listed, are_letters=False)
+
+    def encode(self, texts):
+        words = words_of(texts)
+        ids = words.with_flat_values(self._ids(words.flat_values))
+        is_sign = tf.strings.regex_full_match(words.flat_values, _SIGN)
+        return tf.ragged.boolean_mask(ids, words.with_flat_values((ids.flat_values != UNKNOWN) | ~is_sign))
+
+    def decode(self, ids):
+        return tf.strings.regex_replace(super().decode(ids), _BEFORE_SIGN, r"\1")
+
+    def problem(self, texts):
+        """(B,) strings -> (B,), always "": there is a token for unknown words."""
+        return tf.fill([tf.size(texts)], "")
+
+
+class Characters(Symbols):
+    """The most frequent characters of running text, white space among them.
+
+    Args:
+        listed: a JSON list of the characters.
+    """
+
+    def __init__(self, listed: bytes):
+        super().__init__(json.loads(listed), are_letters=False)
+
+    def _split(self, texts):
+        return characters_of(texts)
+
+    def decode(self, ids):
+        names = tf.constant([""] * (UNKNOWN + 1) + self.symbols)
+        return tf.strings.reduce_join(tf.gather(names, ids), axis=-1)

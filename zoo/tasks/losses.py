@@ -1,5 +1,6 @@
 """Losses of tasks: weighted means, so that padding does not count; and metrics."""
 
+import math
 from collections.abc import Callable
 
 import keras
@@ -92,3 +93,26 @@ def top_5_accuracy(y_true, y_pred):
     if are_probabilities(y_true, y_pred):
         y_true = tf.argmax(y_true, axis=-1)
     return keras.metrics.sparse_top_k_categorical_accuracy(y_true, y_pred, k=5)
+
+
+@keras.saving.register_keras_serializable("zoo")
+class BitsPerToken(keras.metrics.Mean):
+    """The mean cross-entropy of logits (B, T, classes) with class numbers (B, T), in bits."""
+
+    def __init__(self, name: str = "bits_per_token", **options):
+        super().__init__(name, **options)
+
+    def update_state(self, y_true, y_pred, sample_weight=None):
+        entropy = keras.losses.sparse_categorical_crossentropy(y_true, y_pred, from_logits=True)
+        return super().update_state(entropy / math.log(2.0), sample_weight)
+
+
+@keras.saving.register_keras_serializable("zoo")
+class Perplexity(BitsPerToken):
+    """2 to the power of the mean cross-entropy in bits."""
+
+    def __init__(self, name: str = "perplexity", **options):
+        super().__init__(name, **options)
+
+    def result(self):
+        return 2.0 ** super().result()

@@ -260,3 +260,28 @@ class CaptioningSettings(ImageSettings, GenerationSettings):
     windows: Literal[1] = setting(1, "Windows of the image that an answer averages.")
     vocabulary_size: int = setting(4000, "Most pieces of a vocabulary that training makes.", ge=1)
     longest: int = setting(40, "Most tokens of a caption.", ge=2)
+
+
+class LanguageModelingSettings(TaskSettings):
+    """Settings of `language_modeling`."""
+
+    tokens: Literal["words", "characters"] = setting(
+        "words", "words: the tokens are words and punctuation marks; characters: the tokens are characters."
+    )
+    vocabulary_size: int = setting(
+        10_000, "Most tokens of a vocabulary that training makes, the unknown one among them.", ge=2
+    )
+    lower_case: bool = setting(
+        False, "Read texts in small letters. Training sets it for a text without capitals that it learns."
+    )
+    span: int = setting(35, "Tokens of a window of a training text; gradients do not flow from window to window.", ge=1)
+    longest: int = setting(1000, "Most tokens of a prompt.", ge=2)
+    length: int = setting(40, "Number of tokens of a sampled text.", flag=True, ge=1, le=10_000)
+    samples: int = setting(1, "Number of texts that are sampled for a prompt.", flag=True, ge=1, le=1000)
+    temperature: float = setting(
+        1.0, "Divides the logits; below 1 likely tokens become more likely.", flag=True, gt=0, le=100
+    )
+    top_k: int | None = setting(
+        None, "Sample from this number of likeliest tokens; 1: take the likeliest; none: sample from all.", ge=1
+    )
+    seed: int = setting(0, "The same seed gives the same texts.", flag=True, ge=0, lt=2**31)

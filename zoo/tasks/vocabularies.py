@@ -1,13 +1,19 @@
 """Vocabularies as assets of a preset: learned from training texts and opened from bytes; and tokens joined to words."""
 
+import collections
 import contextlib
 import itertools
+import json
 import re
+from collections.abc import Iterable
+
+import tensorflow as tf
 
 from zoo.preprocessing import text
 
 PIECES = "sentencepiece.model"  # one vocabulary for both sides
 SYMBOLS = {"source": "source_symbols.txt", "target": "target_symbols.txt"}
+FREQUENT = {"words": "words.txt", "characters": "characters.json"}  # of running text
 _BYTE = re.compile(r"<0x([0-9A-F]{2})>")  # the name of a piece that is a byte
 CROWDED = 4  # mean tokens per word; a text with more is not written in words and spaces
 
@@ -25,11 +31,33 @@ def learn(tokens: str, size: int, texts: dict[str, list[str]]) -> dict[str, byte
     return {SYMBOLS[side]: text.symbols_of(items, side == "source") for side, items in texts.items()}
 
 
+def learn_frequent(tokens: str, size: int, texts: Iterable) -> dict[str, bytes]:
+    """The asset of a vocabulary of the most frequent tokens of running text.
+
+    Args:
+        tokens: "words" or "characters".
+        size: most tokens, the unknown one among them.
+        texts: batches of texts, (B,) strings each.
+    """
+    split = text.words_of if tokens == "words" else text.characters_of
+    counts: collections.Counter = collections.Counter()
+    for batch in texts:
+        names, _, occurrences = tf.unique_with_counts(split(batch).flat_values)
+        counts.update(dict(zip(names.numpy().tolist(), occurrences.numpy().tolist(), strict=True)))
+    # equally frequent tokens in the order of their bytes, so that the vocabulary depends on the text alone
+    chosen = sorted(counts, key=lambda name: (-counts[name], name))[: size - 1]
+    names = [name.decode("utf-8") for name in chosen]
+    listed = "\n".join(names) if tokens == "words" else json.dumps(names)
+    return {FREQUENT[tokens]: listed.encode("utf-8")} if names else {}
+
+
 def open_vocabulary(tokens: str, assets: dict[str, bytes], side: str):
-    """The vocabulary of a side, "source" or "target"; None if it is not among the assets."""
-    asset = PIECES if tokens == "pieces" else SYMBOLS[side]
+    """The vocabulary of a side, "source" or "target", if sides differ; None if it is not among the assets."""
+    asset = FREQUENT.get(tokens) or (PIECES if tokens == "pieces" else SYMBOLS[side])
     if asset not in assets:
         return None
+    if tokens in FREQUENT:
+        return (text.Words if tokens == "words" else text.Characters)(assets[asset])
     return text.Pieces(assets[asset]) if tokens == "pieces" else text.Symbols(assets[asset], side == "source")
 
 

@@ -56,7 +56,14 @@ class TextInput(Task):
 
     def checked(self, raw):
         """(B,) strings -> `source`, `source_length` and error (B,); a bad sentence becomes the end alone."""
-        sentences = raw["sentence"]
+        ids, error = self.checked_ids(raw["sentence"])
+        ids = with_end(ids)
+        source = ids.to_tensor()
+        source = tf.pad(source, [[0, 0], [0, tf.cast(tf.shape(source)[1] == 0, tf.int32)]])  # for a batch of no items
+        return {"source": source, "source_length": tf.cast(ids.row_lengths(), tf.int32)}, error
+
+    def checked_ids(self, sentences):
+        """(B,) strings -> ragged token ids (B, None), none of a bad sentence, and error (B,)."""
         plain = tf.strings.unicode_transcode(sentences, "UTF-8", "UTF-8", errors="replace")
         size = tf.strings.length(sentences)
         too_long = tf.strings.join([tf.as_string(size), f" bytes: the limit is {LONGEST_INPUT}"])
@@ -70,11 +77,7 @@ class TextInput(Task):
         too_long = tf.strings.join([tf.as_string(count), f" tokens: the limit is {limit}; split the text"])
         error = tf.where((error == "") & (count > limit), too_long, error)
         is_good = error == ""
-        ids = tf.ragged.boolean_mask(ids, tf.ones_like(ids, tf.bool) & is_good[:, tf.newaxis])
-        ids = with_end(ids)
-        source = ids.to_tensor()
-        source = tf.pad(source, [[0, 0], [0, tf.cast(tf.shape(source)[1] == 0, tf.int32)]])  # for a batch of no items
-        return {"source": source, "source_length": tf.cast(ids.row_lengths(), tf.int32)}, error
+        return tf.ragged.boolean_mask(ids, tf.ones_like(ids, tf.bool) & is_good[:, tf.newaxis]), error
 
     def _read(self, sentences):
         """(B,) strings as the vocabulary reads them."""
