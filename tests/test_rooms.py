@@ -10,7 +10,7 @@ from zoo import tasks
 
 ROOT = Path(zoo.__file__).parent.parent
 NAMES = set(tasks.names(own=True))
-KEYS = {"labels", "scores", "translation", "caption", "score", "alternatives"}
+KEYS = {"labels", "scores", "translation", "caption", "score", "alternatives", "neighbours"}
 ANSWERS = {"answer", "answers", "row", "rows", "ours", "theirs", "outputs"}  # variables that hold answers
 # A model's file names the task that it is made for; the runner is a program of its own, copied beside a classifier.
 EXEMPT = ("zoo/tasks", "zoo/explaining", "zoo/models", "export/runner.py")
