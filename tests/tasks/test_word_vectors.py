@@ -73,6 +73,18 @@ def test_what_is_written_is_read(model, tmp_path, format, file):
     assert zoo.pipeline(loaded)("king")["neighbours"] == zoo.pipeline(model)("king")["neighbours"]
 
 
+@pytest.mark.parametrize(("format", "file"), [("word2vec", "vectors.txt"), ("word2vec-binary", "vectors.bin")])
+def test_gensim_reads_what_is_written_and_writes_what_is_read(model, tmp_path, format, file):
+    gensim = pytest.importorskip("gensim")
+    task, is_binary = task_of(model), file.endswith(".bin")
+    path = zoo.export(model, tmp_path, format=format) / file
+    theirs = gensim.models.KeyedVectors.load_word2vec_format(path, binary=is_binary)
+    assert [word.encode() for word in theirs.index_to_key] == task.vocabulary[0]
+    np.testing.assert_array_equal(theirs.vectors, task.vectors())
+    theirs.save_word2vec_format(tmp_path / file, binary=is_binary)
+    np.testing.assert_array_equal(task_of(zoo.load_word2vec(tmp_path / file)).vectors(), task.vectors())
+
+
 def test_the_projector_has_a_row_per_word(model, tmp_path):
     version = zoo.export(model, tmp_path, format="projector")
     values = np.loadtxt(version / "vectors.tsv", delimiter="\t")

@@ -3,7 +3,7 @@
 A segment has S words and a halo of W words on both sides, L = S + 2 W. Each of its S words predicts the words at a
 distance d <= W. The dynamic window of Mikolov et al. draws the window's size between 1 and W for each word, so a pair
 at distance d is used with probability (W + 1 - d) / W; here this is the pair's weight. The K negatives of a segment are
-shared by its words; those of a word have the weight of k negatives for each of its pairs.
+shared by its words; those of a word have the weight of k negatives for each pair of a whole window, together (W + 1) k.
 """
 
 import keras
@@ -50,10 +50,11 @@ def pair_weights(is_word, window: int, negatives: int, weight: float):
     longest = is_word.shape[1]
     segment = longest - 2 * window
     distance = np.abs(np.arange(longest) - np.arange(window, window + segment)[:, np.newaxis])
-    band = np.where(distance > 0, np.maximum(window + 1 - distance, 0), 0) / window
-    pairs = band.astype("float32") * is_word[:, window : window + segment, tf.newaxis] * is_word[:, tf.newaxis]
-    shared = tf.reduce_sum(pairs, axis=2, keepdims=True) * (weight / negatives)
-    return tf.concat([pairs, tf.repeat(shared, negatives, axis=2)], axis=2)
+    band = np.where(distance > 0, np.maximum(window + 1 - distance, 0), 0) / window  # (S, L)
+    shared = np.full((segment, negatives), (window + 1) * weight / negatives)
+    columns = tf.concat([is_word, tf.ones((tf.shape(is_word)[0], negatives))], axis=1)
+    whole = np.concatenate([band, shared], axis=1).astype("float32")
+    return whole * (is_word[:, window : window + segment, tf.newaxis] * columns[:, tf.newaxis])
 
 
 @keras.saving.register_keras_serializable("zoo")
@@ -110,7 +111,7 @@ def update(model, inputs: dict, is_word, rate, window: int, weight: float):
     return loss, norm
 
 
-@tf.function(jit_compile=True, autograph=False, reduce_retracing=True)
+@tf.function(jit_compile=True, autograph=False)
 def _updated(vectors, contexts, words, negatives, is_word, portions, rate, window: int, weight: float):
     """(V, D) vectors and contexts after the updates of the first `portions` portions, and loss and norm."""
     longest, count = words.shape[1], negatives.shape[1]
@@ -126,7 +127,9 @@ def _updated(vectors, contexts, words, negatives, is_word, portions, rate, windo
         """Rows, columns, their vectors, scores and the gradient of the scores."""
         own, mask = words[portion], is_word[portion]
         rows, columns = own[:, window : window + segment], tf.concat([own, negatives[portion]], axis=1)
-        v, u = tf.gather(vectors, rows), tf.gather(contexts, columns)  # (P, S, D), (P, L + K, D)
+        # One axis of indices: XLA gathers by two more slowly.
+        v = tf.reshape(tf.gather(vectors, tf.reshape(rows, [-1])), [PORTION, segment, -1])  # (P, S, D)
+        u = tf.reshape(tf.gather(contexts, tf.reshape(columns, [-1])), [PORTION, longest + count, -1])  # (P, L + K, D)
         scores = tf.matmul(v, u, transpose_b=True)
         weights = pair_weights(mask, window, count, weight)
         return rows, columns, v, u, scores, weights, weights * (targets - tf.sigmoid(scores))

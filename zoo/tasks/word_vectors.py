@@ -74,7 +74,7 @@ def load_word2vec(path: str | os.PathLike) -> keras.Model:
     except OSError as error:
         raise ZooError(f"can't read {path}: {error.strerror}") from None
     for word in words:
-        if b"\t" in word or not word or word.decode("utf-8", "ignore").encode() != word:
+        if word.split() != [word] or word.decode("utf-8", "ignore").encode() != word:
             raise ZooError(f"{path}: {word!r} is not a word in UTF-8")
     if len(set(words)) < len(words):
         raise ZooError(f"{path} has a word twice")
