@@ -10,9 +10,9 @@ import keras
 from zoo import preset as presets
 from zoo.errors import ZooError, checked_path, unknown
 from zoo.exporting import saved_model, serving_files
-from zoo.exporting.versions import PORTABLE_MANIFEST, check_next, served_name
+from zoo.exporting.versions import PORTABLE_MANIFEST, check_next, served_name, write_version
 from zoo.layers.folding import fold_batch_normalization
-from zoo.tasks import task_of
+from zoo.tasks import task_class, task_of
 
 FORMATS = ("saved_model", "onnx", "litert")
 PRECISIONS = ("float32", "float16", "int8")
@@ -36,7 +36,9 @@ def export(
     Args:
         model: a preset's name or path, or a model from load or create_model.
         out: the folder of all exports.
-        format: "saved_model", for TensorFlow Serving; "onnx", for ONNX Runtime; "litert", for phones and small boards.
+        format: "saved_model", for TensorFlow Serving; "onnx", for ONNX Runtime; "litert", for phones and small boards;
+            or a format of the task. Word vectors have "word2vec" and "word2vec-binary", for gensim and other tools, and
+            "projector", for TensorBoard, in OUT/NAME.FORMAT/VERSION/.
         precision: of the weights: "float32"; for "onnx" and "litert" also "float16" or "int8" (dynamic quantisation).
             For these two, the metrics before and after are measured if the test data are available.
         name: the name of the served model; by default the name of the preset's folder, or of the model.
@@ -53,12 +55,13 @@ def export(
     >>> zoo.export("lenet5.mnist", "exports")   # doctest: +SKIP
     PosixPath('exports/lenet5.mnist/1')
     """
-    if format not in FORMATS:
-        raise unknown("format", format, FORMATS)
+    formats = (*FORMATS, *_own_formats(model))
+    if format not in formats:
+        raise unknown("format", format, formats)
     if precision not in PRECISIONS:
         raise unknown("precision", precision, PRECISIONS)
-    if format == "saved_model" and precision != "float32":
-        raise ZooError(f"precision must be 'float32' for format 'saved_model', got {precision!r}")
+    if format not in ("onnx", "litert") and precision != "float32":
+        raise ZooError(f"precision must be 'float32' for format {format!r}, got {precision!r}")
     out = checked_path(out, "out")
     samples, origin, data = [], None, None
     if not isinstance(model, keras.Model):
@@ -70,6 +73,9 @@ def export(
     if not isinstance(name, str) or not re.fullmatch(r"\w[\w.-]*", name):
         raise ZooError(f"the name (--name) must have only letters, digits, '_', '-' and '.', got {name!r}")
     task = task_of(fold_batch_normalization(model), **settings)
+    if format in task.formats:
+        task.check_complete()
+        return write_version(out / f"{name}.{format}", lambda version: task.formats[format](task, version))
     encoded = [task.encode(item) for item in [task.sample(path) for path in samples] or [task.neutral_input()]]
     if format != "saved_model":
         from zoo.exporting import edge
@@ -89,6 +95,14 @@ def export(
     example = {key: value.numpy() for key, value in task.collate(encoded[:1]).items()}
     serving_files.write_beside(out, name, example)
     return version
+
+
+def _own_formats(model: keras.Model | str | os.PathLike) -> dict:
+    """The formats of a model's own task."""
+    if isinstance(model, keras.Model):
+        origin = getattr(model, "origin", None)
+        return task_class(origin.task).formats if origin is not None else {}
+    return task_class(presets.open_preset(model).record["task"]["name"]).formats
 
 
 def metrics_of(version: Path) -> dict:

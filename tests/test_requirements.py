@@ -13,6 +13,7 @@ from tests.helpers.paths import ROOT
 NAMES = {
     "PIL": "pillow",
     "google.protobuf": "protobuf",
+    "sklearn": "scikit-learn",
     "grpc": "grpcio",
     "tensorflow_serving": "tensorflow-serving-api",
 }

@@ -44,6 +44,7 @@ class Loop:
         carried: the state that is carried from batch to batch. With carried state, every batch has `rows` rows.
         sampled: makes the targets by sampling answers from the model; validation stays as it is.
         rows: number of rows of a batch; needed only with carried state.
+        update: the task's own updates (see `Task.update`), in the place of gradients and optimizer.
     """
 
     def __init__(
@@ -56,8 +57,9 @@ class Loop:
         carried: Carried | None = None,
         rows: int = 1,
         sampled: SelfCritical | None = None,
+        update: Callable | None = None,
     ):
-        self.model, self.settings, self.strategy = model, settings, strategy
+        self.model, self.settings, self.strategy, self.update = model, settings, strategy, update
         self.plain, self.carried, self.rows = plain or model, carried or Carried(), rows
         objective = objective or Objective(model.loss)
         self.sampled, self.objective = sampled, sampled.objective if sampled else objective
@@ -92,7 +94,8 @@ class Loop:
                         lambda each: tf.TensorSpec([rows, *each.shape[1:]], each.dtype), types
                     )
                 spec = [types, tf.TensorSpec(())]
-            self._graphs[rows] = tf.function(self._train_step, input_signature=spec)
+            step = self._own_step if self.update else self._train_step
+            self._graphs[rows] = tf.function(step, input_signature=spec)
         return self._graphs[rows]
 
     def _train_step(self, batch, stop):
@@ -104,6 +107,13 @@ class Loop:
             for name, variable in self.carried_state.items():
                 variable.assign(self.strategy.experimental_local_results(state[name])[0])
         return tf.stack([loss, norm, stop])  # stacked, for one transfer to Python
+
+    def _own_step(self, batch, stop):
+        """A step by the task's own updates, on one device."""
+        optimizer = self.model.optimizer
+        loss, norm = self.update(self.model, *batch, optimizer.learning_rate)
+        optimizer.iterations.assign_add(1)
+        return tf.stack([loss, norm, stop])
 
     def _replica_step(self, x, y, weight, stop):
         """(loss, gradient norm, stop), gradients and carried state of the global batch, the same on every replica."""

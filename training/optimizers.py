@@ -70,7 +70,9 @@ def learning_rate(settings: Training, total_steps: int):
         if warmup:
             return schedules.CosineDecay(0.0, left, warmup_target=peak, warmup_steps=warmup)
         return schedules.CosineDecay(peak, left)
-    if chosen.name == "step":
+    if chosen.name == "linear":
+        after = schedules.PolynomialDecay(peak, left, 0.0)
+    elif chosen.name == "step":
         places = [round(fraction * total_steps) - warmup for fraction in chosen.drops]
         values = [peak * chosen.factor**number for number in range(len(places) + 1)]
         after = schedules.PiecewiseConstantDecay([place - 1 for place in places], values)
@@ -85,6 +87,8 @@ def make_optimizer(settings: Training, total_steps: int, model: keras.Model) -> 
     decay = chosen.weight_decay or None
     if chosen.name == "sgd":
         optimizer = keras.optimizers.SGD(rate, chosen.momentum, chosen.nesterov, decay)
+    elif chosen.name == "task":  # it applies no gradients, but holds the rate and the number of steps
+        optimizer = keras.optimizers.SGD(rate)
     elif chosen.name == "adam":
         optimizer = keras.optimizers.Adam(rate)
     else:

@@ -56,7 +56,8 @@ class Data(_Section):
 
 
 class Optimizer(_Section):
-    name: Literal["sgd", "adam", "adamw"] = "adam"
+    # "task": the updates of the task itself, which need no gradients of the whole model (see `Task.update`)
+    name: Literal["sgd", "adam", "adamw", "task"] = "adam"
     learning_rate: Positive = 1e-3
     momentum: float = pydantic.Field(0.0, ge=0, lt=1)  # for sgd
     nesterov: bool = False  # for sgd
@@ -68,11 +69,13 @@ class Optimizer(_Section):
     def _check_weight_decay(self):
         if self.weight_decay and self.name == "adam":
             raise ValueError("adam has no weight_decay: use adamw or sgd")
+        if self.name == "task" and (self.weight_decay or self.momentum or self.nesterov):
+            raise ValueError("task has neither weight_decay nor momentum: use another optimizer")
         return self
 
 
 class Schedule(_Section):
-    name: Literal["constant", "step", "cosine", "one_cycle"] = "constant"
+    name: Literal["constant", "step", "linear", "cosine", "one_cycle"] = "constant"  # linear and cosine fall to 0
     warmup_steps: Whole = 0  # the learning rate rises linearly from 0
     warmup_share: float = pydantic.Field(0.0, ge=0, lt=1)  # fraction of the run's steps, used if warmup_steps is 0
     # For "step": the fractions of the run's steps after which the rate drops.
@@ -127,6 +130,12 @@ class Training(_Section):
             raise ValueError(f"accumulation = {self.accumulation} must be at most batch_size = {self.batch_size}")
         if self.self_critical and self.label_smoothing:
             raise ValueError("label_smoothing must be 0 with self_critical: sampled answers are rewarded as they are")
+        if self.optimizer.name == "task":
+            others = {"global_clipnorm": None, "accumulation": 1, "precision": "float32", "weight_averaging": None,
+                      "label_smoothing": 0.0, "keep_frozen": False, "self_critical": None}  # fmt: skip
+            for key, value in others.items():
+                if getattr(self, key) != value:
+                    raise ValueError(f'{key} must be left out with optimizer.name = "task"')
         if self.frozen_versions > 1 and not (self.keep_frozen and self.augment):
             raise ValueError(f"frozen_versions = {self.frozen_versions} needs keep_frozen = true and augment = true")
         return self

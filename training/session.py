@@ -65,7 +65,7 @@ class Session:
         whole, trained = self._trained(learner)
         self.loop = Loop(
             trained, self.settings, strategy, learner, self.objective, self.carried, self.settings.batch_size,
-            self._sampled(whole),
+            self._sampled(whole), self._own_updates(trained),
         )  # fmt: skip
         self.history: list[dict] = []  # one row per epoch
         self.best, self.kept = (-math.inf, -math.inf), None  # the best score; its weights and row of history
@@ -163,6 +163,20 @@ class Session:
         if metric is None:
             return None
         return self_critical.SelfCritical(self.task, model, source, metric, self.settings.samples, self.recipe.seed)
+
+    def _own_updates(self, model: keras.Model):
+        """The task's updates with optimizer.name = "task"; None for other optimizers."""
+        if self.settings.optimizer.name != "task":
+            return None
+        if self.task.update is None:
+            raise ZooError(
+                f'recipe {self.name}: optimizer.name = "task", but {self.task.name} has no updates of its own'
+            )
+        if self.strategy.num_replicas_in_sync > 1:
+            raise ZooError(f'recipe {self.name}: optimizer.name = "task" needs one device: use another optimizer')
+        if len(model.trainable_variables) < len(model.variables):
+            raise ZooError(f'recipe {self.name}: optimizer.name = "task" updates all weights: leave out freeze')
+        return self.task.update
 
     def train(self) -> preset.Preset | None:
         if self.is_finished:

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from zoo.preset.saving import save
     from zoo.registry import register_model
     from zoo.tasks.dataset import dataset, preprocess
+    from zoo.tasks.word_vectors import embedding_layer, load_word2vec
     from zoo.timing import benchmark
     from zoo.training.run import train
     from zoo.training.tuning import tune
@@ -34,11 +35,13 @@ _MODULES = {
     "benchmark": "zoo.timing",
     "create_model": "zoo.preset",
     "dataset": "zoo.tasks.dataset",
+    "embedding_layer": "zoo.tasks.word_vectors",
     "evaluate": "zoo.inference",
     "explain": "zoo.explaining",
     "export": "zoo.exporting.writing",
     "list_models": "zoo.preset",
     "load": "zoo.inference",
+    "load_word2vec": "zoo.tasks.word_vectors",
     "model_info": "zoo.preset",
     "pipeline": "zoo.inference",
     "preprocess": "zoo.tasks.dataset",
@@ -55,11 +58,13 @@ __all__ = [
     "benchmark",
     "create_model",
     "dataset",
+    "embedding_layer",
     "evaluate",
     "explain",
     "export",
     "list_models",
     "load",
+    "load_word2vec",
     "model_info",
     "pipeline",
     "preprocess",

@@ -159,3 +159,14 @@ def _grams(words: list[str], orders: int) -> collections.Counter:
     return collections.Counter(
         tuple(words[i : i + order]) for order in range(1, orders + 1) for i in range(len(words) - order + 1)
     )
+
+
+def spearman(first: np.ndarray, second: np.ndarray) -> float:
+    """Spearman's rank correlation of two lists of numbers; equal numbers share the mean of their ranks."""
+
+    def ranks(values):
+        _, places, counts = np.unique(values, return_inverse=True, return_counts=True)
+        last = np.cumsum(counts)
+        return ((last - counts) + (last - 1))[places] / 2
+
+    return float(np.corrcoef(ranks(first), ranks(second))[0, 1])

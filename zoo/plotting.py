@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 from matplotlib import cm, colormaps, font_manager
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import ListedColormap
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
@@ -272,4 +273,32 @@ def feature_maps(picture: np.ndarray, layers: dict[str, np.ndarray], title: str,
             axes.imshow(output.reshape(1, -1), cmap="inferno", extent=extent, interpolation="nearest")
         axes.text(-0.15, y + (0.47 if is_map[name] else 0.33), f"{name}\n{size}", ha="right", va="center", fontsize=9)
     axes.set(xlim=(-left, columns), ylim=(-below - 0.1, top + 0.1), aspect="equal")
+    figure.savefig(path, dpi=110)
+
+
+def word_map(words: list[str], places: np.ndarray, is_chosen: list[bool], path: Path) -> None:
+    """Words at places (N, 2), chosen ones larger. A label moves to a free side of its point, or is left out."""
+    figure = Figure(figsize=(12, 9))
+    axes = figure.add_axes((0.01, 0.01, 0.98, 0.98))
+    axes.set_xticks([])
+    axes.set_yticks([])
+    axes.scatter(
+        *places.T, s=[14 if chosen else 5 for chosen in is_chosen], c=["C3" if c else "0.6" for c in is_chosen]
+    )
+    texts, families = drawable(words)
+    renderer, taken = FigureCanvasAgg(figure).get_renderer(), []
+    sides = ((4, 0, "left", "center"), (-4, 0, "right", "center"), (0, 4, "center", "bottom"), (0, -4, "center", "top"))
+    for number in sorted(range(len(words)), key=lambda number: not is_chosen[number]):  # chosen words first
+        style = {"fontsize": 11, "color": "C3"} if is_chosen[number] else {"fontsize": 8, "color": "0.15"}
+        for x, y, horizontal, vertical in sides:
+            label = axes.annotate(
+                texts[number], places[number], (x, y), textcoords="offset points", ha=horizontal, va=vertical,
+                family=families, parse_math=False, **style,
+            )  # fmt: skip
+            box = label.get_window_extent(renderer)
+            is_inside = axes.bbox.x0 <= box.x0 and box.x1 <= axes.bbox.x1
+            if is_inside and not any(box.overlaps(other) for other in taken):
+                taken.append(box)
+                break
+            label.remove()
     figure.savefig(path, dpi=110)

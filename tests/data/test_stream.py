@@ -171,3 +171,16 @@ def test_batches_of_about_one_length(longest, monkeypatch):
             assert row.tolist() == [*range(1, count + 1)] + [0] * (len(row) - count)
     in_order = [inputs["count"].numpy().tolist() for inputs, _ in stream.in_order()]
     assert sum(in_order, []) == lengths.tolist()
+
+
+def test_large_raw_examples_have_a_small_window():
+    """A shuffle window of examples of a known size takes at most 64 MB; a task may keep fewer bytes than usual."""
+    megabyte = tf.data.Dataset.range(100).map(lambda number: tf.fill((1 << 18,), tf.cast(number, tf.int32)))
+    arguments = (megabyte, lambda raw: raw, None, lambda raw: (raw, raw), 100, 4)
+    kept, streamed = Stream(*arguments), Stream(*arguments, keep_bytes=1 << 26)
+    assert kept.is_kept
+    assert not streamed.is_kept
+    assert streamed.raw_window == 64
+    order = [int(row[0]) for batch, _ in streamed.epoch(0) for row in batch]
+    assert sorted(order) == list(range(100))
+    assert order != list(range(100))

@@ -46,6 +46,7 @@ class Contract:
     training_settings: dict = {}  # of a run on `training_data`
     learned_sizes: tuple[str, ...] = ()  # the model's arguments that `adapt` takes from the training data
     shorter_answer = {"top": 2}  # a setting by which an answer has another size than by default
+    learning_rate = 3e-3  # of Adam, with which a tiny model learns random targets in a few steps
 
     def complete(self, model) -> None:
         """Gives a new model the assets and settings without which it can't answer."""
@@ -128,6 +129,7 @@ class TensorClassification(Contract):
 
 class Translation(Contract):
     has_steps = True
+    learning_rate = 3e-2  # random sequences are hard to learn with three units per step
     has_padding = True
     answers_no_items = True
     assets = SYMBOLS
@@ -187,6 +189,7 @@ WORDS = [
 
 class Captioning(Contract):
     has_steps = True
+    learning_rate = 3e-2
     assets = {"target_symbols.txt": "\n".join(WORDS).encode()}
     settings = {"tokens": "spelling", "longest": 8, "beam": 3}
     training_settings = {"tokens": "spelling", "longest": 8}
@@ -268,12 +271,57 @@ class LanguageModeling(Contract):
         return path
 
 
+class WordEmbedding(Contract):
+    answers_no_items = True
+    assets = {
+        "words.tsv": "".join(
+            f"{word}\t{count}\n" for word, count in zip(["king", "man", *WORDS[:18]], range(40, 20, -1), strict=True)
+        ).encode()
+    }
+    training_settings = {"least_count": 1}
+    learned_sizes = ("vocabulary",)
+    learning_rate = 1e-1  # vectors start near zero
+
+    def inputs(self, model, size, seed=1):
+        random = np.random.default_rng(seed)
+        count = model.get_layer("embedding").input_dim
+        return {key: random.integers(0, count, (size, tensor.shape[1])).astype("int32")
+                for key, tensor in model.input.items()}  # fmt: skip
+
+    def targets(self, model, inputs):
+        """No word is missing."""
+        return np.ones(inputs["words"].shape, "float32")
+
+    def beside(self, inputs):
+        return {key: np.concatenate([value[:1], (value[1:] + 1) % 20]) for key, value in inputs.items()}
+
+    def files(self, model, folder):
+        good, bad, other = folder / "good.txt", folder / "bad.txt", folder / "other.txt"
+        good.write_text("king - man + boy")
+        bad.write_text("kinf")
+        other.write_text("man")
+        return [good, bad, other]
+
+    def item(self, file):
+        return file.read_text("utf-8")
+
+    def served(self, files):
+        return {"expression": [file.read_bytes() for file in files]}
+
+    def training_data(self, model, folder):
+        random = np.random.default_rng(3)
+        path = folder.with_suffix(".txt")
+        path.write_text(" ".join(random.choice(WORDS, 600)))
+        return path
+
+
 CONTRACTS = {
     "captioning": Captioning(),
     "image_classification": ImageClassification(),
     "language_modeling": LanguageModeling(),
     "tensor_classification": TensorClassification(),
     "translation": Translation(),
+    "word_embedding": WordEmbedding(),
 }
 
 

@@ -66,3 +66,11 @@ def test_weight_decay_leaves_biases_and_norms_alone(name):
     optimizer.apply([tf.zeros(weight.shape) for weight in model.trainable_weights], model.trainable_weights)
     for weight, old in zip(model.trainable_weights, before, strict=True):
         np.testing.assert_allclose(weight, old * (1 - 0.1 * 0.02) if weight.ndim > 1 else old, rtol=1e-6)
+
+
+def test_a_task_without_updates_refuses_them(digits_folder, tmp_path):
+    with pytest.raises(ZooError, match="image_classification has no updates of its own"):
+        zoo.train(
+            "mlp", tmp_path / "run", data={"folder": str(digits_folder)}, model_overrides={"hidden_units": (4,)},
+            training={"optimizer": {"name": "task"}},
+        )  # fmt: skip

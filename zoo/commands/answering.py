@@ -103,6 +103,7 @@ def explain(preset, inputs, out, kind, label, layer, changes, as_json, **flags) 
     heat       Grad-CAM and the input gradient over each image
     filters    the weights of the first layer
     layers     the feature maps of one image, layer by layer
+    map        words in the plane, near each other if their vectors are
     attention  the weights of each generated word over the words of its source
     """
     task, settings = find(preset, changes, flags)

@@ -13,7 +13,7 @@ from zoo.errors import ZooError
 @click.command(cls=PresetCommand)
 @click.argument("preset")
 @click.argument("out")
-@click.option("--format", "format_", default="saved_model", help="saved_model, onnx or litert [saved_model].")
+@click.option("--format", "format_", default="saved_model", help="saved_model, onnx, litert or a format of the task.")
 @click.option("--precision", default="float32", help="For onnx and litert: float32, float16 or int8 [float32].")
 @click.option("--name", help="The name of the served model [the name of the preset's folder].")
 @SET
@@ -22,7 +22,8 @@ def export(preset, out, format_, precision, name, changes, as_json, **flags) -> 
     """Export a preset with preprocessing and answers to OUT/NAME/VERSION/, for TensorFlow Serving.
 
     An export for ONNX Runtime or LiteRT, in OUT/NAME.FORMAT/VERSION/, holds the model and a Python runner with the
-    preprocessing. In float16 and int8 the folder is OUT/NAME.FORMAT.PRECISION/VERSION/.
+    preprocessing. In float16 and int8 the folder is OUT/NAME.FORMAT.PRECISION/VERSION/. Word vectors have the formats
+    word2vec and word2vec-binary, and projector for TensorBoard.
     """
     _, settings = find(preset, changes, flags)
     from zoo import exporting

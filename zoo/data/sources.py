@@ -23,6 +23,8 @@ TERMS = {
     "flickr8k": "research use; photos belong to their authors (cite Hodosh et al. 2013)",
     "cmudict": "unrestricted (Carnegie Mellon University)",
     "novels": "published from 1839 to 1930 (Project Gutenberg)",
+    "novels_factbook": "public domain (Project Gutenberg); CC0 1.0 (factbook)",
+    "word_similarity": "Apache 2.0 (analogies); others none stated, cite the papers",
 }
 # For data sets that TFDS has in one shuffled split: slices for train, validation and test (the last fifth).
 _SLICES = {"train": ":70%", "validation": "70%:80%", "test": "80%:"}
@@ -101,7 +103,7 @@ def open_source(
 
 def _register() -> None:
     """Registers the builders of this package and of other distributions with TFDS."""
-    from zoo.data import captions, novels, text_pairs  # noqa: F401
+    from zoo.data import captions, corpora, novels, text_pairs  # noqa: F401
 
     for point in metadata.entry_points(group="zoo.data"):
         try:

@@ -14,8 +14,8 @@ from zoo.errors import ZooError
 SHUFFLE, SHUFFLE_RAW = 65_536, 10_000
 KEEP_BYTES = 1 << 30
 _REMEDY = "repair or remove it"
-# Number of batches that are sorted by length together, and the most bytes that they may take. Sorting copies the
-# items, so all images of a data set would take several times its size.
+# Number of batches that are sorted by length together, and the most that they, or the raw examples of a shuffle window,
+# may take. Sorting copies the items, so that all images of a data set would take several times its size.
 WINDOW, WINDOW_BYTES = 100, 1 << 26
 
 
@@ -46,6 +46,7 @@ class Stream:
         shuffle: whether epochs are shuffled.
         length: a prepared item -> () its length; with None the items are not sorted.
         longest: greatest size of an axis of unknown size, to estimate the memory for kept items; None if unknown.
+        keep_bytes: most bytes of prepared items that are kept in memory; KEEP_BYTES by default.
         padding: specs of a prepared item -> padding values of the same structure, where None means zeros. By default
             all padding is zero.
     """
@@ -63,12 +64,17 @@ class Stream:
         length: Callable | None = None,
         longest: int | None = None,
         padding: Callable | None = None,
+        keep_bytes: int | None = None,
     ):
         prepared = dataset.map(prepare, num_parallel_calls=tf.data.AUTOTUNE)
-        self.is_kept = _bytes(prepared, examples, longest) < KEEP_BYTES
+        self.is_kept = _bytes(prepared, examples, longest) < (KEEP_BYTES if keep_bytes is None else keep_bytes)
         batch = _bytes(prepared, batch_size, longest)
         self.window = WINDOW if math.isinf(batch) else max(1, min(WINDOW, int(WINDOW_BYTES // batch)))
         self.raw = None if self.is_kept else dataset
+        size = _bytes(dataset, 1, None)  # infinite for encoded files and texts, which are small
+        self.raw_window = (
+            SHUFFLE_RAW if math.isinf(size) else min(SHUFFLE_RAW, max(batch_size, int(WINDOW_BYTES // max(size, 1))))
+        )
         self.prepared = prepared.cache() if self.is_kept else prepared
         self.prepare, self.augment, self.finish = prepare, augment, finish
         self.examples, self.batch_size = examples, batch_size
@@ -92,7 +98,7 @@ class Stream:
         seed = tf.stack([tf.constant(self.seed, tf.int64), number])
         dataset = self.prepared if self.is_kept else self.raw
         if self.shuffle:
-            window = min(self.examples, SHUFFLE if self.is_kept else SHUFFLE_RAW)
+            window = min(self.examples, SHUFFLE if self.is_kept else self.raw_window)
             order = tf.random.stateless_uniform((), seed, 0, 2**31 - 1, tf.int64)
             dataset = _shuffled(dataset, window, self.seed, order)
         is_raw = not self.is_kept

@@ -3,6 +3,7 @@
 The `explanations` of a task map each kind to the name of a module; the first kind is the default. A module defines:
 
     ITEMS                    greatest number of inputs in one picture; 0 if the kind takes no inputs
+    SAMPLES                  optional: False if the kind does without inputs, rather than with the preset's samples
     explain(task, items, errors, **options) -> rows
                              one dict per item; {"input", "error"} for a bad item if errors="return". Options are
                              keyword arguments. Keys that start with "_" are for `draw`; users do not get them.
@@ -51,6 +52,8 @@ def explain(
     feature maps (LeCun, Bengio & Hinton 2015, Figure 2). If a model averages several windows of an image, only the
     middle window is explained; label and score are those of this window.
 
+    Word vectors have the kind "map": the inputs, which may be left out, and frequent words, as places in the plane.
+
     Translators have the kind "attention": the attention weights of each word of a translation over the source words
     (Bahdanau et al. 2015, arXiv 1409.0473, Figure 3). Captioners with attention have the kind "attention" too: the
     picture once per word, with the attention over it (Xu et al. 2015, arXiv 1502.03044, Figure 2).
@@ -91,7 +94,11 @@ def explain(
     _check_options(kind, module, options)
     if isinstance(task, type):
         task = task_of(presets.load_model(preset), **settings)
-    items = _items(task, name, preset, inputs, kind, module.ITEMS)
+    items = (
+        []
+        if inputs is None and not getattr(module, "SAMPLES", True)
+        else _items(task, name, preset, inputs, kind, module.ITEMS)
+    )
     rows = module.explain(task, items, errors, **options)
     drawn = [{**row, "_name": name} for row in rows if "error" not in row]
     if drawn:

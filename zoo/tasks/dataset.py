@@ -183,6 +183,7 @@ def stream(
         task.length,
         task.longest,
         _padding(task),
+        task.keep_bytes,
     )
 
 

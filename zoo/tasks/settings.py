@@ -285,3 +285,20 @@ class LanguageModelingSettings(TaskSettings):
         None, "Sample from this number of likeliest tokens; 1: take the likeliest; none: sample from all.", ge=1
     )
     seed: int = setting(0, "The same seed gives the same texts.", flag=True, ge=0, lt=2**31)
+
+
+class WordEmbeddingSettings(TaskSettings):
+    """Settings of `word_embedding`."""
+
+    top: int = setting(10, "Number of neighbours in an answer, nearest first.", flag=True, ge=1)
+    lower_case: bool = setting(True, "Read all words in small letters.")
+    vocabulary_size: int = setting(30_000, "Most words of a vocabulary that training makes.", ge=2)
+    least_count: int = setting(5, "Training leaves out words that occur less often in the text.", ge=1)
+    sample: float = setting(
+        1e-4,
+        "Training leaves out an occurrence of a word of frequency f with probability 1 - sqrt(sample / f) - sample / f "
+        "(Mikolov et al. 2013, section 2.3, as in their program); 0 keeps all.",
+        ge=0,
+        le=1,
+    )
+    negative_samples: float = setting(5.0, "Weight of the negatives of a pair of words: k of the paper.", gt=0)

@@ -71,6 +71,7 @@ class Task:
     answer_layout: ClassVar[answers.Layout]
     # Kind of explanation -> module with `explain`, `draw` and `line` (see zoo/explaining/); the first is the default.
     explanations: ClassVar[dict[str, str]] = {}
+    formats: ClassVar[dict[str, Callable]] = {}  # the task's own formats of an export -> function of task and folder
     raw_kinds: ClassVar[dict[str, str]]  # argument of the served signature -> its kind (see zoo/tasks/raw/)
     input_name: ClassVar[str | None] = None  # the task's name for the input of a model that takes a tensor
     carried: ClassVar[dict[str, str]] = {}  # output -> input: state that a batch passes to the next batch
@@ -80,6 +81,12 @@ class Task:
 
     length: Callable | None = None  # (prepared, y) -> () its length; batches then hold items of about the same length
     longest: int | None = None  # greatest size of an axis of unknown size
+
+    keep_bytes: int | None = None  # most bytes of prepared examples that a stream keeps in memory, if not its default
+
+    # (model, inputs, y, learning rate ()) -> loss (), gradient norm (). Trains the model on a batch, if the task has a
+    # faster way than gradients and an optimizer; recipes choose it with optimizer.name = "task".
+    update: Callable | None = None
 
     def __init__(self, model: keras.Model, settings: dict, labels: list[str] | None, assets: dict[str, bytes]):
         self.settings = self.Settings.checked(self.name, settings)
