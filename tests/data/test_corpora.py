@@ -5,6 +5,7 @@ import pytest
 from zoo.data import corpora
 from zoo.data.sources import open_source
 from zoo.errors import ZooError
+from zoo.tasks.word_embedding import WordEmbedding
 
 FIELDS = ("text", "questions", "score")
 
@@ -64,26 +65,12 @@ def test_missing_files_are_named(tmp_path):
         open_source("novels_factbook", "train", FIELDS, data_dir=tmp_path)
 
 
-@pytest.mark.parametrize(
-    "text", ["one two  three\nfour\n" * 7, "no-space-at-all" * 9, "\u00e9\u00e8\u4e2d\u6587" * 20, "\u00e9 " * 40]
-)
-@pytest.mark.parametrize("size", [7, 16, 10_000])
-def test_a_text_file_is_read_in_blocks(tmp_path, monkeypatch, text, size):
-    """The blocks are the text, and no word that is shorter than a block is cut."""
-    monkeypatch.setattr(corpora, "BLOCK", size)
-    (tmp_path / "text.txt").write_text(text, "utf-8", newline="")
-    source = corpora.TextFile().open(tmp_path / "text.txt", "train")
-    blocks = [text for text, _, _ in rows(source)]
-    assert "".join(blocks) == text
-    assert len(blocks) == source.examples
-    assert all(len(block.encode()) <= 2 * size for block in blocks)
-    if size > 6 and " " in text:
-        assert [word for block in blocks for word in block.split()] == text.split()
-
-
-def test_a_text_file_has_one_split(tmp_path):
-    (tmp_path / "text.txt").write_text("words")
-    with pytest.raises(ZooError, match="has no split 'test'; it has train"):
-        corpora.TextFile().open(tmp_path / "text.txt", "test")
-    with pytest.raises(ZooError, match="there is no text file"):
-        corpora.TextFile().open(tmp_path / "none.txt", "train")
+def test_a_text_file_is_for_training(tmp_path):
+    path = tmp_path / "text.txt"
+    path.write_text("one two three\n" * 9000)
+    source = open_source(path, "train", FIELDS, WordEmbedding.layout)
+    assert {row[1:] for row in rows(source)} == {("", 0.0)}
+    assert "".join(text for text, _, _ in rows(source)) == path.read_text()
+    assert source.examples > 1
+    with pytest.raises(ZooError, match="has no split 'test'; it has train, all"):
+        open_source(path, "test", FIELDS, WordEmbedding.layout)

@@ -81,9 +81,29 @@ def test_a_large_file_is_not_read_at_once(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize(
+    "text", ["one two  three\nfour\n" * 7, "no-space-at-all" * 9, "\u00e9\u00e8\u4e2d\u6587" * 20, "\u00e9 " * 40]
+)
+@pytest.mark.parametrize("size", [7, 16, 10_000])
+def test_pieces_of_a_text_file(tmp_path, monkeypatch, text, size):
+    """The pieces are the text, in UTF-8 each, and no word that is shorter than the longest one is cut."""
+    monkeypatch.setattr(texts, "PIECE", size)
+    monkeypatch.setattr(texts, "LONGEST_WORD", size)
+    path = tmp_path / "text.txt"
+    path.write_text(text, "utf-8", newline="")
+    source = open_source(path, "all", FIELDS, TextFile())
+    pieces = [piece.decode() for piece, _ in rows(source)]
+    assert "".join(pieces) == text
+    assert len(pieces) == source.examples
+    assert all(len(piece.encode()) <= 2 * size for piece in pieces)
+    if size > 6 and " " in text:
+        assert [word for piece in pieces for word in piece.split()] == text.split()
+
+
+@pytest.mark.parametrize(
     ("content", "split", "message"),
     [
-        (b"", "train", "has too little text for the split 'train': 0 bytes in all"),
+        (b"", "train", "book.txt is empty: expected a text"),
+        (b"ab", "validation", "has too little text for the split 'validation': 2 bytes in all"),
         (b"caf\xe9 noir", "train", "book.txt: byte 3 is not UTF-8; save the file in this encoding"),
         (b"ab \xc3", "train", "book.txt: byte 3 is not UTF-8"),
         (b"a b", "dev", "has no split 'dev'; it has train, validation, test, all"),

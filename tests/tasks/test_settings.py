@@ -123,6 +123,7 @@ def test_flags_are_the_settings_for_users():
         "language_modeling": ["length", "samples", "seed", "temperature"],
         "tensor_classification": ["top"],
         "translation": ["beam", "n_best"],
+        "word_embedding": ["top"],
     }
 
 

@@ -198,7 +198,7 @@ def test_training_is_resumable_and_learns(tmp_path):
 @pytest.mark.parametrize(
     ("content", "error"),
     [
-        (b"", "is empty: expected a text file"),
+        (b"", "is empty: expected a text"),
         (b"word " * 100, "has 1 words that occur at least 5 times"),
         (b"few words", "has 0 words that occur at least 5 times"),
         (b"good \xff", "byte 5 is not UTF-8"),

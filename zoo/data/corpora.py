@@ -1,4 +1,4 @@
-"""Running text for word vectors: TFDS builders, and the layout of a user's own text file.
+"""TFDS builders of running text for word vectors, and of questions that test them.
 
 Each example is {"text", "questions", "score"}. Running text has questions "". An item of an evaluation set has the
 name of its set in `questions`: "analogy", with four words as text, or a set of word pairs, "men", "ws353" or "simlex",
@@ -6,19 +6,13 @@ with two words as text and people's mean judgement of their similarity as score.
 subfolders of TFDS's manual_dir, which each builder's instructions name. Importing this module registers the builders.
 """
 
-import dataclasses
-import hashlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from pathlib import Path
-from typing import ClassVar
 
 import tensorflow as tf
 import tensorflow_datasets as tfds
 
-from zoo.data.source import Source
-from zoo.errors import NoSplitError, ZooError
-
-BLOCK = 1 << 20  # bytes of a text file that are one example
+from zoo.errors import ZooError
 
 Example = tuple[str, str, float]  # text, questions, score
 
@@ -113,60 +107,3 @@ def read_questions(folder: Path) -> list[Example]:
             except ValueError:
                 raise ZooError(f"{folder / name}, line {number}: expected two words and a number") from None
     return examples
-
-
-@dataclasses.dataclass(frozen=True)
-class TextFile:
-    """A text file in UTF-8 of any size, which is read in blocks. It has the split "train"."""
-
-    file_suffix: ClassVar[str | None] = ".txt"
-
-    def open(self, path: Path, split: str) -> Source:
-        if not path.is_file():
-            raise ZooError(f"there is no text file {path}")
-        if split not in ("train", "all"):
-            raise NoSplitError(f"the file {path} has no split {split!r}; it has train")
-        blocks, digest = 0, hashlib.sha256()
-        for block in _blocks(path):
-            blocks += 1
-            digest.update(block)
-        if not blocks:
-            raise ZooError(f"{path} is empty: expected a text file")
-        stubs = tf.data.Dataset.from_generator(
-            lambda: ({"text": block, "questions": "", "score": 0.0} for block in _blocks(path)),
-            output_signature={
-                "text": tf.TensorSpec((), tf.string),
-                "questions": tf.TensorSpec((), tf.string),
-                "score": tf.TensorSpec(()),
-            },
-        )
-        rows = [(str(path), 0.0, 1.0)]
-        return Source(str(path), "", split, blocks, None, stubs, dict, "the file's own", rows, digest.hexdigest())
-
-
-def _blocks(path: Path) -> Iterator[bytes]:
-    """The text of a file in blocks of about BLOCK bytes that end after a word; raises ZooError if it is not UTF-8."""
-    place, rest = 0, b""
-    with path.open("rb") as file:
-        while block := file.read(BLOCK):
-            block = rest + block
-            end = max(block.rfind(b" "), block.rfind(b"\n")) + 1
-            if not end:  # no white space: cut before the last character
-                end = len(block)
-                while end > 1 and block[end - 1] & 0xC0 == 0x80:
-                    end -= 1
-                end = end - 1 if end > 1 and block[end - 1] >= 0xC0 else end
-            block, rest = block[:end], block[end:]
-            _check_utf8(block, path, place)
-            place += len(block)
-            yield block
-    if rest:
-        _check_utf8(rest, path, place)
-        yield rest
-
-
-def _check_utf8(block: bytes, path: Path, place: int) -> None:
-    try:
-        block.decode("utf-8")
-    except UnicodeDecodeError as error:
-        raise ZooError(f"{path}: byte {place + error.start:,} is not UTF-8; save the file in this encoding") from None

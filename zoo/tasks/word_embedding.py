@@ -8,7 +8,7 @@ import numpy as np
 import tensorflow as tf
 
 from zoo import metrics
-from zoo.data.corpora import TextFile
+from zoo.data.texts import TextFile
 from zoo.errors import ZooError
 from zoo.preprocessing import expressions
 from zoo.tasks import negative_sampling, word_vectors
@@ -34,7 +34,8 @@ class WordEmbedding(Task):
     Settings = WordEmbeddingSettings
     raw_kinds = {"expression": "text"}
     fields = ("text", "questions", "score")
-    layout = TextFile()
+    # All of a user's file is for training: no part of running text is a test of word vectors.
+    layout = TextFile({"train": (0.0, 1.0), "all": (0.0, 1.0)}, {"questions": "", "score": 0.0})
     keep_bytes = 1 << 26  # 16 million words; memory does not grow with the text, which is read again instead
     explanations = {"map": "zoo.explaining.map"}
     formats = word_vectors.FORMATS
