@@ -5,9 +5,10 @@ from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
-from matplotlib import cm, colormaps, font_manager
+from matplotlib import colormaps, font_manager
 from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.colors import ListedColormap
+from matplotlib.cm import ScalarMappable
+from matplotlib.colors import ListedColormap, Normalize
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
@@ -174,7 +175,7 @@ def heat(pictures: list[np.ndarray], rows: list[dict], titles: list[str], path: 
         bar = figure.add_axes((left, bottom, 0.12 / width, below / height))
         steps = _colours(np.linspace(0, 1, 256))
         laid = steps[:, :3] * steps[:, 3:] + 0.5 * (1 - steps[:, 3:])  # over a middle grey
-        figure.colorbar(cm.ScalarMappable(cmap=ListedColormap(laid)), bar, label="relative strength")
+        figure.colorbar(ScalarMappable(cmap=ListedColormap(laid)), bar, label="relative strength")
         bar.tick_params(labelsize=8)
     figure.savefig(path, dpi=110)
 
@@ -301,4 +302,57 @@ def word_map(words: list[str], places: np.ndarray, is_chosen: list[bool], path: 
                 taken.append(box)
                 break
             label.remove()
+    figure.savefig(path, dpi=110)
+
+
+def coloured_text(texts: list[tuple[list[str], list[float], str]], unit: str, path: Path) -> None:
+    """Each text as lines of tokens on a background that is darker for higher values; (tokens, values, title) each."""
+    width, height, size = 9.0, 0.32, 11  # inches of the picture and of a line, points of the font
+    figure = Figure(figsize=(width, 1.0))
+    renderer = FigureCanvasAgg(figure).get_renderer()
+    highest = max(max(values) for _, values, _ in texts)
+    scale = ScalarMappable(Normalize(0.0, max(highest, 1e-9)), colormaps["YlOrRd"])
+    labels, y = [], 0.0  # (left, line, text, colour, families)
+    for tokens, values, title in texts:
+        shown, families = drawable([token if token.strip() else "\u2423" for token in tokens])
+        labels.append((0.1, y, title, None, ["DejaVu Sans"]))
+        x, y = 0.1, y + 1.0
+        for token, value in zip(shown, values, strict=True):
+            label = figure.text(0, 0, token, fontsize=size, family=families, parse_math=False)
+            extent = label.get_window_extent(renderer).width / figure.dpi
+            label.remove()
+            if x + extent > width - 0.2 and x > 0.1:
+                x, y = 0.1, y + 1.0
+            labels.append((x, y, token, scale.to_rgba(value), families))
+            x += extent + 0.09
+        y += 1.6
+    whole = height * y + 0.75
+    figure.set_size_inches(width, whole)
+    for x, line, content, colour, families in labels:
+        box = {} if colour is None else {"bbox": {"facecolor": colour, "edgecolor": "none", "pad": 1.5}}
+        is_dark = colour is not None and np.dot(colour[:3], (0.299, 0.587, 0.114)) < 0.5
+        figure.text(
+            x / width, 1 - height * (line + 0.8) / whole, content, fontsize=size if box else 9, family=families,
+            color="white" if is_dark else "black", parse_math=False, va="baseline", **box,
+        )  # fmt: skip
+    bar = figure.add_axes((0.1, 0.42 / whole, 0.35, 0.12 / whole))
+    figure.colorbar(scale, cax=bar, orientation="horizontal", label=unit)
+    figure.savefig(path, dpi=110)
+
+
+def reaches(lines: dict[str, list[float]], path: Path) -> None:
+    """Values by distance from 0, one line per name, on a logarithmic axis where they are positive."""
+    figure = Figure(figsize=(7, 4), layout="constrained")
+    axes = figure.subplots()
+    for name, values in lines.items():
+        values = np.array(values)
+        short = name if len(name) <= 60 else f"{name[:57]}..."
+        label = drawable([short])[0][0]
+        marker = "." if len(values) < 30 else ""
+        axes.plot(np.arange(len(values)), np.where(values > 0, values, np.nan), label=label, marker=marker)
+    axes.set_yscale("log")
+    axes.set_xlabel("distance in tokens")
+    axes.set_ylabel("gradient, relative to distance 0")
+    axes.grid(alpha=0.3)
+    figure.legend(loc="outside lower center", fontsize=8)
     figure.savefig(path, dpi=110)

@@ -52,6 +52,9 @@ def explain(
     feature maps (LeCun, Bengio & Hinton 2015, Figure 2). If a model averages several windows of an image, only the
     middle window is explained; label and score are those of this window.
 
+    Language models have two kinds. "surprise" shows how unlikely each token of a text is, in bits. "reach" shows how
+    far back in a text a model looks: the gradient of its predictions by distance in tokens.
+
     Word vectors have the kind "map": the inputs, which may be left out, and frequent words, as places in the plane.
 
     Translators have the kind "attention": the attention weights of each word of a translation over the source words
@@ -77,7 +80,8 @@ def explain(
         are None if no layer has a spatial output. "layers": {"input", "label", "score", "layers"}, with the outputs by
         name. "filters": a single dict {"layer", "filters"}, (h, w, C, count). "attention": {"input", "translation",
         "score", "alternatives", "source", "target", "attention"}; "source" and "target" are lists of words, and
-        "attention" has the shape (target words, source words).
+        "attention" has the shape (target words, source words). "surprise": {"input", "tokens", "bits", "perplexity"}.
+        "reach": {"input", "gradient"}, by distance from 0, relative to the value there.
 
     Raises:
         InputError: an input can't be answered; the message names it.

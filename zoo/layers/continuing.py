@@ -16,9 +16,10 @@ class ContinuingModel(GeneratorModel):
     attends = False
 
     def __call__(self, inputs, *args, **kwargs):
-        return super().__call__(self._complete(inputs), *args, **kwargs)
+        return super().__call__(self.whole(inputs), *args, **kwargs)
 
-    def _complete(self, inputs):
+    def whole(self, inputs):
+        """A batch with a state of zeros if it has none, and without other entries."""
         if not isinstance(inputs, dict) or "target" not in inputs or inputs.keys() == {"target", "state"}:
             return inputs
         target, state = ops.convert_to_tensor(inputs["target"]), inputs.get("state")

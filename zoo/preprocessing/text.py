@@ -122,7 +122,8 @@ class Symbols:
         pairs = tf.lookup.KeyValueTensorInitializer(tf.constant(self.symbols), places)
         self.resource = tf.lookup.StaticHashTable(pairs, UNKNOWN)
 
-    def _split(self, texts):
+    def split(self, texts):
+        """(B,) strings -> the tokens (B, None) that `encode` numbers, as they are written."""
         return (
             tf.strings.unicode_split(tf.strings.strip(texts), "UTF-8") if self.are_letters else tf.strings.split(texts)
         )
@@ -132,7 +133,7 @@ class Symbols:
         return self.resource.lookup(tf.strings.lower(symbols, "utf-8") if self.are_letters else symbols)
 
     def encode(self, texts):
-        symbols = self._split(texts)
+        symbols = self.split(texts)
         return symbols.with_flat_values(self._ids(symbols.flat_values))
 
     def decode(self, ids):
@@ -146,7 +147,7 @@ class Symbols:
 
     def problem(self, texts):
         """(B,) strings -> (B,), an error message that names the unknown symbols; "" if all are known."""
-        symbols = self._split(texts)
+        symbols = self.split(texts)
         is_unknown = self._ids(symbols.flat_values) == UNKNOWN
         quoted = tf.where(is_unknown, tf.strings.join(["'", symbols.flat_values, "' "]), "")
         quoted = tf.strings.strip(tf.strings.reduce_join(symbols.with_flat_values(quoted), axis=-1))
@@ -192,11 +193,11 @@ class Words(Symbols):
     def __init__(self, listed: bytes):
         super().__init__(listed, are_letters=False)
 
-    def encode(self, texts):
+    def split(self, texts):
         words = words_of(texts)
-        ids = words.with_flat_values(self._ids(words.flat_values))
         is_sign = tf.strings.regex_full_match(words.flat_values, _SIGN)
-        return tf.ragged.boolean_mask(ids, words.with_flat_values((ids.flat_values != UNKNOWN) | ~is_sign))
+        is_read = (self._ids(words.flat_values) != UNKNOWN) | ~is_sign
+        return tf.ragged.boolean_mask(words, words.with_flat_values(is_read))
 
     def decode(self, ids):
         return tf.strings.regex_replace(super().decode(ids), _BEFORE_SIGN, r"\1")
@@ -216,7 +217,7 @@ class Characters(Symbols):
     def __init__(self, listed: bytes):
         super().__init__(json.loads(listed), are_letters=False)
 
-    def _split(self, texts):
+    def split(self, texts):
         return characters_of(texts)
 
     def decode(self, ids):

@@ -38,6 +38,7 @@ class LanguageModeling(TextInput, Generation):
     criterion = Criterion("loss", "min")
     carried = {"next_state": "state"}
     resets = "starts"
+    explanations = {"surprise": "zoo.explaining.surprise", "reach": "zoo.explaining.reach"}
     answer_layout = {
         "text": "text",
         "score": "score",
@@ -157,6 +158,11 @@ class LanguageModeling(TextInput, Generation):
         ids, error = self.checked_ids(raw["prompt"])
         ids = tf.concat([tf.fill([ids.nrows(), 1], text.START), ids], axis=1)
         return {"prompt": ids.to_tensor(), "prompt_length": tf.cast(ids.row_lengths(), tf.int32)}, error
+
+    def written(self, prompt) -> list[str]:
+        """() string -> its tokens as the vocabulary reads them, unknown ones as they are written."""
+        tokens = self.target_vocabulary.split(self._read(prompt[tf.newaxis]))[0].numpy().tolist()
+        return [token.decode("utf-8") for token in tokens]
 
     def run(self, model, inputs):
         """Prompts -> tokens (B, N, U) and scores (B, N) of the samples, and log_probability and count (B,) of prompts.
