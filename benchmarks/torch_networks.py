@@ -1,6 +1,6 @@
 """The peers' networks in PyTorch, layer by layer those of zoo/models: lenet5_modern, resnet_cifar20,
-efficientnet_lite0, attention_seq2seq, lstm_seq2seq and show_attend_tell. Benchmarks read this file; it
-needs PyTorch alone.
+efficientnet_lite0, attention_seq2seq, lstm_seq2seq, show_attend_tell and recurrent_language_model. Benchmarks read this
+file; it needs PyTorch alone.
 """
 
 import torch
@@ -208,3 +208,28 @@ def beam_search(model: AttentionSeq2seq, source, length, width: int, steps: int,
         tokens = (places % chances.shape[-1]).flatten()
         state, best = after[rows], torch.cat([best[rows], tokens[:, None]], dim=1)
     return best.view(batch, width, -1)[:, 0]
+
+
+class LanguageModel(nn.Module):
+    """As zoo/models/language/recurrent_language_model.py, with one nn.LSTM, a projection and tied embeddings."""
+
+    def __init__(self, vocabulary: int, embedding: int, units: int):
+        super().__init__()
+        self.target = nn.Embedding(vocabulary, embedding)
+        self.recurrent = nn.LSTM(embedding, units, batch_first=True)
+        self.projection = nn.Linear(units, embedding, bias=False)
+        self.bias = nn.Parameter(torch.zeros(vocabulary))
+
+    def forward(self, target, state):
+        outputs, state = self.recurrent(self.target(target), state)
+        return functional.linear(self.projection(outputs), self.target.weight, self.bias), state
+
+    def sample(self, token, state, steps: int, temperature: float):
+        """Tokens (B, steps) after `token` (B, 1); none is one of the first four."""
+        tokens = []
+        for _ in range(steps):
+            logits, state = self(token, state)
+            logits[..., :4] = -1e9
+            token = torch.multinomial(torch.softmax(logits[:, 0] / temperature, dim=-1), 1)
+            tokens.append(token)
+        return torch.cat(tokens, dim=1)
