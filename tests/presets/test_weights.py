@@ -93,3 +93,18 @@ def test_round_trip(tmp_path, storage):
     assert one.record["parameters"] == sum(weight.size for weight in model.get_weights())
     least = {"float32": 4.0, "float16": 2.0, "int8": 1.0}[storage] * 4096
     assert least < one.record["files"]["model.weights.h5"]["size"] < least + 25_000
+
+
+@pytest.mark.parametrize("storage", weights.STORAGES)
+def test_an_array_of_one_value_takes_no_space(tmp_path, storage):
+    """The value returns exactly; an array with a single other value is stored whole."""
+    model = zoo.create_model("mlp", classes=3, hidden_units=(100, 100), input_shape=(32, 32, 1))
+    first, second = (model.get_layer(name) for name in ("hidden1", "hidden2"))
+    first.kernel.assign(np.full(first.kernel.shape, 0.1))
+    second.kernel.assign(np.where(np.arange(10_000).reshape(100, 100) == 7, 0.5, 0.25))
+    zoo.save(model, tmp_path / "model", storage=storage)
+    size = {"float32": 4, "float16": 2, "int8": 1}[storage]
+    assert (tmp_path / "model" / "model.weights.h5").stat().st_size < 10_000 * size + 25_000
+    loaded = zoo.load(str(tmp_path / "model"))
+    np.testing.assert_array_equal(loaded.get_layer("hidden1").kernel, first.kernel)
+    np.testing.assert_allclose(loaded.get_layer("hidden2").kernel, second.kernel, atol=0.002)

@@ -16,6 +16,7 @@ import numpy as np
 from zoo.errors import ZooError
 
 STORAGES = ("float32", "float16", "int8")
+FEW = 1000  # values of an array
 
 
 def write(model, path: Path, storage: str = "float32", without: Collection[str] = ()) -> None:
@@ -55,11 +56,18 @@ def _check_space(model, path: Path) -> None:
 
 
 def _convert(path: Path, storage: str) -> None:
-    """Rounds the arrays of a file of float32 weights, and removes the variables of the optimizer."""
+    """Rounds the arrays of a file of float32 weights, and removes the variables of the optimizer.
+
+    An array of one value, such as weights that are never trained, takes no space.
+    """
     with h5py.File(path, "r+") as file:
         file.pop("optimizer", None)
         for name in _arrays(file):
             values = file[name][()]
+            if values.size > FEW and (values == values.flat[0]).all():
+                del file[name]  # HDF5 keeps a single value for chunks that are not written
+                file.create_dataset(name, values.shape, values.dtype, chunks=True, fillvalue=values.flat[0])
+                continue
             if storage == "float32" or values.dtype != np.float32:
                 continue
             del file[name]
