@@ -79,3 +79,14 @@ def test_a_validation_curve_has_the_colour_of_validation_in_every_panel(figures)
     plotting.curves(rows, None)
     colours = {(line.get_label(), line.get_color()) for axes in figures[0].axes for line in axes.lines}
     assert colours == {("training", "C0"), ("validation", "C1")}
+
+
+def test_a_map_of_words_has_their_labels(tmp_path):
+    """Labels do not cover each other: of two words at the same place, the chosen one is drawn first."""
+    places = np.array([[x, y] for x in range(-40, 50, 20) for y in range(-30, 40, 15)], "float32")
+    words = [f"word{number}" for number in range(len(places))]
+    assert sorted(plotting.word_map(words, places, [False] * len(words), tmp_path / "map.png")) == sorted(words)
+    crowd = np.concatenate([np.zeros((9, 2)), [[9.0, 9.0]]])
+    shown = plotting.word_map(words[:10], crowd, [False] * 8 + [True] * 2, tmp_path / "map.png")
+    assert set(shown[:2]) == {"word8", "word9"}
+    assert 2 < len(shown) < 8

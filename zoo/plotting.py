@@ -277,8 +277,12 @@ def feature_maps(picture: np.ndarray, layers: dict[str, np.ndarray], title: str,
     figure.savefig(path, dpi=110)
 
 
-def word_map(words: list[str], places: np.ndarray, is_chosen: list[bool], path: Path) -> None:
-    """Words at places (N, 2), chosen ones larger. A label moves to a free side of its point, or is left out."""
+def word_map(words: list[str], places: np.ndarray, is_chosen: list[bool], path: Path) -> list[str]:
+    """Words at places (N, 2), chosen ones larger. A label moves to a free side of its point, or is left out.
+
+    Returns:
+        The labels that are drawn, chosen words first.
+    """
     figure = Figure(figsize=(12, 9))
     axes = figure.add_axes((0.01, 0.01, 0.98, 0.98))
     axes.set_xticks([])
@@ -287,11 +291,13 @@ def word_map(words: list[str], places: np.ndarray, is_chosen: list[bool], path: 
         *places.T, s=[14 if chosen else 5 for chosen in is_chosen], c=["C3" if c else "0.6" for c in is_chosen]
     )
     texts, families = drawable(words)
-    renderer, taken = FigureCanvasAgg(figure).get_renderer(), []
+    FigureCanvasAgg(figure).draw()  # sets the limits of the axes, on which the places of labels depend
+    renderer, taken, drawn = figure.canvas.get_renderer(), [], []
     sides = ((4, 0, "left", "center"), (-4, 0, "right", "center"), (0, 4, "center", "bottom"), (0, -4, "center", "top"))
+    corners = [(x, y, "left" if x > 0 else "right", "center") for y in (-14, 14, -28, 28) for x in (6, -6)]
     for number in sorted(range(len(words)), key=lambda number: not is_chosen[number]):  # chosen words first
         style = {"fontsize": 11, "color": "C3"} if is_chosen[number] else {"fontsize": 8, "color": "0.15"}
-        for x, y, horizontal, vertical in sides:
+        for x, y, horizontal, vertical in (*sides, *corners) if is_chosen[number] else sides:
             label = axes.annotate(
                 texts[number], places[number], (x, y), textcoords="offset points", ha=horizontal, va=vertical,
                 family=families, parse_math=False, **style,
@@ -300,9 +306,11 @@ def word_map(words: list[str], places: np.ndarray, is_chosen: list[bool], path: 
             is_inside = axes.bbox.x0 <= box.x0 and box.x1 <= axes.bbox.x1
             if is_inside and not any(box.overlaps(other) for other in taken):
                 taken.append(box)
+                drawn.append(words[number])
                 break
             label.remove()
     figure.savefig(path, dpi=110)
+    return drawn
 
 
 def coloured_text(texts: list[tuple[list[str], list[float], str]], unit: str, path: Path) -> None:
