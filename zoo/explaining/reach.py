@@ -30,10 +30,11 @@ def explain(task: Task, items: list, errors: str) -> list[dict]:
         probability with respect to the vector of the token at this distance before the last one that the model read,
         averaged over the tokens of the text, and divided by the value at distance 0.
     """
-    return rows_of(items, errors, functools.partial(_read, task), functools.partial(_looked, task))
+    return rows_of(items, errors, functools.partial(read, task), functools.partial(_looked, task))
 
 
-def _read(task: Task, item) -> tf.Tensor:
+def read(task: Task, item) -> tf.Tensor:
+    """A text -> its tokens after the start token, (T + 1,)."""
     _, numbers = surprise.read(task, item)
     if len(numbers) < 3:
         raise InputError("a text of one token: give at least two")
