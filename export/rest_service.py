@@ -8,6 +8,7 @@ import re
 import sys
 import zlib
 from collections.abc import Callable
+from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
@@ -50,6 +51,16 @@ class _Handler(BaseHTTPRequestHandler):
     def do_POST(self):
         self._answer(self._prediction)
 
+    def do_HEAD(self):
+        self._answer(self._other_method)
+
+    do_PUT = do_DELETE = do_PATCH = do_OPTIONS = do_HEAD
+
+    def send_error(self, code, message=None, explain=None):
+        """Answers what the base class refuses, such as a request that is not HTTP or an unknown method."""
+        self.close_connection = True
+        self._respond(code, {"error": message or HTTPStatus(code).phrase})
+
     def _answer(self, respond: Callable[[], dict]) -> None:
         try:
             code, response = 200, respond()
@@ -58,6 +69,9 @@ class _Handler(BaseHTTPRequestHandler):
             response = {"error": str(refused)}
         except Exception as error:  # no request may end the server
             code, response = 400, {"error": f"{type(error).__name__}: {reason(error)}"}
+        self._respond(code, response)
+
+    def _respond(self, code: int, response: dict) -> None:
         body = json.dumps(response).encode()
         self.send_response(code)
         self.send_header("Content-Type", "application/json")
@@ -65,7 +79,8 @@ class _Handler(BaseHTTPRequestHandler):
         if self.close_connection:
             self.send_header("Connection", "close")
         self.end_headers()
-        self.wfile.write(body)
+        if self.command != "HEAD":
+            self.wfile.write(body)
 
     def _model(self, *actions: str | None) -> tuple[str, Model]:
         match = REST.fullmatch(self.path)
@@ -82,6 +97,10 @@ class _Handler(BaseHTTPRequestHandler):
             return {"model_spec": spec, "metadata": {"signature_def": signatures}}
         status = {"error_code": "OK", "error_message": ""}
         return {"model_version_status": [{"version": str(model.version), "state": "AVAILABLE", "status": status}]}
+
+    def _other_method(self) -> dict:
+        self._body()  # else the client may lose the response, as the connection is reset
+        raise Refused(f"the method must be GET or POST, got {self.command}")
 
     def _prediction(self) -> dict:
         """The response to a POST: a signature's outputs, for inputs by row ("instances") or by name ("inputs")."""

@@ -157,10 +157,17 @@ class Models:
         threading.Thread(target=self._watch, daemon=True).start()
 
     def look(self) -> None:
-        """Loads new versions; a version that can't be loaded is warned about once and ignored."""
-        for folder in self.out.iterdir():
+        """Loads the newest version of every model, and unloads models without a version.
+
+        A version that can't be loaded is warned about once and ignored. If the newest version is removed, the one
+        before takes its place.
+        """
+        folders = [folder for folder in self.out.iterdir() if folder.is_dir()]
+        for name in {*self.models} - {folder.name for folder in folders if newest_version(folder)}:
+            del self.models[name]
+        for folder in folders:
             newest, here = newest_version(folder), self.models.get(folder.name)
-            if newest is None or newest in self.damaged or here is not None and here.version >= int(newest.name):
+            if newest is None or newest in self.damaged or here is not None and here.version == int(newest.name):
                 continue
             try:
                 self.models[folder.name] = Model(newest)
@@ -178,7 +185,7 @@ class Models:
         model = self.models.get(name)
         if model is None or version not in (None, model.version):
             wanted = name if version is None else f"{name} in version {version}"
-            known = ", ".join(f"{each.name} in version {each.version}" for each in self._sorted())
+            known = ", ".join(f"{each.name} in version {each.version}" for each in self._sorted()) or "none"
             raise Refused(f"unknown model {wanted}; known: {known}", grpc.StatusCode.NOT_FOUND)
         if label is not None:
             raise Refused(

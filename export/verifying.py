@@ -52,9 +52,16 @@ def verify(out: str | os.PathLike, preset: str | os.PathLike, inputs: Any = None
     version = find_version(checked_path(out, "out"), served_name(opened.path), opened.name)
     manifest = next((version / name for name in (MANIFEST, PORTABLE_MANIFEST) if (version / name).is_file()), None)
     try:
-        settings = json.loads(manifest.read_text("utf-8"))["settings"]
+        saved = json.loads(manifest.read_text("utf-8"))
+        settings = saved["settings"]
     except (AttributeError, OSError, ValueError, KeyError, TypeError):
         raise ZooError(f"{version} is not an export of keras-zoo: it has no {MANIFEST}") from None
+    made, task = saved.get("task"), opened.record["task"]["name"]
+    if made is not None and made != task:  # its settings would be unknown to this task
+        raise ZooError(
+            f"{version} is an export of a model for {made}, but {opened.name} is a model for {task}: give the preset "
+            "that was exported"
+        )
     answer = pipeline(opened.path, **settings)
     if inputs is None or isinstance(inputs, (list, tuple)) and not inputs:
         items = [answer.task.sample(opened.file(row["input"])) for row in opened.record.get("samples", [])]

@@ -4,6 +4,7 @@ import itertools
 
 import numpy as np
 import pytest
+from matplotlib.text import Text
 
 from zoo import plotting
 
@@ -64,6 +65,27 @@ def test_characters_that_no_font_has_are_code_points(monkeypatch):
     monkeypatch.setattr(manager, "ttflist", [font for font in manager.ttflist if font.name == "DejaVu Sans"])
     assert plotting.drawable(["caf\u00e9", "<end>"]) == (["caf\u00e9", "<end>"], ["DejaVu Sans"])
     assert plotting.drawable(["\u6211a\n\u559c"]) == (["U+6211a\nU+559C"], ["DejaVu Sans"])
+
+
+@pytest.mark.parametrize("draw", ["confusion", "attention", "attention_maps", "examples", "heat", "feature_maps"])
+def test_texts_of_the_user_are_drawn_as_they_are(draw, figures, monkeypatch):
+    """Without boxes for characters that no font has, and without formulas between dollars."""
+    manager = plotting.font_manager.fontManager
+    monkeypatch.setattr(manager, "ttflist", [font for font in manager.ttflist if font.name == "DejaVu Sans"])
+    text, picture = "a\u6211 $1 $2", np.full((8, 8, 3), 0.5)
+    words = {"source": [text], "target": [text], "words": [text], "attention": np.ones((1, 1))}
+    arguments = {
+        "confusion": (np.eye(2, dtype=int), [text, "b"]),
+        "attention": ([words],),
+        "attention_maps": ([{**words, "input": text, "attention": np.ones((1, 2, 2)), "_picture": picture}],),
+        "examples": (picture[np.newaxis], [(text, text)]),
+        "heat": ([picture], [{"layer": "conv", "heat": np.eye(8), "gradient": np.eye(8)}], [text]),
+        "feature_maps": (picture, {"conv": np.ones((8, 8, 3))}, text),
+    }
+    getattr(plotting, draw)(*arguments[draw], None)
+    drawn = [item for item in figures[0].findobj(Text) if "$" in item.get_text()]
+    assert {item.get_text() for item in drawn} == {"aU+6211 $1 $2"}
+    assert not any(item.get_parse_math() for item in drawn)
 
 
 def test_a_font_of_the_system_complements_the_usual_one(monkeypatch):

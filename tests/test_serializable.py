@@ -16,6 +16,7 @@ from tests.helpers.paths import ROOT
 from tests.helpers.presets import error_of, kept
 from tests.helpers.processes import run_child
 from zoo import preset, serializable
+from zoo.errors import ZooError
 from zoo.preset.keras_files import read_origin
 from zoo.tasks import task_of
 
@@ -68,6 +69,15 @@ def test_every_preset_loads_in_a_new_process(tmp_path):
     expected = [write(zoo.load(name), path, True) for name, path in zip(names, paths, strict=True)]
     lines = run_child(LOAD.format(first="import zoo", second="import keras"), *map(str, paths)).splitlines()
     assert [json.loads(line) for line in lines] == expected
+
+
+@pytest.mark.parametrize("name", ["mlp", "attention_seq2seq"])
+def test_a_whole_model_is_not_written_as_hdf5(name, tmp_path):
+    for place in (str(tmp_path / "m.h5"), tmp_path / "m.hdf5"):
+        with pytest.raises(ZooError, match=r"Keras can't load this model from HDF5: give a name that ends in \.keras"):
+            make(name).save(place)
+    assert [*tmp_path.iterdir()] == []
+    make(name).save_weights(tmp_path / "m.weights.h5")
 
 
 @pytest.mark.parametrize("name", BUILDERS)

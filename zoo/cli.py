@@ -2,6 +2,7 @@
 
 import os
 import sys
+import warnings
 
 import click
 
@@ -50,6 +51,11 @@ class _Commands(click.Group):
         return super().resolve_command(context, args)
 
 
+def _one_line(message, category, filename, lineno, line=None) -> str:
+    """A warning as an error is printed, without the line of code that it comes from."""
+    return f"zoo: {' '.join(str(message).split())}\n"
+
+
 def _fail(message: str, status: int) -> None:
     click.echo(f"zoo: {' '.join(message.split())}", err=True)
     sys.exit(status)
@@ -68,6 +74,8 @@ def main(threads: int | None) -> None:
     """
     for output in (sys.stdout, sys.stderr):
         output.reconfigure(errors="replace")  # characters that a terminal can't show are no error
+    usual, warnings.formatwarning = warnings.formatwarning, _one_line
+    click.get_current_context().call_on_close(lambda: setattr(warnings, "formatwarning", usual))
     if threads:
         os.environ["TF_NUM_INTRAOP_THREADS"] = os.environ["TF_NUM_INTEROP_THREADS"] = str(threads)
 

@@ -2,6 +2,7 @@
 
 import difflib
 import os
+import warnings
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -51,6 +52,16 @@ def _near(name: str, known: list[str]) -> list[str]:
             spelled.setdefault(part, []).append(each)
     near = difflib.get_close_matches(name, spelled, n=3, cutoff=0.5)
     return list(dict.fromkeys(each for part in near for each in spelled[part]))[:3]
+
+
+_WARNED: set[str] = set()
+
+
+def warn_once(message: str, stacklevel: int = 1) -> None:
+    """Warns like `warnings.warn`, but the same message only once per process."""
+    if message not in _WARNED:
+        _WARNED.add(message)
+        warnings.warn(message, stacklevel=stacklevel + 1)
 
 
 def checked_path(value: object, what: str) -> Path:

@@ -21,7 +21,7 @@ from zoo.errors import InputError, ZooError, checked_count, checked_picture
 from zoo.layers.folding import fold_batch_normalization
 from zoo.preset.keras_files import is_keras_file, load_keras_file
 from zoo.preset.labels import checked_labels
-from zoo.registry import tapped
+from zoo.registry import has_classes, tapped
 from zoo.tasks.outputs.features import Features
 from zoo.tasks.raw import named, shown
 from zoo.tasks.task import Measured, Task
@@ -220,7 +220,13 @@ def embed(
         inputs: inputs that the preset's task takes, from any iterable.
         layer: the name of a layer, whose output takes the place of the pooled embeddings.
         errors, **settings: as for a pipeline.
+
+    Raises:
+        ZooError: an unknown preset or layer, or the preset's model has no head or generates texts.
     """
+    preset = presets.open_preset(name)
+    if layer is None and not has_classes(preset.record["model"]["name"]):
+        raise ZooError(f"{preset.name} has no head to leave out, so it has no embeddings")
     model = load(name, classes=0) if layer is None else load(name, taps=[layer])
     for row in pipeline(fold_batch_normalization(model), **settings).answers(inputs, errors):
         yield row if "error" in row else {"input": row["input"], "embeddings": row[model.output_names[0]]}

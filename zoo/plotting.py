@@ -44,8 +44,10 @@ def confusion(counts: np.ndarray, labels: list[str], path: Path) -> None:
     fractions = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     picture = axes.imshow(np.sqrt(fractions), cmap="Blues", vmin=0, vmax=1)  # the root makes rare confusions visible
     if len(labels) <= 30:
-        axes.set_xticks(range(len(labels)), labels, rotation=90 if max(map(len, labels)) > 2 else 0)
-        axes.set_yticks(range(len(labels)), labels)
+        labels, fonts = drawable(labels)
+        rotation = 90 if max(map(len, labels)) > 2 else 0
+        axes.set_xticks(range(len(labels)), labels, rotation=rotation, family=fonts, parse_math=False)
+        axes.set_yticks(range(len(labels)), labels, family=fonts, parse_math=False)
         for row, column in zip(*np.nonzero(counts), strict=True):
             colour = "white" if fractions[row, column] > 0.4 else "black"
             axes.text(column, row, counts[row, column], ha="center", va="center", fontsize=8, color=colour)
@@ -112,15 +114,17 @@ def attention_maps(rows: list[dict], path: Path) -> None:
         height, width = picture.shape[:2]
         axes = next(own)
         _picture(axes, picture)
-        axes.set_title(Path(row["input"]).name[-24:], fontsize=8, parse_math=False)
-        for word, weights in zip(row["words"], row["attention"], strict=True):
+        (title,), fonts = drawable([Path(row["input"]).name[-24:]])
+        axes.set_title(title, fontsize=8, family=fonts, parse_math=False)
+        words, fonts = drawable(row["words"])
+        for word, weights in zip(words, row["attention"], strict=True):
             axes = next(own)
             _picture(axes, picture)
             # Each place of the grid covers an equal part of the picture.
             extent = (-0.5, width - 0.5, height - 0.5, -0.5)
             axes.imshow(weights, cmap="gray", alpha=0.75, extent=extent, interpolation="bicubic")
             axes.set(xlim=extent[:2], ylim=extent[2:])
-            axes.set_title(word, fontsize=10, parse_math=False)
+            axes.set_title(word, fontsize=10, family=fonts, parse_math=False)
     figure.savefig(path, dpi=110)
 
 
@@ -133,8 +137,9 @@ def examples(pictures: np.ndarray, pairs: list[tuple[str, str]], path: Path) -> 
         axes.axis("off")
     for axes, picture, (truth, answer) in zip(figure.axes, pictures, pairs, strict=False):
         _picture(axes, picture)
-        title = answer if truth == answer else f"{answer}\nis {truth}"
-        axes.set_title(title, fontsize=8, color="black" if truth == answer else "red", parse_math=False)
+        (title,), fonts = drawable([answer if truth == answer else f"{answer}\nis {truth}"])
+        colour = "black" if truth == answer else "red"
+        axes.set_title(title, fontsize=8, color=colour, family=fonts, parse_math=False)
     figure.savefig(path, dpi=110)
 
 
@@ -256,7 +261,9 @@ def feature_maps(picture: np.ndarray, layers: dict[str, np.ndarray], title: str,
     axes = figure.add_axes((0, 0, 1, 1))
     width = (top - 0.06) * picture.shape[1] / picture.shape[0]
     _picture(axes, picture, extent=(0, width, 0.06, top))
-    axes.text(width + 0.15, top / 2, title, va="center", fontsize=13, linespacing=1.5, parse_math=False)
+    (title,), fonts = drawable([title])
+    style = {"fontsize": 13, "linespacing": 1.5, "family": fonts, "parse_math": False}
+    axes.text(width + 0.15, top / 2, title, va="center", **style)
     y = 0.0
     for name, output in layers.items():
         y -= 1.0 if is_map[name] else 0.7

@@ -60,6 +60,19 @@ def _is_narrow() -> bool:
     return not (sys.stdout.encoding or "").lower().startswith("utf")
 
 
+def with_blank_lines(rows: Iterable[dict], task, before: int) -> Iterator[dict]:
+    """The rows; to a text task a blank line of a file is not an error, and its answer has no values.
+
+    Its row has the keys of an answer, with null and empty lists, so that output rows match input lines. The first
+    `before` rows answer command-line arguments, where a blank text is an error.
+    """
+    keys = [(key, place) for key, place in task.answer_layout.items() if key != "warning"]
+    nothing = {key: None if isinstance(place, str) else [] for key, place in keys}
+    for number, row in enumerate(rows, start=1 - before):
+        is_blank = "error" in row and not row["input"] and task.takes_text() and number > 0
+        yield {"input": "", **nothing} if is_blank else row
+
+
 def json_rows(rows: Iterable[dict]) -> int:
     """Prints a JSON array with one element per line, each as soon as it is ready; returns the number of errors."""
     failed, first = 0, True
@@ -82,7 +95,7 @@ def csv_rows(rows: Iterable[dict], task) -> int:
     writer.writerow(("input", *columns, "error"))
     for row in rows:
         failed += "error" in row
-        values = [""] * len(columns) if "error" in row else task.csv_values(row)
+        values = [""] * len(columns) if "error" in row or not any(row.values()) else task.csv_values(row)
         writer.writerow((row["input"], *values, row.get("error", "")))
     return failed
 
@@ -91,13 +104,12 @@ def text_rows(rows: Iterable[dict], task, before: int) -> int:
     """Prints the lines of each answer, as the task formats them; returns the number of errors.
 
     Text tasks print an empty line for an input that failed, so that output lines match input lines. The first `before`
-    rows answer command-line arguments. Later rows answer lines of a file, and their errors name the line. A blank line
-    of a file is not an error.
+    rows answer command-line arguments. Later rows answer lines of a file, and their errors name the line.
     """
     failed = 0
     for number, row in enumerate(rows, start=1 - before):
         where = f"line {number}: " if task.takes_text() and number > 0 else ""
-        if "error" in row and not row["input"] and task.takes_text() and number > 0:
+        if not any(row.values()):  # a blank line
             click.echo()
         elif "error" in row:
             failed += 1

@@ -7,6 +7,7 @@ import os
 import platform
 import subprocess
 import sys
+import warnings
 
 import pytest
 
@@ -36,6 +37,7 @@ def test_list():
 def test_a_listing_loads_no_large_package():
     code = """
 import sys
+import warnings
 from tests.helpers.commands import run_zoo
 assert run_zoo("list")[0] == run_zoo("info", "lenet5.mnist")[0] == 0
 print(sorted({"h5py", "keras", "numpy", "pydantic", "tensorflow"} & sys.modules.keys()))
@@ -418,3 +420,16 @@ def test_the_files_per_class_and_split_of_a_training_folder(digits_folder, capsy
     ]
     _, recipe = read_recipe("lenet5.mnist", {})
     assert setup.class_counts(recipe) == {}
+
+
+def test_a_warning_is_one_line(monkeypatch):
+    usual, texts = warnings.formatwarning, []
+
+    def rows(*_):
+        texts.append(warnings.formatwarning("models of x are\nleft out", UserWarning, "reading.py", 3))
+        return []
+
+    monkeypatch.setattr(preset, "rows", rows)
+    assert run_zoo("list", "--json") == (0, "[]\n", "")
+    assert texts == ["zoo: models of x are left out\n"]
+    assert warnings.formatwarning is usual

@@ -33,8 +33,15 @@ def test_a_blank_line_is_answered_with_a_blank_line(predict, tmp_path):
     (tmp_path / "lines").write_bytes(b"bad\n\n  \nbed\n")
     done = predict("--file", tmp_path / "lines")
     assert (done.exit_code, done.stdout, done.stderr) == (0, "B A D\n\n\nB E D\n", "")
-    done = predict("")  # an argument is not a line
-    assert (done.exit_code, done.stderr) == (1, "zoo: '': empty text\n")
+    done = predict("--file", tmp_path / "lines", "--json", "--n-best", 2)
+    rows = json.loads(done.stdout)
+    assert (done.exit_code, [row["translation"] for row in rows]) == (0, ["B A D", None, None, "B E D"])
+    assert rows[1] == rows[2] == {"input": "", "translation": None, "score": None, "alternatives": []}
+    done = predict("--file", tmp_path / "lines", "--csv")
+    assert (done.exit_code, done.stdout.splitlines()[2:4]) == (0, [",,,"] * 2)
+    for form in ((), ("--json",), ("--csv",)):  # an argument is not a line
+        done = predict("", *form)
+        assert (done.exit_code, "empty text" in done.output) == (1, True)
 
 
 def test_json_has_alternatives_and_errors(predict, tmp_path):

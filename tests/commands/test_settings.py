@@ -101,6 +101,17 @@ def test_an_empty_value_stands_for_none():
     assert find("lenet5.mnist", ("polarity=", "top=2"), {"setting_top": 3})[1] == {"polarity": None, "top": 3}
 
 
+def test_none_is_read_by_settings_that_can_be_none():
+    """As their help says."""
+    assert find("lenet5.mnist", ("centre=none",))[1] == {"centre": None}
+    assert find("attention_seq2seq.multi30k_en_de", ("warn_below=none",))[1] == {"warn_below": None}
+    for setting, wanted in (("colour=none", "one of 'rgb', 'grey'"), ("top=none", "an integer >= 1")):
+        with pytest.raises(ZooError, match=f"must be {wanted}, got 'none'"):
+            find("lenet5.mnist", (setting,))
+    with pytest.raises(ZooError, match="warn_below must be a finite number or None, got 'low'"):
+        find("attention_seq2seq.multi30k_en_de", ("warn_below=low",))
+
+
 MISTAKES = {
     "lenet5.mnits": (["lenet5.mnits", "x"], "unknown preset 'lenet5.mnits'; did you mean lenet5.mnist"),
     "name": (

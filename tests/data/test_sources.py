@@ -1,6 +1,7 @@
 """Folders and TFDS as sources of examples."""
 
 import collections
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -196,6 +197,15 @@ def test_names_that_tfds_does_not_have(tmp_path):
         assert "\n" not in str(raised.value)
     with pytest.raises(ZooError, match="to look for data sets in"):
         open_source("mnist", "train", ("image",), data_dir=tmp_path / "missing")
+
+
+def test_a_folder_with_the_name_of_a_data_set_keeps_a_separator(digits_folder, tmp_path, monkeypatch):
+    """So that a record of its name can't be read as the data set."""
+    monkeypatch.chdir(tmp_path)
+    for folder in ("mnist", "mine"):
+        Path(folder).symlink_to(digits_folder)
+    names = [open_images(place, "train", ("image",)).name for place in (Path("mnist"), "./mnist", "mine")]
+    assert names == ["./mnist", "./mnist", "mine"]
 
 
 def test_photos_of_every_format_are_trained_on(tmp_path):

@@ -233,6 +233,20 @@ def test_a_refused_body_is_told_why(body, headers, message, ask):
     assert message in response["error"]
 
 
+@pytest.mark.parametrize("method", ["PUT", "DELETE", "PATCH", "OPTIONS", "HEAD", "BREW"])
+def test_other_methods_are_refused_in_json(method, server):
+    connection = http.client.HTTPConnection("localhost", server.rest_port, timeout=20)
+    connection.request(method, PREDICT, b"{}")
+    response = connection.getresponse()
+    content = response.read()
+    connection.close()
+    assert (response.status, response.headers["Content-Type"]) == (501 if method == "BREW" else 400, "application/json")
+    if method == "HEAD":
+        assert content == b""
+    else:
+        assert method in json.loads(content)["error"]
+
+
 def test_metadata_names_the_model(ask):
     status, response = ask("/v1/models/images/metadata")
     assert (status, response["model_spec"]) == (200, {"name": "images", "signature_name": "", "version": "1"})

@@ -12,6 +12,7 @@ import time
 import urllib.error
 import urllib.request
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -338,6 +339,29 @@ def test_a_new_version_takes_over(exports, tmp_path, monkeypatch, development_se
             break
         time.sleep(0.1)
     assert len(client.predict(np.asarray(draw_digit("7")))["labels"]) == 1
+
+
+def test_removed_versions_are_unloaded(tmp_path, monkeypatch):
+    """The version before takes the place of the newest one; a model without a version is unknown."""
+    monkeypatch.setattr(
+        served_models, "Model", lambda folder: SimpleNamespace(name=folder.parent.name, version=int(folder.name))
+    )
+    for version in ("two/1", "two/2", "one/1"):
+        (tmp_path / version).mkdir(parents=True)
+        (tmp_path / version / "saved_model.pb").touch()
+    models = served_models.Models(tmp_path)
+    models.is_closed.set()
+    assert {name: model.version for name, model in models.models.items()} == {"two": 2, "one": 1}
+    shutil.rmtree(tmp_path / "two" / "2")
+    shutil.rmtree(tmp_path / "one")
+    models.look()
+    assert models.find("two").version == 1
+    with pytest.raises(served_models.Refused, match="unknown model one; known: two in version 1"):
+        models.find("one")
+    shutil.rmtree(tmp_path / "two" / "1")
+    models.look()
+    with pytest.raises(served_models.Refused, match="unknown model two; known: none"):
+        models.find("two")
 
 
 def test_the_command_serves_and_says_with_what(exports, tmp_path):

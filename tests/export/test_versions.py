@@ -33,6 +33,15 @@ def test_a_version_is_of_the_same_model(file, tmp_path):
     check_next(tmp_path, file, FACTS)
 
 
+def test_verify_names_the_task_of_an_export_of_another_one(tiny_preset, tmp_path):
+    """Its settings would be unknown to the preset's task."""
+    (tmp_path / PORTABLE_MANIFEST).write_text(json.dumps({"task": "translation", "settings": {"beam": 3}}))
+    with pytest.raises(ZooError) as caught:
+        zoo.verify(tmp_path, tiny_preset)
+    expected = "is an export of a model for translation, but mlp.tiny is a model for image_classification: give the"
+    assert expected in str(caught.value)
+
+
 @pytest.fixture
 def without_model(monkeypatch):
     """Exports consist of their manifest."""

@@ -9,6 +9,7 @@ from tests.helpers.contracts import contract_of
 from tests.helpers.models import make
 from zoo.errors import ZooError
 from zoo.models.captioning.show_attend_tell import DoublyStochastic
+from zoo.registry import tapped
 
 
 def sigmoid(x):
@@ -99,3 +100,11 @@ def test_the_grid_is_the_last_feature_maps():
     maps = grid({"image": np.ones((1, 224, 224, 3))})["grid"]
     pooled = keras.ops.mean(maps, axis=(1, 2))
     np.testing.assert_allclose(pooled, encoder(np.ones((1, 224, 224, 3))), rtol=1e-4, atol=1e-5)
+
+
+def test_a_tap_may_be_the_encoder():
+    """A model inside the model: its output for the image that the captioner gets."""
+    model = make("show_and_tell")
+    inputs = contract_of(model).inputs(model, 2)
+    grid = model.encoder({"image": inputs["image"]})["grid"]
+    np.testing.assert_allclose(tapped(model, "encoder")(inputs)["encoder"], grid, rtol=1e-5, atol=1e-6)

@@ -111,3 +111,4 @@ def test_what_is_wrong_with_others_is_left_out_with_a_warning(theirs):
     gone = {re.search(r"no module (\S+)", text)[1] for text in report["warnings"] if "acme-gone" in text}
     assert gone == {"acme_gone.nets", "acme.nowhere", ".acme"}
     assert all("\n" not in text for text in report["warnings"])
+    assert len(report["warnings"]) == len({*report["warnings"]})  # each once, although the registry was read twice

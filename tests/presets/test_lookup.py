@@ -44,3 +44,8 @@ def test_a_models_name_is_no_preset(places):
     info = zoo.model_info("mlp.tag")
     assert (info["kind"], info["metrics"], info["path"]) == ("preset", [METRIC], str(places / "two" / "mlp.tag"))
     assert info["paper"] == zoo.model_info("mlp")["paper"]
+
+
+def test_a_keras_file_is_not_a_preset():
+    for call, name in ((preset.open_preset, "m.keras"), (preset.open_preset, "./m.keras"), (zoo.model_info, "m.keras")):
+        assert "m.keras is not a preset: of .keras files only zoo.pipeline and `zoo predict`" in error_of(call, name)

@@ -1,6 +1,7 @@
 """The data set that fit takes: preprocessed as the pipeline does, recorded on the model, bad files named."""
 
 import random
+from pathlib import Path
 
 import keras
 import numpy as np
@@ -47,10 +48,12 @@ def test_dataset_refuses_other_classes_and_batches(digits_folder):
 def test_dataset_gives_what_the_pipeline_sees(digits_folder):
     model = tiny_model()
     data = zoo.dataset(str(digits_folder), "test", model=model, batch_size=5)
-    names = files_of(open_source(digits_folder, "test", ("image",), ImageInput.layout))
+    names = sorted(files_of(open_source(digits_folder, "test", ("image",), ImageInput.layout)))
     pipe = zoo.pipeline(model)
     logits = np.concatenate([model(inputs) for inputs, _ in data])
     answers = pipe(names)
+    digits = [model.origin.labels[number] for _, y in data for number in y.numpy()]
+    assert digits == [Path(name).parent.name for name in names] == sorted(digits)
     for row, answer in zip(logits, answers, strict=True):
         assert answer["labels"][0] == model.origin.labels[row.argmax()]
         np.testing.assert_allclose(answer["scores"][0], np.exp(row.max()) / np.exp(row).sum(), rtol=1e-4)

@@ -108,3 +108,18 @@ def test_mistakes_of_embed(signals, monkeypatch, arguments, message):
     assert status in (1, 2)
     assert message in err.splitlines()[-1]
     assert not (signals / "x.npz").exists()
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ([], "zoo: attention_seq2seq.cmudict has no head to leave out, so it has no embeddings\n"),
+        (
+            ["--layer", "annotations"],
+            "zoo: attention_seq2seq generates texts: its embeddings and outputs of layers have no pipeline\n",
+        ),
+    ],
+)
+def test_a_translator_has_no_embeddings(options, message, tmp_path):
+    done = run_zoo("embed", "attention_seq2seq.cmudict", "hello", "--out", tmp_path / "x.npz", *options)
+    assert done == (2, "", message)

@@ -94,7 +94,7 @@ def test_every_field_has_a_line_of_help_and_a_default_that_it_takes(task, name):
         (int, {"ge": 1, "le": 1000}, "an integer >= 1 and <= 1000"),
         (float, {}, "a finite number"),
         (float, {"gt": 0, "lt": 1}, "a finite number > 0 and < 1"),
-        (float | None, {"ge": 0}, "a finite number >= 0"),
+        (float | None, {"ge": 0}, "a finite number >= 0 or None"),
         (str, {}, "a string"),
         (bool, {}, "true or false"),
         (dict[str, Any], {}, "a table"),

@@ -44,7 +44,7 @@ def predict(preset, inputs, file, fields, as_csv, changes, as_json, **flags) -> 
     from zoo import inference
 
     pipeline = inference.pipeline(preset, **settings)
-    rows = pipeline.answers(items, errors="return")
+    rows = terminal.with_blank_lines(pipeline.answers(items, errors="return"), pipeline.task, before)
     if as_json:
         failed = terminal.json_rows(rows)
     elif as_csv:

@@ -80,7 +80,7 @@ def find(preset: str, changes: tuple[str, ...] = (), flags: dict | None = None) 
 
     Args:
         preset: its name or path, or the path of a .keras file.
-        changes: the values of `--set`; an empty value stands for None.
+        changes: the values of `--set`; an empty value stands for None, and "none" does in a setting that can be None.
         flags: the values of the flags that `PresetCommand` adds.
 
     Returns:
@@ -93,12 +93,14 @@ def find(preset: str, changes: tuple[str, ...] = (), flags: dict | None = None) 
     from zoo.training.recipe import NONE, parse_setting
 
     record = _task_record(preset)
-    settings = {key: None if value == NONE else value for key, value in map(parse_setting, changes)}
-    settings |= {key.removeprefix(_PREFIX): value for key, value in (flags or {}).items() if value is not None}
+    changed = dict(map(parse_setting, changes))
+    settings = {key.removeprefix(_PREFIX): value for key, value in (flags or {}).items() if value is not None}
     if record["name"] not in tasks.names():
         raise unknown("task", record["name"], tasks.names())
-    if settings:
+    if changed or settings:
         kind = tasks.settings_class(record["name"])
+        is_none = {key: value == NONE or value == "none" and kind.reads_none(key) for key, value in changed.items()}
+        settings = {key: None if is_none[key] else value for key, value in changed.items()} | settings
         stated = {name: value for name, value in record["settings"].items() if name != "labels"}
         kind.checked(record["name"], {**kind.today(stated), **kind.today(settings)})
     terminal.load_tensorflow()

@@ -7,7 +7,8 @@
 
 The examples are shuffled with seed 0 and divided into train, validation and test (70, 10 and 20 per cent), unless the
 folder already has these splits. Each class of a folder is divided in this proportion, as far as its files allow. The
-split "all" has all examples.
+split "all" has all examples. The examples of a split stay in this random order, so that the first ones, as `limit`
+takes them, are of all classes.
 """
 
 import csv
@@ -82,7 +83,7 @@ class ClassFolders:
             return {self.field: tf.io.read_file(stub["file"]), **stub}
 
         mark = _fingerprint(os.path.relpath(file, path) for file in names)
-        return Source(name, "", split, len(files), labels, stubs, load, "the folder's own", rows, mark)
+        return Source(name, "", split, len(files), labels, stubs, load, "the folder's own", rows, mark, is_files=True)
 
     def counts(self, path: Path) -> dict[str, dict[str, int]]:
         """The number of files per class and split: {class: {split: count}}."""
@@ -165,7 +166,8 @@ class FolderTable:
             [(str(path), *_PARTS[split])],
             _fingerprint(part for name in names for part in (name, *texts[name])),
         )
-        return Source(str(path), "", split, len(names), None, stubs, load, "the folder's own", rows, mark)
+        terms = "the folder's own"
+        return Source(str(path), "", split, len(names), None, stubs, load, terms, rows, mark, is_files=True)
 
     def _texts(self, path: Path) -> dict[str, list[str]]:
         """The texts of each file that the table names."""

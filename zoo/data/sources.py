@@ -3,7 +3,6 @@
 import dataclasses
 import os
 import shutil
-import warnings
 from collections.abc import Iterable
 from importlib import metadata
 from pathlib import Path
@@ -11,7 +10,7 @@ from typing import Protocol
 
 from zoo.data.downloads import download as download_data
 from zoo.data.source import Source
-from zoo.errors import ZooError, checked_count, unknown
+from zoo.errors import ZooError, checked_count, unknown, warn_once
 
 # Terms of use of the data, as stated by the publisher.
 TERMS = {
@@ -84,6 +83,8 @@ def open_source(
             raise ZooError(f"skip_missing is for folders with a table of their files, which {name} is not")
         layout = dataclasses.replace(layout, skip_missing=True)
     source = layout.open(Path(name), split) if is_path else _tfds(os.fspath(name), split, data_dir, download)
+    if is_path and source.name == os.path.basename(source.name) and _is_registered(source.name):
+        source = dataclasses.replace(source, name=os.path.join(os.curdir, source.name))
     spec = source.dataset.element_spec
     for field in fields:
         if field not in spec:
@@ -110,7 +111,7 @@ def _register() -> None:
             point.load()
         except Exception as error:  # a broken package must not stop the others
             where = point.dist.name if point.dist else point.name
-            warnings.warn(f"data sets of {where} ({point.value}) are left out: {error}", stacklevel=4)
+            warn_once(f"data sets of {where} ({point.value}) are left out: {error}", stacklevel=4)
 
 
 def _is_registered(name: str) -> bool:

@@ -9,6 +9,7 @@ from typing import Any
 
 import keras
 
+from zoo.errors import ZooError
 from zoo.layers.keras_private import graph, producer
 from zoo.origin import Origin
 
@@ -23,10 +24,11 @@ def _with_origin(config: dict, model: keras.Model) -> dict:
     return config if origin is None else {**config, "origin": origin.get_config()}
 
 
-class FileErrors:
-    """Makes fit, evaluate and predict raise a ZooError of one line for a file that a zoo.dataset can't read.
+class PlainErrors:
+    """Makes fit, evaluate, predict and save raise a ZooError of one line where Keras has none.
 
-    A data set runs inside the function that Keras compiles, so only these methods see its errors.
+    A zoo.dataset runs inside the function that Keras compiles, so only these methods see that it can't read a file. A
+    whole model in HDF5 can't be loaded again, because Keras looks its layers up without their package.
     """
 
     @functools.wraps(keras.Model.fit)
@@ -44,6 +46,12 @@ class FileErrors:
         with _named_errors():
             return super().predict(*args, **kwargs)
 
+    @functools.wraps(keras.Model.save)
+    def save(self, filepath, *args, **kwargs):
+        if str(filepath).endswith((".h5", ".hdf5")):
+            raise ZooError(f"{filepath}: Keras can't load this model from HDF5: give a name that ends in .keras")
+        return super().save(filepath, *args, **kwargs)
+
 
 def _named_errors() -> contextlib.AbstractContextManager:
     stream = sys.modules.get("zoo.data.stream")  # without it there is no zoo.dataset, nor its backend
@@ -51,7 +59,7 @@ def _named_errors() -> contextlib.AbstractContextManager:
 
 
 @keras.saving.register_keras_serializable("zoo")
-class ZooModel(FileErrors, keras.Model):
+class ZooModel(PlainErrors, keras.Model):
     """A functional model with an origin: the class of all models that the registry creates from a graph of layers.
 
     If it has one input, it takes an array, or a dict of the input's name; if it has one output, it returns a tensor.
@@ -110,7 +118,7 @@ class ZooModel(FileErrors, keras.Model):
         return value[self.output_names[0]] if is_named else value
 
 
-class GeneratorModel(FileErrors, keras.Model):
+class GeneratorModel(PlainErrors, keras.Model):
     """Base class of models with methods of their own that are built from keyword arguments, `self.arguments`."""
 
     def get_config(self) -> dict:

@@ -7,6 +7,7 @@ from pathlib import Path
 from zoo import registry
 from zoo.errors import ZooError, checked_path, unknown
 from zoo.preset import cache
+from zoo.preset.keras_files import is_keras_file
 from zoo.preset.preset import Preset, read_preset
 
 BUNDLED = Path(__file__).parents[1] / "presets"
@@ -34,6 +35,8 @@ def open_preset(name: str | os.PathLike) -> Preset:
     if isinstance(name, os.PathLike) or is_path(name):
         path = checked_path(name, "preset")
         if not (path / "preset.json").is_file():
+            if is_keras_file(path):
+                raise _keras_file(path)
             reason = "it has no preset.json" if path.is_dir() else "the folder does not exist"
             raise ZooError(f"{path} is not a preset: {reason}")
         return read_preset(path)
@@ -58,9 +61,18 @@ def _no_preset(name: str) -> ZooError:
         tags = [preset for preset in names() if preset.startswith(f"{name}.")]
         has = f"load {' or '.join(tags)}" if tags else "it has no trained weights yet; see zoo train --help"
         return ZooError(f"{name!r} is a model, not a preset: {has}")
+    if is_keras_file(name):
+        return _keras_file(name)
     if Path(name).is_dir() and name.strip("."):
         return ZooError(f"{name} is not a preset: the folder has no preset.json")
     return unknown("preset", name, names())
+
+
+def _keras_file(path: str | os.PathLike) -> ZooError:
+    return ZooError(
+        f"{path} is not a preset: of .keras files only zoo.pipeline and `zoo predict` read the model; "
+        "zoo.save(keras.saving.load_model(FILE), FOLDER) makes a preset of it"
+    )
 
 
 def folders() -> list[Path]:

@@ -6,6 +6,7 @@ import fnmatch
 from zoo import registry
 from zoo.errors import ZooError, unknown
 from zoo.preset.folders import is_path, names, open_preset
+from zoo.preset.keras_files import is_keras_file
 from zoo.preset.preset import Preset, read_preset
 
 
@@ -64,7 +65,7 @@ def model_info(name: str) -> dict:
     try:
         preset = open_preset(name)
     except ZooError:
-        if not isinstance(name, str) or is_path(name) or name in names():
+        if not isinstance(name, str) or is_path(name) or is_keras_file(name) or name in names():
             raise
         raise unknown("model or preset", name, [*table, *names()]) from None
     model = preset.record["model"]["name"]

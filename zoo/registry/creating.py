@@ -155,19 +155,25 @@ def tapped(model, taps: Iterable[str]):
     It returns a tensor for one tap, and {name: tensor} for several. Its origin is that of `model`, with the taps.
     """
     from zoo.layers.model import with_origin
-
     import keras  # isort: skip
 
-    names = [layer.name for layer in model.layers]
     taps = [taps] if isinstance(taps, str) else list(taps)
     if not taps:
         raise ZooError(f"taps must name at least one layer of {model.name}, got {taps!r}")
-    for tap in taps:
-        if tap not in names:
-            raise unknown(f"layer of {model.name}", tap, names)
-    short = keras.Model(model.input, {tap: model.get_layer(tap).output for tap in taps}, name=model.name)
+    short = keras.Model(model.input, {tap: _tap(model, tap) for tap in taps}, name=model.name)
     origin = getattr(model, "origin", None)
     return short if origin is None else with_origin(short, dataclasses.replace(origin, taps=taps), taps[0])
+
+
+def _tap(model, name: str):
+    """The output of a layer; of a nested model, in the graph of `model` and not in the nested model's own graph."""
+    from zoo.layers.keras_private import inbound_nodes
+    from zoo.layers.slicing import output_of
+
+    layer = next((layer for layer in model.layers if layer.name == name), None)
+    if layer is None or hasattr(layer, "layers") or len(inbound_nodes(layer)) != 1:
+        return output_of(model, name)
+    return layer.output
 
 
 def is_head(layer_name: str) -> bool:

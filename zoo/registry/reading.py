@@ -10,13 +10,12 @@ import dataclasses
 import functools
 import importlib
 import inspect
-import warnings
 from collections.abc import Callable, Iterator
 from importlib import metadata
 from importlib.util import find_spec
 from pathlib import Path
 
-from zoo.errors import ZooError, unknown
+from zoo.errors import ZooError, unknown, warn_once
 
 MODELS = Path(__file__).parents[1] / "models"
 # Types of the arguments of @register_model that are not strings.
@@ -100,7 +99,7 @@ def entries() -> dict[str, Entry]:
         try:
             read = _read(path, module, path.stat().st_mtime_ns)
         except (ZooError, OSError) as error:  # the other models must remain usable
-            warnings.warn(f"models of {path.name} are left out: {error}", stacklevel=2)
+            warn_once(f"models of {path.name} are left out: {error}", stacklevel=2)
             continue
         for entry in read:
             if entry.name in table:
@@ -110,12 +109,12 @@ def entries() -> dict[str, Entry]:
         try:
             others = list(_read(path, module, path.stat().st_mtime_ns))
         except (ZooError, OSError) as error:
-            warnings.warn(f"models of {distribution} are left out: {error}", stacklevel=2)
+            warn_once(f"models of {distribution} are left out: {error}", stacklevel=2)
             continue
         for entry in others:
             if entry.name in table:
                 message = f"model {entry.name!r} of {distribution} is left out: the name is taken"
-                warnings.warn(message, stacklevel=2)
+                warn_once(message, stacklevel=2)
             else:
                 table[entry.name] = entry
     return table
@@ -139,7 +138,7 @@ def _third_parties() -> Iterator[tuple[str, Path, str]]:
         top, *rest = point.value.split(":")[0].split(".")
         spec = find_spec(top) if top else None
         if spec is None or not (spec.submodule_search_locations or spec.origin):
-            warnings.warn(f"models of {distribution} are left out: no module {point.value}", stacklevel=3)
+            warn_once(f"models of {distribution} are left out: no module {point.value}", stacklevel=3)
             continue
         folders = list(spec.submodule_search_locations or [])
         base = Path(folders[0]).joinpath(*rest) if folders else Path(spec.origin).with_suffix("").joinpath(*rest)
@@ -150,7 +149,7 @@ def _third_parties() -> Iterator[tuple[str, Path, str]]:
         elif base.with_suffix(".py").is_file():
             yield distribution, base.with_suffix(".py"), ".".join((top, *rest))
         else:
-            warnings.warn(f"models of {distribution} are left out: no module {point.value}", stacklevel=3)
+            warn_once(f"models of {distribution} are left out: no module {point.value}", stacklevel=3)
 
 
 @functools.cache

@@ -46,6 +46,7 @@ def dataset(
         augment: random changes for training: True for those of the model's own training, or a value of the task's
             setting `augment`, such as {"flip": True, "crop": 0.35} for images.
         shuffle: by default only the train split is shuffled, and no split if the task carries state between batches.
+            If it is not shuffled, the examples of a folder of files are in the order of their sorted paths.
         seed: each iteration over the data set is an epoch e; its order and augmentation depend on (seed, e) alone.
         epochs: number of epochs in one iteration over the data set, each with its own order and augmentation; for fit
             with `steps_per_epoch`, and for tf.data service, whose workers then take one epoch each.
@@ -72,6 +73,8 @@ def dataset(
         shuffle = is_train and not task.carried
     if is_train:
         task.check_examples(source)
+    if not shuffle:
+        source = source.in_file_order()
     if is_train or model.origin.data is None:  # the training data, not a split for evaluation
         model.origin.data = {"name": source.name, "version": source.version, "split": split}
     batches = stream(task, source, batch_size, seed, augment=bool(augment), shuffle=shuffle)

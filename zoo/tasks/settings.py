@@ -79,6 +79,13 @@ class TaskSettings(pydantic.BaseModel):
             raise ZooError(f"{task}: {name} must be {wanted}, got {settings[name]!r}") from None
 
     @classmethod
+    def reads_none(cls, name: str) -> bool:
+        """Whether the text "none" can only mean None as the value of a setting."""
+        field = cls.model_fields.get(cls.renamed.get(name, name))
+        kinds = () if field is None else _kinds(field)
+        return type(None) in kinds and str not in kinds and "none" not in _choices(field)
+
+    @classmethod
     def flags(cls) -> dict[str, FieldInfo]:
         """The settings that are options of the command line."""
         return {name: field for name, field in cls.model_fields.items() if field.json_schema_extra["flag"]}
@@ -100,7 +107,7 @@ def expected(field: FieldInfo) -> str:
         for name, sign in signs.items()
         if hasattr(limit, name)
     ]
-    return " ".join([text, " and ".join(limits)]).strip()
+    return " ".join([text, " and ".join(limits)]).strip() + (" or None" if type(None) in _kinds(field) else "")
 
 
 def _kinds(field: FieldInfo) -> tuple:
