@@ -70,7 +70,7 @@ class TextInput(Task):
         too_long = tf.strings.join([tf.as_string(count), f" tokens: the limit is {limit}; split the text"])
         error = tf.where((error == "") & (count > limit), too_long, error)
         is_good = error == ""
-        ids = tf.ragged.boolean_mask(ids, tf.ones_like(ids, tf.bool) & is_good[:, tf.newaxis])
+        ids = tf.ragged.boolean_mask(ids, ids.with_values(tf.gather(is_good, ids.value_rowids())))
         ids = with_end(ids)
         source = ids.to_tensor()
         source = tf.pad(source, [[0, 0], [0, tf.cast(tf.shape(source)[1] == 0, tf.int32)]])  # for a batch of no items
