@@ -92,7 +92,8 @@ class Loop:
                         lambda each: tf.TensorSpec([rows, *each.shape[1:]], each.dtype), types
                     )
                 spec = [types, tf.TensorSpec(())]
-            self._graphs[rows] = tf.function(self._train_step, input_signature=spec)
+            # AutoGraph would take seconds to convert the step, whose only branches are those of tf.cond.
+            self._graphs[rows] = tf.function(self._train_step, input_signature=spec, autograph=False)
         return self._graphs[rows]
 
     def _train_step(self, batch, stop):
