@@ -1,17 +1,16 @@
 """SavedModels from raw input to answers, in stock TensorFlow operations."""
 
-import contextlib
 import json
-import os
 from collections.abc import Callable
 from pathlib import Path
 
-import keras
 import tensorflow as tf
 
 from zoo.exporting.versions import write_version
 from zoo.files import disk_error
 from zoo.tasks.task import Task
+
+VARIABLES = ("variables", "trainable_variables", "non_trainable_variables")  # attributes of a model
 
 
 def write(task: Task, folder: Path, manifest: dict, fill: Callable[[Path], None]) -> Path:
@@ -23,22 +22,31 @@ def write(task: Task, folder: Path, manifest: dict, fill: Callable[[Path], None]
         manifest: what the signature "manifest" returns, as JSON.
         fill: adds files to the version's folder.
     """
-    archive = keras.export.ExportArchive()
-    for resource in (task.model, *task.resources()):
-        archive.track(resource)
-    for name, (function, spec) in task.signatures().items():
-        archive.add_endpoint(name, function, input_signature=list(spec.values()))
-    archive.add_endpoint("manifest", _constant(manifest), [tf.TensorSpec((None,), tf.string, name="about")])
+    about = {"about": tf.TensorSpec((None,), tf.string, name="about")}
+    signatures = {**task.signatures(), "manifest": (_constant(manifest), about)}
 
     def write_files(version: Path) -> None:
         try:
-            with open(os.devnull, "w") as nowhere, contextlib.redirect_stdout(nowhere):
-                archive.write_out(str(version), verbose=False)
+            _save(task, {name: _traced(*signature) for name, signature in signatures.items()}, version)
             fill(version)
         except tf.errors.OpError as error:
             raise disk_error(error) or error from None
 
     return write_version(folder, write_files)
+
+
+def _traced(function: Callable, specs: dict[str, tf.TensorSpec]) -> tf.types.experimental.ConcreteFunction:
+    """The graph of a signature. As a tf.function it would be traced again when it is saved, which takes as long."""
+    return tf.function(function, input_signature=[*specs.values()], autograph=False).get_concrete_function()
+
+
+def _save(task: Task, signatures: dict[str, tf.types.experimental.ConcreteFunction], folder: Path) -> None:
+    """Writes a SavedModel with the attributes that Keras's own exports have: variables, and each signature."""
+    variables = {kind: [each.value for each in getattr(task.model, kind)] for kind in VARIABLES}
+    saved = tf.train.Checkpoint(**variables, resources=task.resources())
+    for name, function in signatures.items():
+        setattr(saved, name, function)
+    tf.saved_model.save(saved, str(folder), signatures)
 
 
 def _constant(manifest: dict) -> Callable:

@@ -21,7 +21,8 @@ import zoo
 PAGE = Path(zoo.__file__).parents[1] / "docs" / "ADDING.md"
 ITEM = '{"text": "I hate this, stop", "loudness": 75}'
 
-# Runs commands of the command line in one process; prints [[arguments, exit status, standard output, error], ...].
+# Runs commands of the command line; then asks a server by both protocols, and shows a preset with a sample. One process
+# does all of it. It prints [[[arguments, exit status, standard output, error], ...], answers, rows of the demo].
 DRIVER = """
 import contextlib, io, json, sys
 from zoo.cli import main
@@ -43,12 +44,7 @@ def run(arguments):
     return [arguments, status, out.text(), err.text()]
 
 results = [run(arguments) for arguments in json.loads(sys.argv[1])]
-print(json.dumps(results))
-"""
 
-# Answers of a server by both protocols, and what `zoo demo` shows of a preset with a sample.
-SERVING_AND_DEMO = """
-import json, sys
 import zoo
 from zoo.demo import demo
 from zoo.exporting import Client
@@ -63,7 +59,7 @@ for address in (f"grpc://localhost:{server.port}", f"http://localhost:{server.re
     answers.append([client.predict(items, errors="return"), client.predict(items[0])])
 server.stop()
 zoo.save("runs/moods", "runs/sampled", samples=["item.json"])
-print(json.dumps([answers, list(demo(["./runs/sampled"]))]))
+print(json.dumps([results, answers, list(demo(["./runs/sampled"]))]))
 """
 
 
@@ -108,8 +104,9 @@ def python(place, script, *arguments):
 
 
 @pytest.fixture(scope="module")
-def results(place):
-    """What the page's commands print, and further ones after them: [arguments, status, output, error] each."""
+def printed(place):
+    """What DRIVER prints for the page's commands and further ones after them."""
+    (place / "item.json").write_text(ITEM)
     (place / "lines.txt").write_text(f'{ITEM}\n{{"text": "thanks", "loudness": 40}}\nno json\n')
     rows = [f"{'hate stop' if angry else 'thanks please'}\t{50 + 20 * angry}\t{angry}" for angry in (0, 1) * 20]
     (place / "moods.tsv").write_text("\n".join(["text\tloudness\tangry", *rows]) + "\n")
@@ -130,6 +127,12 @@ def results(place):
         ],
     ]  # fmt: skip
     return python(place, DRIVER, json.dumps([*commands(), *further]))
+
+
+@pytest.fixture(scope="module")
+def results(printed):
+    """[arguments, status, output, error] of each command."""
+    return printed[0]
 
 
 def result(results, *words):
@@ -222,21 +225,14 @@ def test_verification(results):
     assert output.count("equal") == 2
 
 
-@pytest.fixture(scope="module")
-def served_and_shown(results, place):
-    """The answers of SERVING_AND_DEMO, and the rows of its demo."""
-    (place / "item.json").write_text(ITEM)
-    return python(place, SERVING_AND_DEMO)
-
-
-def test_serving(served_and_shown):
-    for rows, single in served_and_shown[0]:
+def test_serving(printed):
+    for rows, single in printed[1]:
         assert rows[0]["mood"] == single["mood"] == "angry"
         assert "empty text" in rows[1]["error"]
         assert "expected the inputs text, loudness" in rows[2]["error"]
 
 
-def test_demo(served_and_shown):
-    [row] = served_and_shown[1]
+def test_demo(printed):
+    [row] = printed[2]
     assert row["shown"] == ITEM
     assert row["answer"].startswith("angry (")

@@ -5,6 +5,7 @@ import shlex
 import tomllib
 from pathlib import Path
 
+import pytest
 from click.testing import CliRunner
 
 import zoo
@@ -50,6 +51,7 @@ def test_every_command_in_the_readme_parses():
         assert parsed.params.get("as_json", False) == ("--json" in arguments)
 
 
+@pytest.mark.usefixtures("short_runs")
 def test_the_python_runs(digits_folder, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     draw_digit("7").save("digit.png")

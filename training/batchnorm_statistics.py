@@ -24,7 +24,11 @@ def renew_statistics(model: keras.Model, stream: Stream, number: int, carried: C
     momenta = [layer.momentum for layer in norms]
     for layer in norms:
         layer.momentum = 0.0  # the moving statistics become those of the last batch
-    forward = tf.function(lambda x, state: carried.taken(model, model(carried.fed(x, state), training=True)))
+
+    def run(x, state):
+        return carried.taken(model, model(carried.fed(x, state), training=True))
+
+    forward = tf.function(run, autograph=False)
     state, measured = carried.zeros(model, stream.batch_size), []
     for inputs, *_ in stream.epoch(number).take(BATCHES):
         state = forward(inputs, state)

@@ -20,7 +20,7 @@ class Evaluation:
 
     def __init__(self, model: keras.Model, objective: Objective, carried: Carried):
         self.model, self.objective, self.carried = model, objective, carried
-        self._batch = tf.function(self._update, reduce_retracing=True)
+        self._batch = tf.function(self._update, reduce_retracing=True, autograph=False)
 
     def __call__(self, batches: tf.data.Dataset, after_batch: Callable[[], None] = lambda: None) -> dict[str, float]:
         """The losses and metrics by name; calls `after_batch` after each batch."""

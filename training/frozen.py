@@ -183,7 +183,7 @@ class FrozenOutputs:
         """Runs the body on all splits and writes the files; adds their hashes to `facts`."""
         fast = fold_batch_normalization(self.body)
         spec = {name: tf.TensorSpec(tensor.shape, tensor.dtype) for name, tensor in self.body.input.items()}
-        forward = tf.function(lambda inputs: fast(inputs, training=False), input_signature=[spec])
+        forward = tf.function(lambda inputs: fast(inputs, training=False), input_signature=[spec], autograph=False)
         place = self.workdir if self._own is None else Workdir(Path(self._own.name))
         counts = {part: self._versions(part) * stream.examples for part, stream in streams.items()}
         total, done, arrays = sum(counts.values()), 0, {}

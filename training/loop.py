@@ -95,7 +95,8 @@ class Loop:
                     )
                 spec = [types, tf.TensorSpec(())]
             step = self._own_step if self.update else self._train_step
-            self._graphs[rows] = tf.function(step, input_signature=spec)
+            # AutoGraph would take seconds to convert the step, whose only branches are those of tf.cond.
+            self._graphs[rows] = tf.function(step, input_signature=spec, autograph=False)
         return self._graphs[rows]
 
     def _train_step(self, batch, stop):

@@ -98,6 +98,8 @@ def train_recipe(
             left = steps and steps - done
             session = Session(name, stage, workdir, distribution, left, report, warn, result)
             result = preset.open_preset(folder) if session.is_finished and folder != out else session.train()
-        if workdir.was_cut() or recipe.stages and (done := result.record["provenance"]["steps"]) == steps:
+        if workdir.was_cut():
+            break
+        if recipe.stages and steps is not None and (done := result.record["provenance"]["steps"]) >= steps:
             break
     return result

@@ -52,6 +52,21 @@ def test_an_epoch_has_every_example_once(count, shuffle):
     assert stream.steps == -(-count // 5)
 
 
+def test_the_steps_of_a_stream_are_set_up_once():
+    """Not for each epoch, which took a large part of a second."""
+    finished = []
+
+    def finish(number):
+        finished.append(number)
+        return number, number
+
+    stream = Stream(tf.data.Dataset.range(6), lambda number: number, None, finish, 6, 4)
+    orders = [[number for x, _ in stream.epoch(number, skip) for number in x.numpy()] for number in range(3)
+              for skip in (0, 1)]  # fmt: skip
+    assert [order[4:] for order in orders[::2]] == orders[1::2]
+    assert len(finished) == 1
+
+
 def test_draws_differ_by_epoch_where_the_order_does_not():
     stream = numbers(shuffle=False)
     assert listed(stream.epoch(0)) != listed(stream.epoch(1))

@@ -21,10 +21,12 @@ from tests.helpers.drawings import draw_digit
 from tests.helpers.models import make
 from tests.helpers.paths import PHOTOS
 from tests.helpers.short_graphs import short_reader
+from tests.helpers.verifying_here import verifying_here
 from zoo import exporting, preset
 from zoo.errors import ZooError
 from zoo.exporting import run_saved_model, serving_files
 from zoo.preprocessing.text import Pieces, train_pieces
+from zoo.tasks import task_of
 
 LIBRARIES = Path(tf.__file__).parent
 
@@ -83,6 +85,22 @@ def test_a_model_without_samples_gets_a_warm_up(tmp_path):
         assert len(list(tf.data.TFRecordDataset(str(version / serving_files.WARM_UP)))) == 3
 
 
+def test_a_signature_is_traced_once_and_is_also_a_function_of_the_model(tmp_path, monkeypatch):
+    model = make("conv1d_classifier")
+    kind, traced = type(task_of(model)), []
+    answer = kind.answer
+    monkeypatch.setattr(kind, "answer", lambda self, outputs: traced.append(outputs) or answer(self, outputs))
+    loaded = tf.saved_model.load(zoo.export(model, tmp_path))
+    assert len(traced) == 1
+    values = np.random.default_rng(0).normal(size=(2, *model.input.shape[1:])).astype("float32")
+    answers = loaded.serving_default(tf.constant(values))
+    assert answers["error"].numpy().tolist() == [b"", b""]
+    for key, value in loaded.signatures["serving_default"](tensor=tf.constant(values)).items():
+        np.testing.assert_array_equal(answers[key], value)
+    assert [weight.shape for weight in loaded.trainable_variables] == [each.shape for each in model.trainable_weights]
+    assert len(loaded.variables) == len(model.weights)
+
+
 def test_places_that_can_not_be_written(tmp_path):
     (tmp_path / "file").write_text("mine")
     for out in (tmp_path / "file", "/proc/exports"):
@@ -119,7 +137,8 @@ def test_verify_compares_given_items(exported, own_items):
     assert [row["equal"] for row in rows] == [True, True, True, None]
     assert [row["input"] for row in rows] == list(map(str, own_items))
     assert rows[3]["refused"] == "the file does not exist"
-    [alone] = zoo.verify(exported, "lenet5.mnist", str(own_items[1]))["items"]
+    with verifying_here():
+        [alone] = zoo.verify(exported, "lenet5.mnist", str(own_items[1]))["items"]
     assert alone["equal"]
 
 
@@ -128,14 +147,16 @@ def test_the_command_verifies(exported, own_items):
     status, printed, _ = run_zoo("verify", exported, "lenet5.mnist", *own_items)
     assert status == 1
     assert f"{own_items[3]}: not compared: " in printed
-    status, printed, _ = run_zoo("verify", exported, "lenet5.mnist", own_items[1])
+    with verifying_here():
+        status, printed, _ = run_zoo("verify", exported, "lenet5.mnist", own_items[1])
     assert status == 0
     assert printed.startswith(f"{own_items[1]}: equal")
 
 
 def test_verify_finds_what_differs(exported, tmp_path, monkeypatch):
     shutil.copytree(exported / "mlp.mnist", tmp_path / "lenet5.mnist")
-    status, printed, _ = run_zoo("verify", tmp_path, "lenet5.mnist", "--json")
+    with verifying_here():
+        status, printed, _ = run_zoo("verify", tmp_path, "lenet5.mnist", "--json")
     result = json.loads(printed)
     assert (status, result["equal"]) == (1, False)
     wrong = [row for row in result["items"] if not row["equal"]]

@@ -11,6 +11,7 @@ import tensorflow as tf
 from tensorflow_serving.apis import prediction_log_pb2
 
 import zoo
+from tests.helpers.verifying_here import verifying_here
 from zoo.errors import InputError, ZooError
 from zoo.exporting import Client, dev_server, serving_files
 
@@ -147,7 +148,8 @@ def test_the_example_request_is_answered(exports, mood, addresses):
 
 
 def test_verify_compares_every_item(exports, mood):
-    assert [row["equal"] for row in zoo.verify(exports, mood)["items"]] == [True]
+    with verifying_here():
+        assert [row["equal"] for row in zoo.verify(exports, mood)["items"]] == [True]
     rows = zoo.verify(exports, mood, ITEMS)["items"]
     assert [row["equal"] for row in rows] == [True, True, True, None, True]
     assert rows[3]["refused"].startswith("size: expected a finite number")

@@ -92,6 +92,13 @@ def test_colour():
     np.testing.assert_allclose(grey, IMAGES.mean(-1, keepdims=True).repeat(3, -1), atol=1e-5)
 
 
+def epochs(folder, augment, count: int, **settings) -> list[np.ndarray]:
+    """The pictures of the first epochs."""
+    model = zoo.create_model("resnet_cifar20", depth=8, classes=3)
+    data = zoo.dataset(folder, model=model, augment=augment, shuffle=False, **settings)
+    return [np.concatenate([x for x, _ in data]) for _ in range(count)]
+
+
 @pytest.mark.parametrize(
     "chosen",
     [{"pad": 2, "flip": True}, {"crop": 0.3, "colour": 0.3}, {"rotate": 20.0, "flip": True, "pad": 1}],
@@ -99,21 +106,20 @@ def test_colour():
 )
 @short_reader()
 def test_an_epoch_is_a_function_of_its_seed(chosen, digits_folder):
-    """The same numbers twice; another epoch has others; without augment the pictures are left alone."""
-    model = zoo.create_model("resnet_cifar20", depth=8, classes=3)
-
-    def epochs(augment, **settings):
-        data = zoo.dataset(digits_folder, model=model, augment=augment, shuffle=False, **settings)
-        return [np.concatenate([x for x, _ in data]) for _ in range(2)]
-
-    first, second = epochs(chosen)
-    np.testing.assert_array_equal(epochs(chosen)[0], first)
+    """The same numbers twice; another epoch has others."""
+    first, second = epochs(digits_folder, chosen, 2)
+    assert first.shape == (42, 32, 32, 3)
+    np.testing.assert_array_equal(epochs(digits_folder, chosen, 1)[0], first)
     assert np.abs(first - second).max() > 0.1
-    assert np.abs(epochs(chosen, seed=1)[0] - first).max() > 0.1
-    plain, again = epochs(False)
+    assert np.abs(epochs(digits_folder, chosen, 1, seed=1)[0] - first).max() > 0.1
+
+
+@short_reader()
+def test_pictures_are_left_alone_without_augmentation(digits_folder):
+    plain, again = epochs(digits_folder, False, 2)
+    assert plain.shape == (42, 32, 32, 3)
     np.testing.assert_array_equal(plain, again)
-    assert first.shape == plain.shape
-    np.testing.assert_array_equal(epochs(True)[0], plain)  # this model was trained without
+    np.testing.assert_array_equal(epochs(digits_folder, True, 1)[0], plain)  # this model was trained without
 
 
 @pytest.mark.parametrize(

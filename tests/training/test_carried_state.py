@@ -187,14 +187,15 @@ import json, sys
 import numpy as np
 import tensorflow as tf
 tf.config.set_logical_device_configuration(
-    tf.config.list_physical_devices("CPU")[0], [tf.config.LogicalDeviceConfiguration()] * int(sys.argv[4]))
+    tf.config.list_physical_devices("CPU")[0], [tf.config.LogicalDeviceConfiguration()] * 7)
 import zoo
-name, out, settings, count, steps = sys.argv[1:]
-losses = []
-for end in (int(steps), None):
-    zoo.train(name, out, strategy="mirrored", steps=end, report=lambda step, total, row: losses.append(row["loss"]),
-              **json.loads(settings))
-print(json.dumps(losses))
+name, out, settings = sys.argv[1:]
+for strategy in ("one", "mirrored"):
+    losses = []
+    for end in (7, None):
+        zoo.train(name, f"{out}/{strategy}", strategy=strategy, steps=end,
+                  report=lambda step, total, row: losses.append(row["loss"]), **json.loads(settings))
+    print(json.dumps(losses))
 """
 
 
@@ -204,12 +205,9 @@ def test_replicas_without_rows_give_the_run_of_one(toys, tmp_path, monkeypatch):
     monkeypatch.setenv("PYTHONPATH", str(toys))
     data = {"folder": str(write_texts(tmp_path / "texts.tsv"))}
     settings = json.dumps({"data": data, "training": {**TRAINING, "accumulation": 2, "precision": "mixed_float16"}})
-    found = [
-        json.loads(run_child(MIRRORED, "toy_reader", str(tmp_path / f"{replicas}"), settings, str(replicas), "7"))
-        for replicas in (1, 7)
-    ]
-    np.testing.assert_allclose(found[0], found[1], rtol=5e-3)
-    figures = [[float(row["val_loss"]) for row in history(tmp_path / name)] for name in ("1", "7")]
+    found = run_child(MIRRORED, "toy_reader", str(tmp_path), settings).splitlines()
+    np.testing.assert_allclose(*map(json.loads, found), rtol=5e-3)
+    figures = [[float(row["val_loss"]) for row in history(tmp_path / name)] for name in ("one", "mirrored")]
     np.testing.assert_allclose(*figures, rtol=5e-3)
 
 

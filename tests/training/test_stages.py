@@ -67,6 +67,7 @@ def test_a_run_that_was_cut_in_each_stage_goes_on_to_the_bit(staged, run, tmp_pa
         assert run(out, steps=steps).record["provenance"]["steps"] == steps
         assert preset.open_preset(out / stage).record["provenance"]["steps"] == steps
         assert (out / "stage2").exists() == (steps > 8)
+    assert run(out, steps=3).record["provenance"]["steps"] == 8  # of the first stage, which has done more already
     run(out)
     for got, expected in zip(weights(out), weights(staged[0] / "run"), strict=True):
         np.testing.assert_array_equal(got, expected)

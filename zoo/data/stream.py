@@ -1,6 +1,7 @@
 """The input pipeline: read, prepare, keep, shuffle, enumerate, skip, augment, batch, finish, prefetch."""
 
 import contextlib
+import functools
 import math
 import re
 from collections.abc import Callable, Iterator
@@ -94,7 +95,28 @@ class Stream:
             wanted: (row, number of rows in its batch), () int64 each -> whether the row is needed. Rows that are not
                 needed become zeros without being decoded, unless they were prepared before.
         """
-        number = tf.cast(number, tf.int64)
+        number, skip = tf.cast(number, tf.int64), tf.cast(skip, tf.int64)
+        if wanted is not None or not tf.executing_eagerly():
+            return self._epoch(number, skip, wanted)
+        traced, spec = self._traced
+        return tf.data.experimental.from_variant(traced(number, skip), spec).with_options(options())
+
+    @functools.cached_property
+    def _traced(self) -> tuple[Callable[[tf.Tensor, tf.Tensor], tf.Tensor], tuple]:
+        """`_epoch` as a graph, and the spec of its batches. Without it, Python sets all steps up again for each epoch.
+
+        With tf.function, AutoGraph would convert `_epoch` too, which takes longer than an epoch's steps.
+        """
+        specs = []
+
+        def variant(number, skip):
+            dataset = self._epoch(number, skip)
+            specs.append(dataset.element_spec)
+            return tf.data.experimental.to_variant(dataset)
+
+        return tf.compat.v1.wrap_function(variant, [tf.TensorSpec((), tf.int64)] * 2), specs[0]
+
+    def _epoch(self, number: tf.Tensor, skip: tf.Tensor, wanted: Callable | None = None) -> tf.data.Dataset:
         seed = tf.stack([tf.constant(self.seed, tf.int64), number])
         dataset = self.prepared if self.is_kept else self.raw
         if self.shuffle:

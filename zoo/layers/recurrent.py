@@ -36,6 +36,18 @@ def scan(step, carry, inputs, reverse: bool = False):
     return carry, tf.nest.pack_sequence_as(example, [array.stack() for array in collected])
 
 
+def _cut(x, size: int):
+    """The first `size` features (B, ..., D) and the rest.
+
+    On TensorFlow, `keras.ops.split` at an index computes the sizes of the parts in the graph of every step.
+    """
+    if keras.backend.backend() != "tensorflow":
+        return ops.split(x, [size], axis=-1)
+    import tensorflow as tf
+
+    return tf.split(x, [size, x.shape[-1] - size], axis=-1)
+
+
 @keras.saving.register_keras_serializable("zoo")
 class LengthMask(layers.Layer):
     """(B, T, ...) and lengths (B,) -> (B, T), true on valid steps."""
@@ -107,8 +119,8 @@ class Cell(layers.Layer):
             return ops.sigmoid(o) * ops.tanh(c), c
         if self.kind == "tanh":
             return (ops.tanh(products + product),)
-        gates, new = ops.split(products, [2 * self.units], axis=-1)
-        gates_of_h, new_of_h = ops.split(product + ops.cast(self.bias[1], h.dtype), [2 * self.units], axis=-1)
+        gates, new = _cut(products, 2 * self.units)
+        gates_of_h, new_of_h = _cut(product + ops.cast(self.bias[1], h.dtype), 2 * self.units)
         z, r = ops.split(ops.sigmoid(gates + gates_of_h), 2, axis=-1)
         new = ops.tanh(new + r * new_of_h)
         return (z * states[0] + (1.0 - z) * new,)

@@ -8,7 +8,11 @@ import math
 
 import tensorflow as tf
 
+# No branch here depends on a tensor, and AutoGraph takes almost a second to convert the functions.
+_unconverted = tf.autograph.experimental.do_not_convert
 
+
+@_unconverted
 def draw(seed, elastic: float = 0.0):
     """The random numbers of one image's `distort`: (2,) integers -> (7,) float32, (79,) if elastic is not 0."""
     seed = tf.convert_to_tensor(seed)
@@ -18,6 +22,7 @@ def draw(seed, elastic: float = 0.0):
     return tf.concat([numbers, tf.random.stateless_normal((72,), seed + [0, 1], stddev=elastic)], axis=0)
 
 
+@_unconverted
 def distort(images, draws, rotate=0.0, zoom=0.0, shear=0.0, shift=0.0, elastic=0.0):
     """A random affine map and a random bending of each image; pixels outside the image are 0.
 
@@ -68,16 +73,19 @@ def _sample(images, y, x):
     return upper * (1.0 - down) + lower * down
 
 
+@_unconverted
 def draw_crop(seed):
     """The random numbers of one image for everything below: (2,) integers -> (8,) float32 in [0, 1)."""
     return tf.random.stateless_uniform((8,), tf.convert_to_tensor(seed) + [0, 2])
 
 
+@_unconverted
 def mirror(images, draws):
     """Mirrors about half of the images left to right, by draws[:, 0]."""
     return tf.where(draws[:, 0, tf.newaxis, tf.newaxis, tf.newaxis] < 0.5, images[:, :, ::-1], images)
 
 
+@_unconverted
 def pad_and_crop(images, draws, pad: int, margin: int = 0):
     """A window of each image, up to `pad` pixels from the middle in each direction, by draws[:, 1:3]; zeros outside.
 
@@ -98,6 +106,7 @@ def pad_and_crop(images, draws, pad: int, margin: int = 0):
     return tf.gather(padded, tf.range(width) + moves[:, 1], axis=2, batch_dims=1)
 
 
+@_unconverted
 def resized_crop(images, draws, fraction: float, aspect: float = 4 / 3):
     """A window of random area, shape and place, resized to full size, by draws[:, 1:5].
 
@@ -118,6 +127,7 @@ def resized_crop(images, draws, fraction: float, aspect: float = 4 / 3):
     return tf.image.crop_and_resize(images, boxes, tf.range(tf.shape(images)[0]), images.shape[1:3])
 
 
+@_unconverted
 def colour(images, draws, strength: float):
     """Multiplies brightness, contrast and saturation by 1 - strength to 1 + strength, by draws[:, 5:8]; in [0, 1].
 
@@ -132,6 +142,7 @@ def colour(images, draws, strength: float):
     return tf.clip_by_value(images, 0.0, 1.0)
 
 
+@_unconverted
 def draw_mix(seed, mixup: float = 0.0, cutmix: float = 0.0):
     """The random numbers of one image's `mix`: (2,) integers -> (4,): its own weight, whether it is cut, and where.
 
@@ -150,6 +161,7 @@ def draw_mix(seed, mixup: float = 0.0, cutmix: float = 0.0):
     return tf.stack([own, tf.cast(is_cut, tf.float32), *place])
 
 
+@_unconverted
 def mix(images, draws):
     """Mixes each image with the image before it in the batch: a weighted sum, or a rectangle that is pasted in.
 

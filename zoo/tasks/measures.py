@@ -46,7 +46,7 @@ def measure(task, source, batch_size: int, report: Callable | None) -> Measured:
     batches = stream(task, source, batch_size, augment=False, shuffle=False)
     metrics = task.metrics()
     by_output = metrics if isinstance(metrics, dict) else {next(iter(task.model.output)): metrics}
-    forward = tf.function(lambda inputs: task.model(inputs, training=False), reduce_retracing=True)
+    forward = tf.function(lambda inputs: task.model(inputs, training=False), reduce_retracing=True, autograph=False)
     done = 0
     for inputs, y, *weights in batches.epoch(0):
         outputs = forward(inputs)

@@ -77,7 +77,7 @@ class TextInput(Task):
         too_long = tf.strings.join([tf.as_string(count), f" tokens: the limit is {limit}; split the text"])
         error = tf.where((error == "") & (count > limit), too_long, error)
         is_good = error == ""
-        return tf.ragged.boolean_mask(ids, tf.ones_like(ids, tf.bool) & is_good[:, tf.newaxis]), error
+        return tf.ragged.boolean_mask(ids, ids.with_values(tf.gather(is_good, ids.value_rowids()))), error
 
     def _read(self, sentences):
         """(B,) strings as the vocabulary reads them."""

@@ -97,7 +97,7 @@ class Classification(Task):
 
         batches = stream(self, source, batch_size, augment=False, shuffle=False, finish=self.windows)
         metrics, counts = self.metrics(), np.zeros((self.classes, self.classes), int)
-        forward = tf.function(lambda inputs: self.outputs(inputs)["logits"], reduce_retracing=True)
+        forward = tf.function(lambda inputs: self.outputs(inputs)["logits"], reduce_retracing=True, autograph=False)
         done = 0
         for inputs, y in batches.epoch(0):
             logits = forward(inputs)
