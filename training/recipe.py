@@ -99,7 +99,7 @@ class Training(_Section):
     precision: Literal["float32", "mixed_float16", "mixed_bfloat16"] = "float32"
     weight_averaging: Fraction | None = None
     label_smoothing: float = pydantic.Field(0.0, ge=0, lt=1)
-    augment: bool = True
+    augment: bool = True  # random changes; without them, training still draws a caption of each image in each epoch
     # Run the frozen part of the model once per example, and train the rest on its outputs; inputs are not augmented.
     keep_frozen: bool = False
     # With keep_frozen: the number of versions of each training example whose frozen outputs are stored. The first one

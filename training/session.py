@@ -97,8 +97,12 @@ class Session:
             self_critical.check(task, settings.self_critical, self.strategy.num_replicas_in_sync)
             self.tasks["train"] = task.with_references()
         self.batches = {
-            split: stream(self.tasks[split], source, settings.batch_size, self.recipe.seed, augment=settings.augment
-                          and split == "train", shuffle=split == "train" and not task.carried)
+            split: stream(
+                self.tasks[split], source, settings.batch_size, self.recipe.seed,
+                augment=settings.augment and split == "train",
+                shuffle=split == "train" and not task.carried,
+                draw=split == "train",
+            )
             for split, source in self.sources.items()
         }  # fmt: skip
         self.planned = settings.epochs * self.batches["train"].steps

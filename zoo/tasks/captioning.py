@@ -34,8 +34,8 @@ def captions_of(source) -> list[list[str]]:
 class Captioning(ImageInput, Generation):
     """Images to sentences, by a generator with the inputs `image` and `target`.
 
-    An example of a data set is an image with all its captions, one per line. Augmentation draws one of them, so an
-    epoch trains one caption per image; without augmentation this is the first caption.
+    An example of a data set is an image with all its captions, one per line. Training draws one of them in each epoch,
+    also without augmentation; validation takes the first caption.
     """
 
     name = "captioning"
@@ -64,7 +64,7 @@ class Captioning(ImageInput, Generation):
         captions = tf.strings.split(example["captions"], "\n")
         return self.encoded(plain(captions))
 
-    def augment_targets(self, y, seed):
+    def draw_targets(self, y, seed):
         """Draws one caption: (captions, T) -> (T,)."""
         if self.keeps_references:
             return y
