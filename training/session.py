@@ -107,6 +107,9 @@ class Session:
         self.task = task_of(self.model)
         self.task.check_source(source)
         self.task.check_examples(source)
+        if not resumes and self.number == 1:
+            for remark in self.task.remarks(source):
+                self.warn(remark)
         return adapted
 
     def _check_later(self, adapted: setup.Adapted) -> None:

@@ -1,5 +1,7 @@
 """Captioning: targets, one caption per epoch, metrics."""
 
+import shutil
+
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -8,6 +10,7 @@ import zoo
 from tests.helpers.contracts import CONTRACTS, WORDS
 from tests.helpers.models import ENTRIES, make
 from zoo import metrics
+from zoo.data.sources import open_source
 from zoo.errors import ZooError
 from zoo.tasks import task_of
 from zoo.tasks.captioning import plain
@@ -73,16 +76,18 @@ def are_long(tokens):
 
 
 @pytest.mark.parametrize("keep_frozen", [False, True])
-def test_training_without_augmentation_draws_captions_in_each_epoch(keep_frozen, folder, tmp_path):
+def test_training_without_augmentation_draws_captions_in_each_epoch(keep_frozen, folder, tmp_path, monkeypatch):
+    monkeypatch.setattr("zoo.tasks.captioning.Captioning.remarks", lambda *_: ["1 of 3 are cut"])
     changes = {
         "data.folder": str(folder), "freeze": "encoder", "task": CONTRACTS["captioning"].training_settings,
         "model_overrides": CONTRACTS["captioning"].sizes(ENTRIES["show_attend_tell"].tiny),
         "training": {"epochs": 2, "batch_size": 14, "keep_frozen": keep_frozen, "augment": False},
     }  # fmt: skip
     recipe = read_recipe("show_attend_tell", changes)[1]
-    workdir = Workdir(tmp_path / "run")
+    workdir, warned = Workdir(tmp_path / "run"), []
     with workdir.in_use():
-        run = Session("run", recipe, workdir, tf.distribute.get_strategy(), None, lambda *_: None, print)
+        run = Session("run", recipe, workdir, tf.distribute.get_strategy(), None, lambda *_: None, warned.append)
+    assert warned == ["1 of 3 are cut"]
     epochs = [[y.numpy() for _, y, _ in run.batches["train"].epoch(number)] for number in (0, 1, 0)]
     drawn = [np.concatenate([are_long(y) for y in batches]) for batches in epochs]
     assert all(5 < each.sum() < 37 for each in drawn[:2])
@@ -92,6 +97,21 @@ def test_training_without_augmentation_draws_captions_in_each_epoch(keep_frozen,
     for y, again in zip(epochs[1][1:], resumed, strict=True):
         np.testing.assert_array_equal(y, again)
     assert all(are_long(y).all() for _, y, _ in run.batches["validation"].epoch(0))
+
+
+def test_captions_that_are_cut_are_counted(task, folder, tmp_path):
+    """`longest` is 8: "a picture of the digit zero" and its end have 7 tokens."""
+    source = open_source(folder, "train", task.fields, task.layout)
+    assert task.remarks(source) == []
+    for photo in (folder / "0").iterdir():
+        shutil.copy(photo, tmp_path)
+    names = sorted(file.name for file in tmp_path.iterdir())
+    texts = {name: "a dog. A cat! " * (2 if place < 12 else 1) for place, name in enumerate(names)}
+    (tmp_path / "captions.tsv").write_text("".join(f"{name}\t{text}\n" for name, text in texts.items()))
+    source = open_source(tmp_path, "all", task.fields, task.layout)
+    assert task.remarks(source) == [
+        "12 of 20 captions are longer than 8 tokens, with their end, and are cut; set task.longest"
+    ]
 
 
 def test_the_encoder_decides_how_images_are_read():
@@ -139,8 +159,6 @@ def test_metrics_ignore_case_and_punctuation_and_take_empty_captions():
 
 
 def test_evaluation_measures_the_answers(task, folder):
-    from zoo.data.sources import open_source
-
     source = open_source(folder, "validation", task.fields, task.layout)
     measured = task.measure(source, 4, None)
     answers = zoo.pipeline(task.model)([row["file"].decode() for row in source.dataset.as_numpy_iterator()])

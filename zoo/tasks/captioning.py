@@ -41,11 +41,25 @@ class Captioning(ImageInput, Generation):
     name = "captioning"
     Settings = CaptioningSettings
     fields = ("image", "captions")
-    layout = FolderTable("captions.tsv", "image", "captions", "images", SUFFIXES)
+    layout = FolderTable("captions.tsv", "image", "captions", "images", SUFFIXES, PUNCTUATION)
     text_key = "caption"
     explanations = {"attention": "zoo.explaining.attention_map"}
     rewards = ("cider",)
     keeps_references = False
+
+    def remarks(self, source):
+        texts = [text for own in captions_of(source) for text in own]
+        sizes = [size for some in range(0, len(texts), 1000) for size in self._sizes(texts[some : some + 1000])]
+        if not (count := sum(size > self.longest for size in sizes)):
+            return []
+        return [
+            f"{count:,} of {len(texts):,} captions are longer than {self.longest} tokens, with their end, and are cut; "
+            "set task.longest"
+        ]
+
+    def _sizes(self, texts: list[str]) -> list[int]:
+        """The number of tokens of each text, with its end."""
+        return (self.target_vocabulary.encode(tf.constant(texts)).row_lengths() + 1).numpy().tolist()
 
     @classmethod
     def adapt(cls, source, settings, assets):

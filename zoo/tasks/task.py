@@ -30,7 +30,7 @@ Output kind
     lines, csv_columns, csv_values, summary       how an answer is printed
     pictures         pictures that training writes for TensorBoard
 
-Either kind: adapt, check_source, check_examples, explanations, resources, op_libraries.
+Either kind: adapt, check_source, check_examples, remarks, explanations, resources, op_libraries.
 
 `preprocess` is `finish(prepare(raw))`. Data sets, pipelines and SavedModels use the same functions.
 """
@@ -104,6 +104,10 @@ class Task:
 
     def check_examples(self, source) -> None:
         """Raises ZooError if a data set has an example that the model can't be trained on."""
+
+    def remarks(self, source) -> list[str]:
+        """Warnings of a run before its first step, one line each; source is the training split."""
+        return []
 
     def examples(self, source, batch_size: int):
         """A source -> the source to stream. Override it to make other examples, such as windows of a text.
