@@ -150,7 +150,8 @@ class FrozenOutputs:
         return {
             part: frozen_stream(
                 tasks[part], sources[part], stream.batch_size, stream.seed, self._rows(arrays[part]),
-                augment=augment and part == "train", shuffle=stream.shuffle, versions=self._versions(part),
+                augment=augment and part == "train", shuffle=stream.shuffle, draw=part == "train",
+                versions=self._versions(part),
             )
             for part, stream in streams.items()
         }  # fmt: skip

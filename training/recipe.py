@@ -18,6 +18,15 @@ NONE = ""  # means None, because TOML has no null value
 _RENAMED = {"keep_features": "keep_frozen"}  # keys of [training] in recipes of earlier versions
 
 
+# Kind of a pydantic error -> its message.
+_REASONS = {
+    "model_type": "must be a table of settings",
+    "dict_type": "must be a table of settings",
+    "string_type": "must be a string",
+    "missing": "is missing",
+}
+
+
 def _no_bool(value: Any) -> Any:
     if isinstance(value, bool):
         raise ValueError("must be a number")
@@ -102,7 +111,7 @@ class Training(_Section):
     precision: Literal["float32", "mixed_float16", "mixed_bfloat16"] = "float32"
     weight_averaging: Fraction | None = None
     label_smoothing: float = pydantic.Field(0.0, ge=0, lt=1)
-    augment: bool = True
+    augment: bool = True  # random changes; without them, training still draws a caption of each image in each epoch
     # Run the frozen part of the model once per example, and train the rest on its outputs; inputs are not augmented.
     keep_frozen: bool = False
     # With keep_frozen: the number of versions of each training example whose frozen outputs are stored. The first one
@@ -145,7 +154,13 @@ class Stage(_Section):
     """A later stage of a run: it starts from the preset of the stage before it."""
 
     freeze: str | None = None
-    training: dict[str, Any]  # differences from the recipe's [training]
+    training: dict[str, Any] = {}  # differences from the recipe's [training]
+
+    @pydantic.model_validator(mode="after")
+    def _is_not_empty(self):
+        if not self.model_fields_set:
+            raise ValueError("must have freeze or training")
+        return self
 
 
 class Recipe(_Section):
@@ -162,10 +177,16 @@ class Recipe(_Section):
     stages: list[Stage] = []  # after the first
 
     @pydantic.model_validator(mode="after")
+    def _check_start(self):
+        if self.training.start_share and not self.start_from:
+            raise ValueError("training.start_share needs start_from: new weights have nothing to share")
+        return self
+
+    @pydantic.model_validator(mode="after")
     def _check_stages(self):
         for number in range(len(self.stages)):
             try:
-                self._stage(number, "")
+                self._stage(number, f"stage{number + 1}")
             except pydantic.ValidationError as error:
                 raise ValueError(f"stage {number + 2}: {_first(error)}") from None
         return self
@@ -214,7 +235,7 @@ def read_recipe(name: str | os.PathLike, overrides: dict | None = None) -> tuple
     if any(_names_data(change) for change in changes):
         content = {**content, "data": {}}  # also removes the splits of the old data set
     for change in changes:
-        content = _merged(content, change)
+        content = _merged(content, _numbered(change, content.get("stages")))
     defaults = RECIPES / "defaults" / f"{_task(content, name)}.toml"
     defaults = _toml(defaults if defaults.is_file() else defaults.with_name("other_tasks.toml"))
     try:
@@ -309,21 +330,47 @@ def _merged(base: dict, over: dict) -> dict:
     return result
 
 
+def _numbered(change: dict, stages: Any) -> dict:
+    """A change of single stages, {"stages": {"2": {...}}}, as one of the list `stages`; other changes as they are.
+
+    The number is that of the stage in messages and folders; stage 1 is the recipe itself.
+    """
+    wanted = change.get("stages")
+    if not isinstance(wanted, dict) or not all(str(number).isdigit() for number in wanted):
+        return change
+    changed = list(stages) if isinstance(stages, list) else []
+    for number, own in wanted.items():
+        if int(number) == 1:
+            raise ZooError("stages.1: stage 1 has the keys of the recipe itself: leave out stages.1")
+        if not 2 <= int(number) < len(changed) + 2:
+            raise ZooError(f"stages.{number}: the recipe has {len(changed) + 1} stages, counted from 1")
+        before = changed[int(number) - 2]
+        changed[int(number) - 2] = _merged(before, own) if isinstance(before, dict) and isinstance(own, dict) else own
+    return {**change, "stages": changed}
+
+
 def _first(error: pydantic.ValidationError) -> str:
     """The first error in one line; for an unknown key, it names the nearest known key."""
     first = error.errors()[0]
-    if not first["loc"]:  # of _check_stages
+    place, section, stage = [str(part) for part in first["loc"]], Recipe, ""
+    if not place:  # of a validator of the recipe
         return first["msg"].removeprefix("Value error, ")
-    *parents, key = [str(part) for part in first["loc"]]
-    where = ".".join([*parents, key])
+    if place[0] == "stages":
+        if first["type"] in ("list_type", "model_type"):
+            return f"stages must be tables, got {first['input']!r}: begin each later stage with a line [[stages]]"
+        section, stage = Stage, f"stage {int(place[1]) + 2}"
+        if len(place) == 2:  # of a validator of the stage
+            return f"{stage} {first['msg'].removeprefix('Value error, ')}"
+        place, stage = place[2:], f"{stage}: "
+    *parents, key = place
+    where = ".".join(place)
     if first["type"] != "extra_forbidden":
-        reason = "must be a table of settings" if first["type"] == "model_type" else first["msg"]
+        reason = _REASONS.get(first["type"], first["msg"])
         reason = reason.removeprefix("Value error, ")
         value = "" if isinstance(first["input"], dict) else f" = {first['input']!r}"
-        return f"{where}{value}: {reason[0].lower()}{reason[1:]}"
-    section: Any = Recipe
+        return f"{stage}{where}{value}: {reason[0].lower()}{reason[1:]}"
     for parent in parents:
-        section = Stage if parent.isdigit() else section.model_fields[parent].annotation
+        section = section.model_fields[parent].annotation
     near = difflib.get_close_matches(key, section.model_fields, n=1, cutoff=0.4)
     hint = f"did you mean {near[0]}?" if near else f"known: {', '.join(section.model_fields)}"
-    return f"unknown key {where}; {hint}"
+    return f"{stage}unknown key {where}; {hint}"

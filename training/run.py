@@ -11,7 +11,7 @@ from zoo import preset
 from zoo.errors import ZooError, checked_count, checked_path
 from zoo.training.cluster import train_on_ray
 from zoo.training.recipe import Recipe, read_recipe
-from zoo.training.session import Session
+from zoo.training.session import Session, named_stage
 from zoo.training.strategies import is_chief, open_strategy
 from zoo.training.workdir import Workdir
 
@@ -43,7 +43,8 @@ def train(
         cluster: "ray" starts the workers on the Ray cluster at RAY_ADDRESS, or on a new one on this machine.
         workers: number of worker processes on the cluster, 2 by default; each uses all cores of its machine.
         gpus_per_worker: number of GPUs per worker process on the cluster, 0 by default.
-        report: called as report(step, total steps, figures) after each step and each epoch.
+        report: called as report(step, total steps, figures) after each step and each epoch, and with the figures
+            "stage" and "stages" when a stage of several starts.
         warn: called with a message of one line about a problem that does not end the run.
         **overrides: differences from the recipe, such as training={"epochs": 3}.
 
@@ -92,11 +93,14 @@ def train_recipe(
     distribution = open_strategy(strategy)
     tf.config.experimental.enable_op_determinism()
     result, done = None, 0
-    for folder, stage in recipe.runs(out):
+    runs = recipe.runs(out)
+    for number, (folder, stage) in enumerate(runs, start=1):
         workdir = Workdir(folder, is_chief(distribution), strategy != "multi_worker")
         with workdir.in_use(patience):
             left = steps and steps - done
-            session = Session(name, stage, workdir, distribution, left, report, warn, result)
+            later = [recipe for _, recipe in runs[number:]]
+            with named_stage(number if number > 1 else None):
+                session = Session(name, stage, workdir, distribution, left, report, warn, result, number, later)
             result = preset.open_preset(folder) if session.is_finished and folder != out else session.train()
         if workdir.was_cut():
             break

@@ -1,6 +1,7 @@
 """A session of a run: from its first step, or from a checkpoint, to its preset."""
 
 import contextlib
+import copy
 import math
 import signal
 import time
@@ -30,13 +31,29 @@ from zoo.training.tensorboard_images import Pictures
 from zoo.training.workdir import BAD_BATCH, CantWrite
 
 
-class Session:
-    """One call of `train`: sets up the model and the batches, then trains from the first step or from a checkpoint."""
+@contextlib.contextmanager
+def named_stage(number: int | None) -> Iterator[None]:
+    """Begins the message of a ZooError with the number of a stage; with None, messages stay as they are."""
+    try:
+        yield
+    except ZooError as error:
+        if number is not None:
+            error.args = (f"stage {number}: {error}", *error.args[1:])
+        raise
 
-    def __init__(self, name, recipe, workdir, strategy, steps, report, warn, before=None):
+
+class Session:
+    """One call of `train`: sets up the model and the batches, then trains from the first step or from a checkpoint.
+
+    A run of several stages has a session for each; `number` is that of the stage, from 1. The recipes of the `later`
+    stages are checked before this one trains.
+    """
+
+    def __init__(self, name, recipe, workdir, strategy, steps, report, warn, before=None, number=1, later=()):
         self.name, self.recipe, self.workdir, self.strategy = name, recipe, workdir, strategy
         self.settings, self.steps, self.report, self.warn = recipe.training, steps, report, warn
         self.before = before  # the preset of the stage before
+        self.number, self.later = number, later
         self.signals: list[int] = []
         setup.check_place(recipe, workdir.path)
         resumes = workdir.resumes(recipe)
@@ -49,6 +66,8 @@ class Session:
             if workdir.was_cut():
                 raise ZooError(f"the run in {workdir.path} has lost its checkpoints: start again in another folder")
             return
+        if number > 1 or later:
+            report(0, 0, {"stage": number, "stages": number + len(later)})
         self.sources = setup.open_sources(recipe)
         adapted = self._make_model(resumes)
         self._make_batches()
@@ -82,12 +101,30 @@ class Session:
         adapted = self.workdir.adapted() if resumes else None
         if adapted is None:
             adapted = setup.adapt(self.recipe, source)
+        self._check_later(adapted)  # before the seed is set, so that the weights do not depend on later stages
         keras.utils.set_random_seed(self.recipe.seed)
         self.model = setup.make_model(self.recipe, source, adapted, self.warn)
         self.task = task_of(self.model)
         self.task.check_source(source)
         self.task.check_examples(source)
+        if not resumes and self.number == 1:
+            for remark in self.task.remarks(source):
+                self.warn(remark)
         return adapted
+
+    def _check_later(self, adapted: setup.Adapted) -> None:
+        """Sets up the model and the batches of each later stage as its own session will; raises ZooError for a mistake.
+
+        The weights are not those that the stage will start from.
+        """
+        for number, recipe in enumerate(self.later, start=self.number + 1):
+            model = setup.make_model(self.recipe.model_copy(update={"freeze": None}), self.sources["train"], adapted)
+            with named_stage(number):
+                registry.freeze_layers(model, recipe.freeze)
+                stage = copy.copy(self)
+                stage.recipe, stage.settings, stage.model, stage.task = recipe, recipe.training, model, task_of(model)
+                stage._make_batches()
+                stage._make_learner()
 
     def _make_batches(self) -> None:
         settings, task = self.settings, self.task
@@ -97,8 +134,12 @@ class Session:
             self_critical.check(task, settings.self_critical, self.strategy.num_replicas_in_sync)
             self.tasks["train"] = task.with_references()
         self.batches = {
-            split: stream(self.tasks[split], source, settings.batch_size, self.recipe.seed, augment=settings.augment
-                          and split == "train", shuffle=split == "train" and not task.carried)
+            split: stream(
+                self.tasks[split], source, settings.batch_size, self.recipe.seed,
+                augment=settings.augment and split == "train",
+                shuffle=split == "train" and not task.carried,
+                draw=split == "train",
+            )
             for split, source in self.sources.items()
         }  # fmt: skip
         self.planned = settings.epochs * self.batches["train"].steps

@@ -75,8 +75,10 @@ def checked_path(value: object, what: str) -> Path:
 def checked_picture(value: object, what: str) -> Path:
     """`value` as the path of a picture; raises ZooError if no picture can be drawn there, before any work is done."""
     path = checked_path(value, what)
-    if not path.parent.is_dir() or path.suffix.lower() not in (".png", ".pdf", ".svg"):
-        raise ZooError(f"can't draw into {path}: give a .png, .pdf or .svg in a folder that exists")
+    if path.suffix.lower() not in (".png", ".pdf", ".svg"):
+        raise ZooError(f"can't draw into {path}: the name must end in .png, .pdf or .svg")
+    if not path.parent.is_dir():
+        raise ZooError(f"can't draw into {path}: there is no folder {path.parent}")
     return path
 
 

@@ -18,7 +18,7 @@ from typing import BinaryIO, TextIO
 
 import click
 
-from zoo.errors import InputError, ZooError, checked_path
+from zoo.errors import InputError, ZooError, checked_path, unknown
 from zoo.files import whole_file
 
 SHOWN = 200  # maximum number of characters of an input in an error message
@@ -320,7 +320,9 @@ def item_of_fields(fields: Iterable[str], task) -> dict | str:
     item = {}
     for field in fields:
         name, equals, value = field.partition("=")
-        if not equals or name not in task.raw_kinds or name in item:
+        if equals and name not in task.raw_kinds:
+            raise unknown("field", name, task.raw_kinds)
+        if not equals or name in item:
             raise ZooError(f"--field {field!r}: give each of {', '.join(task.raw_kinds)} once, as in NAME=VALUE")
         if value.startswith("@"):
             value = value[1:]

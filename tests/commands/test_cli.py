@@ -196,6 +196,18 @@ def test_train_then_predict_then_export(digits_folder, digit_file, tmp_path):
     assert versions == ["1"]
 
 
+def test_training_prints_a_heading_for_each_stage(digits_folder, tmp_path, monkeypatch):
+    def train(*args, report, **options):
+        for number in (1, 2):
+            report(0, 0, {"stage": number, "stages": 2})
+            report(4, 4, {"epoch": 1, "step": 4, "loss": 0.5})
+
+    monkeypatch.setattr("zoo.training.run.train", train)
+    settings = "--set", f"data.folder={digits_folder}"
+    _, _, printed = run_zoo("train", "mlp", "--out", tmp_path / "run", *settings, "--json")
+    assert printed.splitlines() == ["stage 1 of 2", "epoch 1  loss 0.5", "stage 2 of 2", "epoch 1  loss 0.5"]
+
+
 def test_benchmark(tiny_preset):
     result = json.loads(run_zoo("benchmark", tiny_preset, "--seconds", 0.1, "--json")[1])
     assert 0 < result["latency_1_ms"] <= result["latency_1_p99_ms"]

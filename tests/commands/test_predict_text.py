@@ -67,12 +67,6 @@ def test_csv(predict):
     assert predict("bad", "--csv").stdout.splitlines()[1].startswith("bad,B A D,-")
 
 
-def test_csv_has_no_room_for_alternatives(predict):
-    done = predict("bad", "--csv", "--n-best", 2)
-    assert (done.exit_code, done.stdout) == (2, "")
-    assert "leave out --n-best, or use --json" in done.stderr
-
-
 def test_an_error_is_one_line_without_control_characters(predict):
     done = predict("\n\x1b[31m")
     assert done.stderr.count("\n") == 1
@@ -88,7 +82,8 @@ def test_a_terminal_of_few_characters(predict):
 def test_a_flag_of_another_task_is_refused(predict, speller):
     done = predict("bad", "--top", 2)
     assert done.exit_code == 2
-    assert done.stderr.startswith(f"zoo: unknown option --top; {speller} takes --beam, --n-best, predict takes --csv, ")
+    hint = f"did you mean --n-best? {speller} takes --beam, --n-best, predict takes --csv, "
+    assert done.stderr.startswith(f"zoo: unknown option --top; {hint}")
     assert done.stderr.count("\n") == 1
 
 
@@ -102,6 +97,15 @@ def test_set_changes_a_setting_of_the_task(predict):
 def test_a_flag_overrides_set(predict):
     (row,) = json.loads(predict("bad", "--json", "--set", "n_best=1", "--n-best", 2).stdout)
     assert len(row["alternatives"]) == 1
+
+
+def test_csv_has_columns_for_each_text(predict):
+    (row,) = json.loads(predict("bad", "--json", "--n-best", 2).stdout)
+    header, line = predict("bad", "--csv", "--n-best", 2).stdout.splitlines()
+    assert header == "input,answer,score,answer_2,score_2,error"
+    [other] = row["alternatives"]
+    texts = [f"{each['translation']},{each['score']:.6f}" for each in (row, other)]
+    assert line == f"bad,{texts[0]},{texts[1]},"
 
 
 def test_a_doubtful_answer_has_a_warning(predict):

@@ -62,6 +62,28 @@ def test_an_unknown_flag_names_those_that_exist(command):
     assert err.count("\n") == 1
 
 
+@pytest.mark.parametrize(
+    ("preset", "flag", "known"),
+    [("attention_seq2seq.cmudict", "--top", "--n-best"), ("lenet5.mnist", "--n-best", "--top")],
+)
+def test_a_flag_of_another_task_suggests_the_one_of_the_same_purpose(preset, flag, known):
+    _, _, err = run_zoo("predict", preset, "x", flag, 3)
+    assert err.startswith(f"zoo: unknown option {flag}; did you mean {known}? {preset} takes --")
+
+
+@pytest.mark.parametrize(
+    ("out", "message"),
+    [
+        ("x.jpg", "can't draw into x.jpg: the name must end in .png, .pdf or .svg"),
+        ("nowhere/x.png", "can't draw into nowhere/x.png: there is no folder nowhere"),
+    ],
+)
+@pytest.mark.parametrize("command", ["explain", "evaluate"])
+def test_a_picture_that_can_not_be_written_is_refused_before_the_model_is_loaded(command, out, message, monkeypatch):
+    monkeypatch.setattr("zoo.commands.answering.find", None)
+    assert run_zoo(command, "lenet5.mnist", "--out", out)[::2] == (2, f"zoo: {message}\n")
+
+
 def test_an_unknown_flag_without_a_known_preset():
     _, _, err = run_zoo("predict", "lenet6.mnist", "x.png", "--toop", 3)
     assert err.startswith("zoo: unknown option --toop; predict takes --csv, --field, --file, ")
@@ -177,7 +199,7 @@ def test_a_field_of_an_image_is_the_path_of_its_file(tiny_preset, digit_file):
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
-        (["word=bed"], "--field 'word=bed': give each of sentence once, as in NAME=VALUE"),
+        (["word=bed"], "unknown field 'word'; known: sentence"),
         (["sentence"], "--field 'sentence': give each of sentence once, as in NAME=VALUE"),
         (["sentence=a", "sentence=b"], "--field 'sentence=b': give each of sentence once, as in NAME=VALUE"),
         (["sentence=@nowhere.txt"], "--field sentence=@nowhere.txt: No such file or directory"),

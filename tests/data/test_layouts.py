@@ -8,7 +8,7 @@ from zoo.data.sources import open_source
 from zoo.errors import ZooError
 
 SPLITS = ("train", "validation", "test")
-CAPTIONS = FolderTable("captions.tsv", "image", "captions", "images", frozenset({".jpg"}))
+CAPTIONS = FolderTable("captions.tsv", "image", "captions", "images", frozenset({".jpg"}), r"[.!?]")
 MOODS = Table({"text": str, "loudness": float, "angry": int})
 
 
@@ -62,13 +62,21 @@ def test_a_folder_with_a_table(captions):
         ("0.jpg\ta\nno tab\n", "captions.tsv, line 2: expected a file name, a tab and a text"),
         ("0.jpg\ta\n\n1.jpg\t \n", "captions.tsv, line 3: expected a file name, a tab and a text"),
         ("\ta\n", "captions.tsv, line 1: expected a file name, a tab and a text"),
+        ("0.jpg\ta\n1.jpg\t!? ...\n", "captions.tsv, line 2: expected a file name, a tab and a text"),
+        ("0.jpg\t\u200b\n", "captions.tsv, line 1: expected a file name, a tab and a text"),
+        ("0.jpg\ta\n1.jpg\ta \0 dog\n", "captions.tsv, line 2: contains a NUL character"),
+        (
+            "image\tcaption\n0.jpg\ta\n",
+            "captions.tsv, line 1: there is no file 'image'; if the line is a header, remove it",
+        ),
         (
             "".join(f"{number}.jpg\ta\n" for number in range(24, 40)),
             r"captions.tsv names 10 of 16 images that do not exist: 30.jpg \(line 7\), .*, 34.jpg \(line 11\) "
             "and 5 more; add them, or leave them out with skip_missing",
         ),
         ("0.jpg\ta\n", "has too few examples for the split 'validation': 1 in all"),
-        ("", "has too few examples for the split 'validation': 0 in all"),
+        ("", "captions.tsv is empty: expected lines of file name, tab, text"),
+        (" \n\n", "captions.tsv is empty: expected lines of file name, tab, text"),
     ],
 )
 def test_mistakes_in_a_table_of_files(captions, content, message):
@@ -76,6 +84,22 @@ def test_mistakes_in_a_table_of_files(captions, content, message):
     with pytest.raises(ZooError, match=message) as raised:
         open_source(captions, "validation", ("captions",), CAPTIONS)
     assert "\n" not in str(raised.value)
+
+
+def test_names_of_one_file_are_one_example(captions, recwarn):
+    folder = captions / "more"
+    folder.mkdir()
+    lines = [f"{number}.jpg\tone of {number}" for number in range(30)]
+    for spelled in ("./{}", "more/../{}", f"{captions}/{{}}"):
+        lines += [f"{spelled.format(number)}.jpg\tother of {number}" for number in range(30)]
+    (captions / "captions.tsv").write_text("\n".join(lines))
+    rows = rows_of(captions, CAPTIONS, ("image", "captions"))
+    assert {split: len(part) for split, part in rows.items()} == {"train": 21, "validation": 3, "test": 6}
+    check_divided(rows, "image", {b"file %d" % number for number in range(30)})
+    for row in sum(rows.values(), []):
+        number = int(row["image"].split()[1])
+        assert row["captions"].decode().split("\n") == [f"one of {number}", *[f"other of {number}"] * 3]
+    assert not recwarn.list
 
 
 def test_missing_files_are_left_out_on_request_and_files_without_a_line_with_a_warning(captions):

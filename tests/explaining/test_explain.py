@@ -32,7 +32,7 @@ def test_the_samples_of_a_preset_are_explained_by_themselves(tiny_preset, tmp_pa
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"out": "nowhere/x.png"}, "can't draw into nowhere/x.png: give a .png, .pdf or .svg in a folder that exists"),
+        ({"out": "nowhere/x.png"}, "can't draw into nowhere/x.png: there is no folder nowhere"),
         ({"out": "x.jpg"}, "can't draw into x.jpg"),
         ({"out": None}, "out must be a path, got None"),
         ({"kind": "heta"}, "kind must be heat, filters or layers for mlp.tiny (image_classification), got 'heta'"),

@@ -91,7 +91,7 @@ def test_fit_learns_a_folder(digits_folder):
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (b"no image", "not an image: expected JPEG"),
+        (b"no image", "not an image: expected JPEG, PNG, GIF, BMP, WebP, TIFF or AVIF"),
         (b"", "empty"),
         ("cut", "damaged or truncated PNG"),
         ("late", "damaged or truncated PNG"),

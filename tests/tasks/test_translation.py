@@ -143,7 +143,9 @@ def test_only_utf8_is_taken(spell_greedily, content):
         ({"beam": 0}, "beam must be an integer >= 1 and <= 1000, got 0"),
         ({"beam": 2, "n_best": 3}, "n_best=3 must be <= beam=2"),
         ({"shortest": 13}, "shortest=13 must be <= longest=12"),
-        ({"length_penalty": -1.0}, "length_penalty must be a finite number >= 0, got -1.0"),
+        ({"length_penalty": -1.0}, "length_penalty must be a finite number >= 0 and <= 10, got -1.0"),
+        ({"length_penalty": 1e300}, "length_penalty must be a finite number >= 0 and <= 10, got 1e.300"),
+        ({"coverage_penalty": 1e300}, "coverage_penalty must be a finite number >= 0 and <= 100, got 1e.300"),
         ({"width": 5}, "unknown setting of translation 'width'"),
     ],
 )

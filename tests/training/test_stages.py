@@ -8,7 +8,7 @@ from tests.helpers.presets import error_of
 from tests.helpers.runs import weights
 from zoo import preset
 from zoo.errors import ZooError
-from zoo.training.recipe import as_toml, read_recipe
+from zoo.training.recipe import as_toml, parse_setting, read_recipe
 
 FIRST = {"epochs": 2, "batch_size": 12, "schedule": {"name": "constant"}}
 STAGES = [
@@ -32,12 +32,15 @@ def run(digits_folder):
 
 @pytest.fixture(scope="module")
 def staged(run, tmp_path_factory):
-    folder = tmp_path_factory.mktemp("staged")
-    return folder, run(folder / "run")
+    """The folder of a run of three stages, its preset, and the stages that it reported."""
+    folder, rows = tmp_path_factory.mktemp("staged"), []
+    result = run(folder / "run", report=lambda step, total, row: rows.append(row))
+    return folder, result, [row for row in rows if "stages" in row]
 
 
 def test_stages_are_runs_that_start_from_each_other(staged, run, digits_folder, tmp_path):
-    folder, _ = staged
+    folder, _, reported = staged
+    assert reported == [{"stage": number, "stages": 3} for number in (1, 2, 3)]
     run(tmp_path / "first", stages=[])
     for name, before, stage in zip(("second", "third"), ("first", "second"), STAGES, strict=True):
         start = {"start_from": str(tmp_path / before), "freeze": stage.get("freeze")}
@@ -88,15 +91,58 @@ def test_a_recipe_with_stages_survives_its_own_toml(digits_folder, tmp_path):
     [
         ([{"training": {"epoch": 3}}], "stage 2: unknown key training.epoch; did you mean epochs"),
         ([*STAGES, {"training": {"epochs": 0}}], "stage 4: training.epochs = 0"),
-        ([{"freeze": "head"}], "stages.0.training"),
-        ([{"training": {}, "seed": 1}], "unknown key stages.0.seed"),
-        ("two", "stages = 'two'"),
+        ([{}], "stage 2 must have freeze or training"),
+        ([{"training": {}, "foo": 1}], "stage 2: unknown key foo; known: freeze, training"),
+        ([{"freeze": "all but head"}, {"training": 3}], "stage 3: training = 3: must be a table of settings"),
+        ([{"freeze": True}], "stage 2: freeze = True: must be a string"),
+        ("two", "stages must be tables, got 'two': begin each later stage with a line [[stages]]"),
+        (["two"], "stages must be tables, got 'two': begin each later stage with a line [[stages]]"),
+        ({"freeze": "all"}, "stages must be tables, got {'freeze': 'all'}: begin"),
     ],
 )
 def test_a_wrong_stage_is_named(stages, message, digits_folder):
     with pytest.raises(ZooError) as error:
         read_recipe("mlp", {"data.folder": str(digits_folder), "stages": stages})
     assert message in str(error.value)
+
+
+def test_single_keys_of_a_stage_are_changed_by_its_number(digits_folder, tmp_path):
+    (tmp_path / "staged.toml").write_text(as_toml(read_recipe("mlp", {"data.folder": "x", "stages": STAGES})[1]))
+
+    def stages(text):
+        return read_recipe(tmp_path / "staged.toml", dict([parse_setting(text)]))[1].stages
+
+    for text, number, key, value in (("stages.2.training.epochs=7", 0, "epochs", 7),
+                                     ("stages.3.training.batch_size=5", 1, "batch_size", 5)):  # fmt: skip
+        changed = stages(text)
+        assert changed[number].training == {**STAGES[number]["training"], key: value}
+        assert changed[1 - number].training == STAGES[1 - number]["training"]
+    assert stages("stages.3.freeze=all but head")[1].freeze == "all but head"
+    assert "stage 1 has the keys of the recipe itself" in error_of(stages, "stages.1.training.epochs=7")
+    assert "stages.4: the recipe has 3 stages, counted from 1" in error_of(stages, "stages.4.training.epochs=7")
+    assert "stage 2: unknown key training.epoch" in error_of(stages, "stages.2.training.epoch=7")
+
+
+@pytest.mark.parametrize(
+    ("stages", "message"),
+    [
+        ([STAGES[0], {"freeze": "hidden"}], "stage 3: freeze must be one of 'all', "),
+        ([{"freeze": "up to hidden9"}], "stage 2: unknown layer of mlp 'hidden9'"),
+        ([{"freeze": "all"}], "stage 2: recipe mlp.mine: freeze = 'all' leaves no weights to train"),
+        ([{"training": {"self_critical": "bleu"}}], "stage 2: image_classification has no rewards"),
+        ([{"training": {"keep_frozen": True}}], "stage 2: keep_frozen needs the rest of the model frozen"),
+    ],
+)
+def test_mistakes_of_later_stages_are_reported_before_the_first_step(run, tmp_path, stages, message):
+    assert error_of(run, tmp_path / "run", stages=stages).startswith(message)
+    assert not [file for file in (tmp_path / "run").rglob("*") if file.is_file()]
+
+
+def test_a_share_of_new_weights_is_refused(digits_folder):
+    changes = {"data.folder": str(digits_folder), "training.start_share": 0.5}
+    assert "training.start_share needs start_from" in error_of(read_recipe, "mlp", changes)
+    later = {"data.folder": str(digits_folder), "stages": [{"training": {"start_share": 0.5}}]}
+    assert read_recipe("mlp", later)[1].stages[0].training == {"start_share": 0.5}
 
 
 def test_a_share_of_the_first_weights(run, digits_folder, tmp_path):

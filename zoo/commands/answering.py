@@ -6,6 +6,7 @@ import click
 
 from zoo import terminal
 from zoo.commands.options import DATA_DIR, JSON, SET, PresetCommand, find
+from zoo.errors import checked_picture
 
 
 @click.command(cls=PresetCommand)
@@ -108,6 +109,7 @@ def explain(preset, inputs, out, kind, label, layer, changes, as_json, **flags) 
     surprise   the bits of each token of a text
     reach      how far back in a text a language model looks, as the gradient by distance
     """
+    checked_picture(out, "--out")
     task, settings = find(preset, changes, flags)
     items = list(terminal.items(inputs, None, task)) if inputs else None
     from zoo import explaining
@@ -123,14 +125,20 @@ def explain(preset, inputs, out, kind, label, layer, changes, as_json, **flags) 
 @click.option("--dataset", metavar="NAME", help="A TFDS name, or the path of your own files in the task's layout.")
 @click.option("--split", help="Split of the data set [the card's].")
 @click.option("--limit", type=click.IntRange(1), metavar="N", help="Only the first N examples.")
-@click.option("--skip-missing", is_flag=True, help="Leave out files that a folder's table names but that do not exist.")
+@click.option(
+    "--skip-missing", is_flag=True, help="For a folder with a table of its files: leave out those that do not exist."
+)
 @DATA_DIR
 @click.option("--record", is_flag=True, help="Write the metrics into the preset and its card.")
-@click.option("--out", "picture", metavar="PNG", help="Draw the metrics, such as the confusion matrix.")
+@click.option(
+    "--out", "picture", metavar="PNG", help="Draw the metrics, for tasks with such a picture (confusion matrix)."
+)
 @SET
 @JSON
 def evaluate(preset, dataset, split, limit, skip_missing, data_dir, record, picture, changes, as_json, **flags) -> None:
     """Measure a preset on a data set, by default the data set and the split that its card names."""
+    if picture is not None:
+        checked_picture(picture, "--out")
     _, settings = find(preset, changes, flags)
     from zoo import inference
 

@@ -11,6 +11,8 @@ SET = click.option(
     "--set", "changes", multiple=True, metavar="KEY=VALUE", help="Change a setting of the task. Repeatable."
 )
 _PREFIX = "setting_"  # of a flag's parameter, which would otherwise be named like a parameter of the command
+# A flag -> the flag of other tasks that serves the same purpose.
+_LIKE = {"--top": "--n-best", "--n-best": "--top"}
 _TYPES = {int: click.INT, float: click.FLOAT, bool: click.BOOL}
 
 
@@ -31,7 +33,9 @@ class PresetCommand(click.Command):
             takes = [f"{context.info_name} takes {', '.join(sorted(name for name in own if name[:2] == '--'))}"]
             if preset:
                 takes.insert(0, f"{preset} takes {', '.join(flag.opts[-1] for flag in flags) or 'no flags'}")
-            error.message = f"unknown option {error.option_name}; {', '.join(takes)}"
+            like = _LIKE.get(error.option_name)
+            hint = f"did you mean {like}? " if any(like in flag.opts for flag in flags) else ""
+            error.message = f"unknown option {error.option_name}; {hint}{', '.join(takes)}"
             error.possibilities = None
             raise
 

@@ -49,8 +49,10 @@ def train(recipe, out, settings, steps, strategy, cluster, workers, gpus_per_wor
     with terminal.progress("training") as report:
 
         def each(step, total, figures):
+            if "stages" in figures:
+                return report(step, None, f"stage {figures['stage']} of {figures['stages']}", keep=True)
             text = "  ".join(f"{key} {value:.4g}" for key, value in figures.items() if key not in ("step", "seconds"))
-            report(step, total, text, keep="epoch" in figures)
+            return report(step, total, text, keep="epoch" in figures)
 
         def warn(text):
             click.echo(f"zoo: {text}", err=True)

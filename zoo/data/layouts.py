@@ -16,6 +16,7 @@ import dataclasses
 import hashlib
 import os
 import random
+import re
 import warnings
 from collections.abc import Iterable
 from pathlib import Path
@@ -130,7 +131,7 @@ class FolderTable:
     """A folder of files and a table in it, such as captions.tsv, with lines of file name, tab, text.
 
     A file may have several lines in the table. Their texts are joined by newlines into one example, so all texts of a
-    file are in the same split.
+    file are in the same split, also if the lines spell its name in different ways, such as a.jpg and ./a.jpg.
 
     Args:
         table: file name of the table.
@@ -139,6 +140,8 @@ class FolderTable:
         kind: the word for the files in messages, such as "images".
         suffixes: suffixes of the file names, in lower case. A warning counts the files of the folder that the table
             does not name.
+        punctuation: regular expression for characters that are not learned. A text without other visible characters is
+            an error.
         skip_missing: leave out lines whose file does not exist, with a warning; by default they are an error.
     """
 
@@ -147,6 +150,7 @@ class FolderTable:
     text: str
     kind: str
     suffixes: frozenset[str]
+    punctuation: str | None = None
     skip_missing: bool = False
     file_suffix: ClassVar[str | None] = None
 
@@ -176,12 +180,25 @@ class FolderTable:
             raise ZooError(f"{path} is not a folder with a file {self.table}: lines of file name, tab, text")
         texts: dict[str, list[str]] = {}
         lines: dict[str, int] = {}
+        names: dict[str, str] = {}  # normalised path -> the first name of the file in the table
         for number, line in _lines(table):
             name, _, text = (part.strip() for part in line.partition("\t"))
-            if not name or not text:
+            if "\0" in line:
+                raise ZooError(f"{table}, line {number}: contains a NUL character: remove it")
+            if not name or not self._is_text(text):
                 raise ZooError(f"{table}, line {number}: expected a file name, a tab and a text")
+            name = names.setdefault(os.path.abspath(os.path.join(path, name)), name)
             texts.setdefault(name, []).append(text)
             lines.setdefault(name, number)
+        if not texts:
+            raise ZooError(f"{table} is empty: expected lines of file name, tab, text")
+        first = next(iter(texts))
+        is_missing = not self.skip_missing and not (path / first).is_file()
+        if is_missing and Path(first).suffix.lower() not in self.suffixes:
+            raise ZooError(
+                f"{table}, line {lines[first]}: there is no file {first!r}; if the line is a header, remove it: the "
+                "table must have none"
+            )
         missing = [name for name in texts if not (path / name).is_file()]
         named = _listed([f"{name} (line {lines[name]})" for name in missing])
         counts = f"{len(missing):,} of {len(texts):,} {self.kind}"
@@ -191,14 +208,22 @@ class FolderTable:
             )
         if missing:
             warnings.warn(f"{table}: {counts} do not exist and are left out: {named}", stacklevel=4)
-        known = {path / name for name in texts}
-        others = sorted(file for file in path.rglob("*") if file.suffix.lower() in self.suffixes and file not in known)
+        others = sorted(
+            file
+            for file in path.rglob("*")
+            if file.suffix.lower() in self.suffixes and os.path.abspath(file) not in names
+        )
         if others:
             named = _listed([str(file.relative_to(path)) for file in others])
             warnings.warn(
                 f"{len(others):,} {self.kind} have no line in {table} and are left out: {named}", stacklevel=4
             )
         return {name: own for name, own in texts.items() if name not in {*missing}}
+
+    def _is_text(self, text: str) -> bool:
+        """Whether something is left of a text without punctuation, spaces and invisible characters."""
+        rest = re.sub(self.punctuation, "", text) if self.punctuation else text
+        return any(letter.isprintable() and not letter.isspace() for letter in rest)
 
 
 @dataclasses.dataclass(frozen=True)

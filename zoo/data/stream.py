@@ -39,7 +39,7 @@ class Stream:
     Args:
         dataset: the raw examples, {field: tensor}.
         prepare: example -> prepared.
-        augment: (prepared, seed (2,)) -> prepared; None for no augmentation.
+        augment: (prepared, seed (2,)) -> prepared; None for no random changes.
         finish: a batch of prepared -> (inputs, y) or (inputs, y, weights).
         examples: number of examples.
         batch_size: size of every batch but the last.

@@ -10,6 +10,7 @@ import tensorflow as tf
 
 from zoo.preprocessing.limits import MAX_PIXELS
 
+NOT_AN_IMAGE = "not an image: expected JPEG, PNG, GIF or BMP"
 _PNG = b"\x89PNG\r\n\x1a\n"
 # Blocks to walk through: a hostile file has a million empty ones.
 MAX_STEPS = {"JPEG": 2_000, "GIF": 50_000, "PNG": 50_000}
@@ -64,7 +65,7 @@ def header_error(encoded):
     error = tf.where(large, tf.strings.join([size, limit]), "")
     error = tf.where((height < 1) | (width < 1), damaged(encoded), error)
     error = tf.where(known, error, "a BMP with a palette or compression; save it as PNG")
-    error = tf.where(name == "", "not an image: expected JPEG, PNG, GIF or BMP", error)
+    error = tf.where(name == "", NOT_AN_IMAGE, error)
     return tf.where(tf.strings.length(encoded) == 0, "empty", error)
 
 

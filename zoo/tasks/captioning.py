@@ -34,18 +34,32 @@ def captions_of(source) -> list[list[str]]:
 class Captioning(ImageInput, Generation):
     """Images to sentences, by a generator with the inputs `image` and `target`.
 
-    An example of a data set is an image with all its captions, one per line. Augmentation draws one of them, so an
-    epoch trains one caption per image; without augmentation this is the first caption.
+    An example of a data set is an image with all its captions, one per line. Training draws one of them in each epoch,
+    also without augmentation; validation takes the first caption.
     """
 
     name = "captioning"
     Settings = CaptioningSettings
     fields = ("image", "captions")
-    layout = FolderTable("captions.tsv", "image", "captions", "images", SUFFIXES)
+    layout = FolderTable("captions.tsv", "image", "captions", "images", SUFFIXES, PUNCTUATION)
     text_key = "caption"
     explanations = {"attention": "zoo.explaining.attention_map"}
     rewards = ("cider",)
     keeps_references = False
+
+    def remarks(self, source):
+        texts = [text for own in captions_of(source) for text in own]
+        sizes = [size for some in range(0, len(texts), 1000) for size in self._sizes(texts[some : some + 1000])]
+        if not (count := sum(size > self.longest for size in sizes)):
+            return []
+        return [
+            f"{count:,} of {len(texts):,} captions are longer than {self.longest} tokens, with their end, and are cut; "
+            "set task.longest"
+        ]
+
+    def _sizes(self, texts: list[str]) -> list[int]:
+        """The number of tokens of each text, with its end."""
+        return (self.target_vocabulary.encode(tf.constant(texts)).row_lengths() + 1).numpy().tolist()
 
     @classmethod
     def adapt(cls, source, settings, assets):
@@ -64,7 +78,7 @@ class Captioning(ImageInput, Generation):
         captions = tf.strings.split(example["captions"], "\n")
         return self.encoded(plain(captions))
 
-    def augment_targets(self, y, seed):
+    def draw_targets(self, y, seed):
         """Draws one caption: (captions, T) -> (T,)."""
         if self.keeps_references:
             return y

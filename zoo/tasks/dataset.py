@@ -47,6 +47,8 @@ def dataset(
             setting `augment`, such as {"flip": True, "crop": 0.35} for images.
         shuffle: by default only the train split is shuffled, and no split if the task carries state between batches.
             If it is not shuffled, the examples of a folder of files are in the order of their sorted paths.
+            Of an image with several captions, a shuffled or augmented data set draws one in each epoch; others have the
+            first one.
         seed: each iteration over the data set is an epoch e; its order and augmentation depend on (seed, e) alone.
         epochs: number of epochs in one iteration over the data set, each with its own order and augmentation; for fit
             with `steps_per_epoch`, and for tf.data service, whose workers then take one epoch each.
@@ -77,7 +79,9 @@ def dataset(
         source = source.in_file_order()
     if is_train or model.origin.data is None:  # the training data, not a split for evaluation
         model.origin.data = {"name": source.name, "version": source.version, "split": split}
-    batches = stream(task, source, batch_size, seed, augment=bool(augment), shuffle=shuffle)
+    batches = stream(
+        task, source, batch_size, seed, augment=bool(augment), shuffle=shuffle, draw=bool(augment) or is_train
+    )
     if not isinstance(model.input, dict):
         batches.finish = _without_names(batches.finish)
     # Keras warns in every `fit` that it does not shuffle a data set, which this one does itself.
@@ -149,11 +153,13 @@ def stream(
     *,
     augment: bool,
     shuffle: bool,
+    draw: bool = False,
     finish: Callable | None = None,
 ) -> Stream:
     """The input pipeline of a source: batches of (inputs, y), or (inputs, y, weights).
 
     Args:
+        draw: whether alternative targets are drawn, as in training.
         finish: replaces `task.batch`: a batch of prepared items -> inputs; the batches are then (inputs, y).
 
     Raises:
@@ -161,15 +167,18 @@ def stream(
     """
     source = _in_whole_batches(task, source, batch_size, shuffle)
     aligned = task.aligned(source)
+    draws = draw and task.draws_targets()
 
     @tf.autograph.experimental.do_not_convert  # keeps errors as they are, and traces faster
     def prepare(stub):
         example = aligned(source.load(stub))
         return task.prepare(task.read(example)), task.targets(example)
 
-    def augmented(item, seed):
+    def changed(item, seed):
         prepared, y = item
-        return task.augment(prepared, y, seed)
+        if draws:
+            y = task.draw_targets(y, seed)
+        return task.augment(prepared, y, seed) if augment else (prepared, y)
 
     def finished(prepared, y):
         return (finish(prepared), y) if finish else task.batch(prepared, y)
@@ -177,7 +186,7 @@ def stream(
     return Stream(
         source.stubs,
         prepare,
-        augmented if augment else None,
+        changed if augment or draws else None,
         finished,
         source.examples,
         batch_size,
@@ -199,25 +208,31 @@ def frozen_stream(
     *,
     augment: bool,
     shuffle: bool,
+    draw: bool = False,
     versions: int = 1,
 ) -> Stream:
     """Like `stream`, but the model inputs were computed before, such as the outputs of a frozen part of the model.
 
     Args:
         rows: function of numbers of examples (B,) -> the model inputs of these examples.
+        draw: whether alternative targets are drawn, as in training.
         versions: with `augment`, the number of versions of each example, of which each epoch draws one. Version v of
             example i has the number v * examples + i.
     """
     source = _in_whole_batches(task, source, batch_size, shuffle)
     aligned = task.aligned(source)
+    draws = draw and task.draws_targets()
 
     @tf.autograph.experimental.do_not_convert
     def prepare(number, stub):  # the number, so that shuffling moves no large tensors
         return {"number": number}, task.targets(aligned(source.load(stub)))
 
-    def augmented(item, seed):
+    def changed(item, seed):
         prepared, y = item
-        y = task.augment_targets(y, seed)
+        if draws:
+            y = task.draw_targets(y, seed)
+        if augment:
+            y = task.augment_targets(y, seed)
         if versions == 1:
             return prepared, y
         chosen = tf.random.experimental.stateless_fold_in(seed, versions)  # independent of the targets' draws
@@ -230,7 +245,7 @@ def frozen_stream(
     return Stream(
         source.stubs.enumerate(),
         prepare,
-        augmented if augment else None,
+        changed if augment or draws else None,
         finished,
         source.examples,
         batch_size,

@@ -225,10 +225,10 @@ class GenerationSettings(TokenSettings):
     beam: int = setting(5, "Width of the beam search; 1 is greedy search.", flag=True, ge=1, le=1000)
     n_best: int = setting(1, "Number of texts in an answer, best first.", flag=True, ge=1, le=1000)
     length_penalty: float = setting(
-        1.0, "Alpha of Wu et al. 2016 (see decoding.beam_search), for a beam wider than 1.", ge=0
+        1.0, "Alpha of Wu et al. 2016 (see decoding.beam_search), for a beam wider than 1.", ge=0, le=10
     )
     coverage_penalty: float = setting(
-        0.0, "Beta of Wu et al. 2016, for a beam wider than 1; needs a model with attention.", ge=0
+        0.0, "Beta of Wu et al. 2016, for a beam wider than 1; needs a model with attention.", ge=0, le=100
     )
     shortest: int = setting(0, "Fewest tokens of an answer.", ge=0)
     warn_below: float | None = setting(

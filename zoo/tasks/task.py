@@ -19,6 +19,7 @@ Input kind
 
 Output kind
     targets          example -> y
+    draw_targets     y, seed -> y, in training only, also without augmentation: one of several alternatives
     augment_targets  y, seed -> y, in training only
     join             model inputs, y -> inputs, y, and weights if items or tokens have different weights (padding)
     loss, metrics, criterion    the arguments of compile, and the metric that chooses between models
@@ -29,7 +30,7 @@ Output kind
     lines, csv_columns, csv_values, summary       how an answer is printed
     pictures         pictures that training writes for TensorBoard
 
-Either kind: adapt, check_source, check_examples, explanations, resources, op_libraries.
+Either kind: adapt, check_source, check_examples, remarks, explanations, resources, op_libraries.
 
 `preprocess` is `finish(prepare(raw))`. Data sets, pipelines and SavedModels use the same functions.
 """
@@ -111,6 +112,10 @@ class Task:
     def check_examples(self, source) -> None:
         """Raises ZooError if a data set has an example that the model can't be trained on."""
 
+    def remarks(self, source) -> list[str]:
+        """Warnings of a run before its first step, one line each; source is the training split."""
+        return []
+
     def examples(self, source, batch_size: int):
         """A source -> the source to stream. Override it to make other examples, such as windows of a text.
 
@@ -140,8 +145,19 @@ class Task:
         """Raw tensors of one item -> prepared: all computation without random numbers."""
         return raw
 
+    def draw_targets(self, y, seed: tf.Tensor):
+        """Draws one of the alternative targets of one example in training, with or without augmentation."""
+        return y
+
+    def draws_targets(self) -> bool:
+        """Whether the task has alternative targets."""
+        return type(self).draw_targets is not Task.draw_targets
+
     def augment(self, prepared: dict, y, seed: tf.Tensor) -> tuple[dict, Any]:
-        """Randomly changes one example in training; seed is (2,). Override it if y depends on the change."""
+        """Randomly changes one example in training; y is a result of `draw_targets`, and seed is (2,).
+
+        Override it if y depends on the change.
+        """
         return self.augment_inputs(prepared, seed), self.augment_targets(y, seed)
 
     def augment_inputs(self, prepared: dict, seed: tf.Tensor) -> dict:

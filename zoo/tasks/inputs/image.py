@@ -11,7 +11,7 @@ from zoo.data.stream import readable
 from zoo.errors import InputError, ZooError
 from zoo.preprocessing import augmentation, image_files
 from zoo.preprocessing import image as image_ops
-from zoo.tasks.raw.image import encoded_image, is_plain_png
+from zoo.tasks.raw.image import NOT_AN_IMAGE, encoded_image, is_plain_png
 from zoo.tasks.reading import read_safely
 from zoo.tasks.settings import CROPS, DISTORTIONS, MIXES
 from zoo.tasks.task import Task
@@ -71,6 +71,7 @@ class ImageInput(Task):
         """Encoded bytes -> pixels (H, W, 3) uint8. A bad file ends the run with an error that names it."""
         encoded, where = _converted(example["image"]), example.get("file", "an example")
         error = _header_error(encoded)
+        error = tf.where(error == image_files.NOT_AN_IMAGE, NOT_AN_IMAGE, error)
         with tf.control_dependencies([readable(error, where)]):
             encoded = tf.identity(encoded)
         if "file" not in example:

@@ -188,13 +188,16 @@ class Generation(Task):
         return [f"{line}  ({each['score']:.3f})" for line, each in zip(lines, answers, strict=True)]
 
     def csv_columns(self):
-        if self.settings.n_best > 1:
-            raise ZooError("--csv prints one answer per input: leave out --n-best, or use --json")
-        return ("answer", "score", *(() if self.settings.warn_below is None else ("warning",)))
+        """A pair of columns for each of the `n_best` texts."""
+        numbers = range(2, self.settings.n_best + 1)
+        others = (f"{column}_{number}" for number in numbers for column in ("answer", "score"))
+        return ("answer", "score", *others, *(() if self.settings.warn_below is None else ("warning",)))
 
     def csv_values(self, row):
+        answers = [row, *row["alternatives"]]
+        values = [value for each in answers for value in (each[self.text_key], f"{each['score']:.6f}")]
         warning = () if self.settings.warn_below is None else (row.get("warning", ""),)
-        return (row[self.text_key], f"{row['score']:.6f}", *warning)
+        return (*values, *warning)
 
     def summary(self, row):
         return row[self.text_key]

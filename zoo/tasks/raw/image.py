@@ -11,6 +11,8 @@ from zoo.errors import InputError
 from zoo.preprocessing.limits import MAX_PIXELS
 from zoo.tasks.raw.files import content_of, content_of_object, is_file_object
 
+NOT_AN_IMAGE = "not an image: expected JPEG, PNG, GIF, BMP, WebP, TIFF or AVIF"
+
 
 def encoded_image(item) -> bytes:
     """The bytes of a JPEG, PNG, GIF or BMP file; Pillow converts other formats and arrays to PNG.
@@ -79,7 +81,7 @@ def _by_pillow(item) -> bytes:
             picture.load()  # a PIL image may not have been read yet
             return _png(_upright(picture))
     except UnidentifiedImageError:
-        raise InputError("not an image: expected JPEG, PNG, GIF, BMP, WebP, TIFF or AVIF") from None
+        raise InputError(NOT_AN_IMAGE) from None
     except Image.DecompressionBombError:
         raise InputError(f"more pixels than the limit of {MAX_PIXELS // 1_000_000} million") from None
     except InputError:
