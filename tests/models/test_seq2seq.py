@@ -96,7 +96,7 @@ def test_tied_embeddings(name, tmp_path):
         ({"tied": "some"}, "tied must be one of none, target, all, got 'some'"),
         ({"tied": "target", "embedding": 5}, "tied embeddings need a readout of their size 5, got 6"),
         ({"tied": "all", "source_vocabulary": 8}, "tied='all' needs equal vocabularies, got 8 and 9"),
-        ({"cell": "rnn"}, "cell must be one of gru, lstm, got 'rnn'"),
+        ({"cell": "rnn"}, "cell must be one of tanh, gru, lstm, got 'rnn'"),
     ):
         with pytest.raises(ZooError, match=f"{name}: {message}"):
             zoo.create_model(name, **{**sizes, **wrong})

@@ -8,8 +8,11 @@ from PIL import Image
 import zoo
 from tests.helpers.paths import PHOTOS
 from zoo import preset
+from zoo.data.sources import open_source
 from zoo.errors import ZooError
 from zoo.registry import entries
+from zoo.tasks import task_of
+from zoo.tasks.dataset import stream
 from zoo.training import frozen
 
 TINY = entries()["efficientnet_lite0"].tiny
@@ -61,8 +64,10 @@ def test_frozen_outputs_lie_in_the_run_folder(start, digits_folder, tmp_path):
     assert outputs.dtype == np.float32  # as they are flat
     assert np.load(tmp_path / "run" / "frozen_validation.npy").shape == (6, TINY["top"])
     pooled = preset.load_model(preset.open_preset(start), classes=0)
-    data = zoo.dataset(digits_folder, model=zoo.load(made.path), shuffle=False)
-    expected = np.concatenate([pooled(inputs) for inputs, _ in data])
+    task = task_of(zoo.load(made.path))
+    source = open_source(digits_folder, "train", task.fields, task.layout)  # in the order of training's examples
+    data = stream(task, source, 32, augment=False, shuffle=False).epoch(0)
+    expected = np.concatenate([pooled(inputs) for inputs, *_ in data])
     np.testing.assert_allclose(outputs, expected, rtol=1e-3, atol=1e-4)
     assert [row["frozen"] for row in rows if "frozen" in row][-1] == 48
     assert not list((tmp_path / "run").glob(".frozen*"))
