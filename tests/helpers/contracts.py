@@ -235,6 +235,7 @@ class LanguageModeling(Contract):
     settings = {"length": 5, "samples": 2, "longest": 12}
     training_settings = {"span": 6}
     learned_sizes = ("vocabulary",)
+    learning_rate = 3e-2
     shorter_answer = {"samples": 1}
 
     def inputs(self, model, size, seed=1):
