@@ -80,7 +80,8 @@ def _convert(path: Path, storage: str) -> None:
             elif values.ndim < 2:
                 file[name] = values
             else:
-                file[name], scale = quantize(values)
+                rounded, scale = quantize(values)
+                file.create_dataset(name, data=rounded, compression="gzip", compression_opts=9)  # a tenth less
                 file[name].attrs["scale"] = scale
     # HDF5 does not free the space of removed arrays, so the rest is copied into a new file.
     packed = path.with_name(f"packed.{path.name}")
