@@ -16,7 +16,7 @@ import numpy as np
 from zoo.errors import ZooError
 
 STORAGES = ("float32", "float16", "int8")
-FEW = 1000  # values of an array
+FEW, MANY = 1000, 50_000  # values of an array
 
 
 def write(model, path: Path, storage: str = "float32", without: Collection[str] = ()) -> None:
@@ -81,7 +81,8 @@ def _convert(path: Path, storage: str) -> None:
                 file[name] = values
             else:
                 rounded, scale = quantize(values)
-                file.create_dataset(name, data=rounded, compression="gzip", compression_opts=9)  # a tenth less
+                compression = "gzip" if rounded.size > MANY else None  # it saves a tenth, but takes space of its own
+                file.create_dataset(name, data=rounded, compression=compression)
                 file[name].attrs["scale"] = scale
     # HDF5 does not free the space of removed arrays, so the rest is copied into a new file.
     packed = path.with_name(f"packed.{path.name}")
