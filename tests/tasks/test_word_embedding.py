@@ -107,7 +107,7 @@ def answer(royal):
 
 
 def test_arithmetic_by_hand(answer):
-    """The nearest words to the sum of unit vectors; the words of the expression are no answers."""
+    """The nearest words to the sum of unit vectors; without the words of the expression."""
     row = answer("king - man + woman")
     assert row["neighbours"][0]["word"] == "queen"
     unit = [np.array(place) / np.linalg.norm(place) for place in ((-1, 1), (-1, 0.1), (1, 0.1), (1, 1))]

@@ -26,8 +26,8 @@ PAIRS = ("men", "ws353", "simlex")
 class WordEmbedding(Task):
     """Expressions such as "king - man + woman" to words, by the vectors of a layer `embedding` (V, D).
 
-    The score of a word is the cosine of its vector and the sum of the unit vectors of the expression, whose own words
-    are no answers. In training, an example is a chunk of text, of which the stream makes segments.
+    The score of a word is the cosine of its vector and the sum of the unit vectors of the expression. The words of the
+    expression are left out. In training, an example is a chunk of text, of which the stream makes segments.
     """
 
     name = "word_embedding"
