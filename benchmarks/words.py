@@ -31,7 +31,7 @@ from pathlib import Path
 import numpy as np
 
 SIZE, WINDOW, SAMPLE, WORDS = 100, 5, 1e-4, 30_000
-NEGATIVES = 32  # shared by a segment, as in the recipe
+NEGATIVES = 22  # shared by a segment of 16 words, as in the recipe
 VOCABULARY, EMBEDDING, UNITS, LSTM_ROWS, SPAN, LENGTH, TEMPERATURE = 10_000, 152, 512, 64, 35, 200, 0.8
 
 

@@ -22,6 +22,7 @@ from zoo.training import frozen, self_critical, setup
 from zoo.training.batchnorm_statistics import renew_statistics
 from zoo.training.checkpoints import Checkpoints
 from zoo.training.epochs import run
+from zoo.training.heap import keep_freed_memory
 from zoo.training.interruption import catch_signals
 from zoo.training.loop import Loop
 from zoo.training.not_finite import NotFinite
@@ -226,6 +227,7 @@ class Session:
             self.warn(f"the run in {self.workdir.path} is finished already: nothing was trained")
             return result
         self.started = time.perf_counter()
+        keep_freed_memory()
         with catch_signals(self.signals), self._writer() as writer, named_errors():
             self._epochs(writer)
         if not self.loop.losses:  # after a step in the middle of an epoch, _step has written the checkpoint

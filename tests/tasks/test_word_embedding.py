@@ -4,6 +4,8 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 import zoo
 from tests.helpers.contracts import CONTRACTS
@@ -50,12 +52,33 @@ def test_segments_without_words():
 
 def test_pair_weights_by_hand():
     """Window 2: weight 1 for neighbours, 1/2 at distance 2; 3 negatives share twice the weight of a whole window, 3."""
-    is_word = tf.constant([[0.0, 1, 1, 1, 0, 1]])
-    weights = negative_sampling.pair_weights(is_word, 2, 3, 2.0).numpy()[0]
-    np.testing.assert_allclose(weights[0], [0, 1, 0, 1, 0, 0, 2, 2, 2])
-    np.testing.assert_allclose(weights[1], [0, 0.5, 1, 0, 0, 0.5, 2, 2, 2])
-    without = negative_sampling.pair_weights(tf.constant([[1.0, 1, 0, 1, 1, 1]]), 2, 3, 2.0).numpy()[0]
-    assert np.abs(without[0]).max() == 0
+    weights = negative_sampling.pair_weights(2, 2, 3, 2.0)
+    np.testing.assert_allclose(weights[0], [0.5, 1, 0, 1, 0.5, 0, 2, 2, 2])
+    np.testing.assert_allclose(weights[1], [0, 0.5, 1, 0, 1, 0.5, 2, 2, 2])
+
+
+def test_masks_by_hand():
+    rows, columns = negative_sampling.masks(tf.constant([[0.0, 1, 1, 0, 0, 1]]), 2, 3)
+    assert rows.numpy().tolist() == [[1, 0]]
+    assert columns.numpy().tolist() == [[0, 1, 1, 0, 0, 1, 1, 1, 1]]
+
+
+@given(st.lists(st.floats(0.01, 1.0), min_size=1, max_size=40))
+@settings(max_examples=30, deadline=None)
+def test_an_alias_table_has_the_probabilities(weights):
+    expected = np.array(weights) / np.sum(weights)
+    chance, other = negative_sampling.alias_table(expected)
+    found = (chance + np.bincount(other, 1.0 - chance, len(other))) / len(other)
+    np.testing.assert_allclose(found, expected, atol=1e-6)
+
+
+def test_negatives_have_the_probabilities():
+    table = negative_sampling.alias_table([0.5, 0.3, 0.2, 0.0])
+    words = negative_sampling.draw(tf.constant([1, 2]), table, 1000, 20).numpy()
+    assert words.shape == (1000, 20)
+    np.testing.assert_allclose(np.bincount(words.ravel(), minlength=4) / 20_000, [0.5, 0.3, 0.2, 0.0], atol=0.012)
+    again = negative_sampling.draw(tf.constant([1, 3]), table, 1000, 20).numpy()
+    assert np.mean(words == again) < 0.5
 
 
 def test_the_loss_by_hand():

@@ -38,23 +38,50 @@ def segments(chunks, segment: int, window: int):
     return tf.maximum(words, 0), tf.cast(words >= 0, tf.float32)
 
 
-def draw(seed, cumulative, rows, count: int):
-    """Words (rows, count) int32, drawn by the cumulative distribution (V,) of the words."""
-    places = tf.random.stateless_uniform([rows * count], seed)
-    found = tf.searchsorted(cumulative, places, side="right")
-    return tf.reshape(tf.minimum(found, tf.size(cumulative) - 1), [rows, count])
+def alias_table(probabilities) -> tuple[np.ndarray, np.ndarray]:
+    """The table of the alias method (Vose 1991, IEEE Trans. Software Eng. 17): a draw takes the same time for any V.
+
+    Args:
+        probabilities: (V,), their sum is 1.
+
+    Returns:
+        chance (V,) float32 and other (V,) int32: a word drawn evenly stays with its chance, else it becomes `other`.
+    """
+    chance = np.asarray(probabilities, "float64") * len(probabilities)
+    other = np.arange(len(chance), dtype="int32")
+    small, large = (np.flatnonzero(is_small).tolist() for is_small in (chance < 1, chance >= 1))
+    while small and large:
+        less, more = small.pop(), large[-1]
+        other[less] = more
+        chance[more] -= 1 - chance[less]
+        if chance[more] < 1:
+            small.append(large.pop())
+    chance[small + large] = 1.0  # what rounding leaves
+    return chance.astype("float32"), other
 
 
-def pair_weights(is_word, window: int, negatives: int, weight: float):
-    """is_word (N, L) -> the weights of all pairs, (N, S, L + K); zero where a word is missing."""
-    longest = is_word.shape[1]
-    segment = longest - 2 * window
+def draw(seed, table, rows, count: int):
+    """Words (rows, count) int32, drawn by an alias table."""
+    chance, other = table
+    seeds = tf.random.experimental.stateless_split(seed, 2)
+    words = tf.random.stateless_uniform([rows * count], seeds[0], 0, len(other), tf.int32)
+    stays = tf.random.stateless_uniform([rows * count], seeds[1]) < tf.gather(chance, words)
+    return tf.reshape(tf.where(stays, words, tf.gather(other, words)), [rows, count])
+
+
+def pair_weights(segment: int, window: int, negatives: int, weight: float) -> np.ndarray:
+    """The weights of the pairs of a segment without gaps, (S, L + K)."""
+    longest = segment + 2 * window
     distance = np.abs(np.arange(longest) - np.arange(window, window + segment)[:, np.newaxis])
     band = np.where(distance > 0, np.maximum(window + 1 - distance, 0), 0) / window  # (S, L)
     shared = np.full((segment, negatives), (window + 1) * weight / negatives)
-    columns = tf.concat([is_word, tf.ones((tf.shape(is_word)[0], negatives))], axis=1)
-    whole = np.concatenate([band, shared], axis=1).astype("float32")
-    return whole * (is_word[:, window : window + segment, tf.newaxis] * columns[:, tf.newaxis])
+    return np.concatenate([band, shared], axis=1).astype("float32")
+
+
+def masks(is_word, window: int, negatives: int):
+    """is_word (N, L) -> (N, S) and (N, L + K), 1 for the rows and columns of scores that have a word, else 0."""
+    rows = is_word[:, window : is_word.shape[1] - window]
+    return rows, tf.concat([is_word, tf.ones((tf.shape(is_word)[0], negatives))], axis=1)
 
 
 @keras.saving.register_keras_serializable("zoo")
@@ -75,7 +102,9 @@ class NegativeSampling(keras.losses.Loss):
 
     def call(self, y_true, y_pred):
         negatives = y_pred.shape[2] - y_true.shape[1]
-        weights = pair_weights(tf.cast(y_true, tf.float32), self.window, negatives, self.weight)
+        rows, columns = masks(tf.cast(y_true, tf.float32), self.window, negatives)
+        whole = pair_weights(y_pred.shape[1], self.window, negatives, self.weight)
+        weights = whole * rows[:, :, tf.newaxis] * columns[:, tf.newaxis]
         signs = tf.where(tf.range(y_pred.shape[2]) < y_true.shape[1], -1.0, 1.0)
         losses = weights * tf.nn.softplus(tf.cast(y_pred, tf.float32) * signs)
         return tf.reduce_sum(losses, axis=(1, 2)) / pairs_of(y_pred.shape[1], self.window)
@@ -102,52 +131,49 @@ def update(model, inputs: dict, is_word, rate, window: int, weight: float):
     more = -tf.shape(words)[0] % ROUNDED
     words, negatives, is_word = (tf.pad(value, [[0, more], [0, 0]]) for value in (words, negatives, is_word))
     portions = (tf.shape(words)[0] - more) // PORTION
-    tables = [model.get_layer(name).embeddings for name in ("embedding", "context")]
-    vectors, contexts, loss, norm = _updated(
-        *map(tf.convert_to_tensor, tables), words, negatives, is_word, portions, rate, window, weight
-    )
-    for table, value in zip(tables, (vectors, contexts), strict=True):
-        table.assign(value)
-    return loss, norm
+    tables = [model.get_layer(name).embeddings.value for name in ("embedding", "context")]
+    return _update(*tables, words, negatives, is_word, portions, rate, window, weight)
 
 
 @tf.function(jit_compile=True, autograph=False)
-def _updated(vectors, contexts, words, negatives, is_word, portions, rate, window: int, weight: float):
-    """(V, D) vectors and contexts after the updates of the first `portions` portions, and loss and norm."""
-    longest, count = words.shape[1], negatives.shape[1]
+def _update(vectors, contexts, words, negatives, is_word, portions, rate, window: int, weight: float):
+    """Updates the variables `vectors` and `contexts` (V, D) in place, with the first `portions` portions."""
+    longest, count, size = words.shape[1], negatives.shape[1], vectors.shape[1]
     segment = longest - 2 * window
-
-    def parts(value):
-        return tf.reshape(value, [-1, PORTION, value.shape[1]])
-
-    words, negatives, is_word = parts(words), parts(negatives), parts(is_word)
-    targets = tf.cast(tf.range(longest + count) < longest, tf.float32)
+    # Indices and masks of all portions are laid out before the loop: a portion then reads one row of each. They have
+    # one axis of indices, because XLA gathers by two more slowly.
+    rows = tf.reshape(words[:, window : window + segment], [-1, PORTION * segment])
+    columns = tf.reshape(tf.concat([words, negatives], axis=1), [-1, PORTION * (longest + count)])
+    row_masks, column_masks = masks(is_word, window, count)
+    row_masks = tf.reshape(row_masks, [-1, PORTION, segment, 1])
+    column_masks = tf.reshape(column_masks, [-1, PORTION, 1, longest + count])
+    whole = pair_weights(segment, window, count, weight)
+    targets = (np.arange(longest + count) < longest).astype("float32")
 
     def pieces(portion, vectors, contexts):
-        """Rows, columns, their vectors, scores and the gradient of the scores."""
-        own, mask = words[portion], is_word[portion]
-        rows, columns = own[:, window : window + segment], tf.concat([own, negatives[portion]], axis=1)
-        # One axis of indices: XLA gathers by two more slowly.
-        v = tf.reshape(tf.gather(vectors, tf.reshape(rows, [-1])), [PORTION, segment, -1])  # (P, S, D)
-        u = tf.reshape(tf.gather(contexts, tf.reshape(columns, [-1])), [PORTION, longest + count, -1])  # (P, L + K, D)
+        """Vectors v (P, S, D) and u (P, L + K, D), their scores (P, S, L + K), weights and gradient of the scores."""
+        v = tf.reshape(tf.gather(vectors, rows[portion]), [PORTION, segment, size])
+        u = tf.reshape(tf.gather(contexts, columns[portion]), [PORTION, longest + count, size])
         scores = tf.matmul(v, u, transpose_b=True)
-        weights = pair_weights(mask, window, count, weight)
-        return rows, columns, v, u, scores, weights, weights * (targets - tf.sigmoid(scores))
+        weights = whole * (row_masks[portion] * column_masks[portion])
+        return v, u, scores, weights, weights * (targets - tf.sigmoid(scores))
 
     def body(portion, vectors, contexts):
-        rows, columns, v, u, _, _, gradient = pieces(portion, vectors, contexts)
+        v, u, _, _, gradient = pieces(portion, vectors, contexts)
         gradient *= rate
-        size = vectors.shape[1]
-        dv, du = tf.matmul(gradient, u), tf.matmul(gradient, v, transpose_a=True)
-        vectors = tf.tensor_scatter_nd_add(vectors, tf.reshape(rows, [-1, 1]), tf.reshape(dv, [-1, size]))
-        contexts = tf.tensor_scatter_nd_add(contexts, tf.reshape(columns, [-1, 1]), tf.reshape(du, [-1, size]))
+        dv = tf.reshape(tf.matmul(gradient, u), [-1, size])
+        du = tf.reshape(tf.matmul(gradient, v, transpose_a=True), [-1, size])
+        vectors = tf.tensor_scatter_nd_add(vectors, rows[portion][:, tf.newaxis], dv)
+        contexts = tf.tensor_scatter_nd_add(contexts, columns[portion][:, tf.newaxis], du)
         return portion + 1, vectors, contexts
 
-    _, _, v, u, scores, weights, gradient = pieces(0, vectors, contexts)
+    start = (tf.constant(0), vectors.read_value(), contexts.read_value())
+    v, u, scores, weights, gradient = pieces(*start)
     pairs = PORTION * pairs_of(segment, window)
     loss = tf.reduce_sum(weights * tf.nn.softplus(tf.where(targets > 0, -scores, scores))) / pairs
     dv, du = tf.matmul(gradient, u), tf.matmul(gradient, v, transpose_a=True)
     norm = tf.sqrt(tf.reduce_sum(dv * dv) + tf.reduce_sum(du * du)) / pairs
-    start = (tf.constant(0), vectors, contexts)
-    _, vectors, contexts = tf.while_loop(lambda portion, *_: portion < portions, body, start)
-    return vectors, contexts, loss, norm
+    _, *tables = tf.while_loop(lambda portion, *_: portion < portions, body, start)
+    for variable, table in zip((vectors, contexts), tables, strict=True):
+        variable.assign(table)
+    return loss, norm

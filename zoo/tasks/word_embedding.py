@@ -123,16 +123,22 @@ class WordEmbedding(Task):
             found = tf.cast(table.lookup(tf.strings.split(expressions.plain(text, lower))), tf.int32)
             return tf.boolean_mask(found, found >= 0)
 
-        known = source.dataset.map(numbers)
-        words = sum(known.map(tf.size).as_numpy_iterator())
-        if not words:
-            raise ZooError(f"{source.name} has no known words in running text in {source.split}")
-
         @tf.autograph.experimental.do_not_convert
         def padded(ids):
             return {"ids": tf.ensure_shape(tf.pad(ids, [[0, CHUNK - tf.size(ids)]], constant_values=-1), (CHUNK,))}
 
-        chunks = known.rebatch(CHUNK).map(padded)
+        chunks = source.dataset.map(numbers).rebatch(CHUNK)
+        words, kept = 0, []
+        for ids in chunks.as_numpy_iterator():
+            words += len(ids)
+            if 4 * words <= self.keep_bytes:
+                kept.append(ids)
+        if not words:
+            raise ZooError(f"{source.name} has no known words in running text in {source.split}")
+        if 4 * words <= self.keep_bytes:  # numbers are four bytes; the first epoch does not read the text again
+            lengths = [len(ids) for ids in kept]
+            chunks = tf.data.Dataset.from_tensor_slices(tf.RaggedTensor.from_row_lengths(np.concatenate(kept), lengths))
+        chunks = chunks.map(padded)
         return dataclasses.replace(source, examples=int(-(-words // CHUNK)), stubs=chunks, load=dict)
 
     def read(self, example):
@@ -152,10 +158,9 @@ class WordEmbedding(Task):
         return np.minimum(np.sqrt(ratio) + ratio, 1.0).astype("float32")
 
     @functools.cached_property
-    def _cumulative(self) -> np.ndarray:
-        """The cumulative distribution of the negatives (V,)."""
+    def _table_of_negatives(self) -> tuple[np.ndarray, np.ndarray]:
         powers = np.maximum(self.vocabulary[1], 1) ** POWER
-        return (np.cumsum(powers) / powers.sum()).astype("float32")
+        return negative_sampling.alias_table(powers / powers.sum())
 
     def augment(self, prepared, y, seed):
         """Leaves out frequent words at random, and keeps the seed for the negatives."""
@@ -167,7 +172,9 @@ class WordEmbedding(Task):
     def batch(self, prepared, y):
         """Chunks (B, CHUNK) -> segments: `words` (N, L) and `negatives` (N, K), and is_word (N, L) as targets."""
         words, is_word = negative_sampling.segments(prepared["ids"], self.segment, self.window)
-        drawn = negative_sampling.draw(prepared["seed"][0], self._cumulative, tf.shape(words)[0], self.negatives)
+        drawn = negative_sampling.draw(
+            prepared["seed"][0], self._table_of_negatives, tf.shape(words)[0], self.negatives
+        )
         return {"words": words, "negatives": drawn}, is_word
 
     def loss(self, label_smoothing=0.0):

@@ -28,7 +28,7 @@ def skipgram(
     vocabulary: int = 692_000,
     size: int = 300,
     window: int = 5,
-    segment: int = 32,
+    segment: int = 16,
     negatives: int = 16,
 ) -> keras.Model:
     """Skip-gram with negative sampling.
