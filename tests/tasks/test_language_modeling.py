@@ -14,7 +14,7 @@ from zoo.data import texts
 from zoo.data.sources import open_source
 from zoo.data.windows import windows
 from zoo.errors import InputError, ZooError
-from zoo.preprocessing.text import START, UNKNOWN, Characters, Words
+from zoo.preprocessing.text import START, UNKNOWN, Characters, Words, lower
 from zoo.tasks import task_of, vocabularies
 from zoo.tasks.language_modeling import LanguageModeling
 from zoo.tasks.losses import BitsPerToken, Perplexity
@@ -48,6 +48,17 @@ def test_words_and_signs():
     assert encoded == [[4, 5, 6, UNKNOWN, 8], [7, 7], []]  # the semicolon is not in the vocabulary
     decoded = vocabulary.decode(tf.ragged.constant([[4, 5, 6, 7, 8]], dtype=tf.int32)).numpy()
     assert [each.decode() for each in decoded] == ["don't go, naïve."]
+
+
+def test_apostrophes_are_left_out_if_no_word_has_one():
+    assert Words(b"dont\ngo").split(tf.constant(["Don't \u2018go\u2019, don\u2019t"])).to_list() == [
+        [b"Dont", b"go", b"dont"]
+    ]
+    assert Words(b"don't\ngo").split(tf.constant(["don't"])).to_list() == [[b"don't"]]
+
+
+def test_small_letters_of_a_text_with_nul():
+    assert lower(tf.constant([b"KING\0 - MAN"])).numpy().tolist() == [b"king  - man"]
 
 
 def test_characters():
@@ -108,7 +119,8 @@ def test_adapt(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("content", "message"), [("\n \n " * 9, "has no words in all"), ("cat", "has 2 words in all: too few")]
+    ("content", "message"),
+    [("\n \n " * 9, "has no words in all"), ("cat", "has 2 words in all; 4 rows need at least 5")],
 )
 def test_texts_that_are_too_short(tmp_path, content, message):
     path = tmp_path / "book.txt"
@@ -120,11 +132,11 @@ def test_texts_that_are_too_short(tmp_path, content, message):
 
 
 def test_the_score_of_a_text_is_its_probability(model):
-    """The sum of the log probabilities of its tokens, from the start on."""
+    """The sum of the log probabilities of its tokens; an unknown word stands before the first."""
     prompt = "one bird of zebra the picture"
     tokens = ids(model, prompt)
     assert UNKNOWN in tokens
-    target = np.concatenate([[START], tokens[:-1]])[None].astype("int32")
+    target = np.concatenate([[UNKNOWN], tokens[:-1]])[None].astype("int32")
     logits = np.array(model({"target": target})["logits"])[0]
     expected = np.array(tf.nn.log_softmax(logits))[np.arange(len(tokens)), tokens].sum()
     answer = zoo.pipeline(model)(prompt)
@@ -143,7 +155,8 @@ def test_samples_follow_the_prompt_and_the_seed(model):
     assert len({*texts}) == 3
     assert texts[0] != zoo.pipeline(model, samples=3, seed=5, length=6)("the cat is")["text"]
     tokens = ids(model, f"the cat is {texts[0]}")
-    logits = np.array(model({"target": np.concatenate([[START], tokens[:-1]])[None].astype("int32")})["logits"])[0, 3:]
+    target = np.concatenate([[UNKNOWN], tokens[:-1]])[None].astype("int32")
+    logits = np.array(model({"target": target})["logits"])[0, 3:]
     logits[:, : UNKNOWN + 1] = -np.inf
     expected = np.array(tf.nn.log_softmax(logits))[np.arange(6), tokens[3:]].sum()
     assert answer["score"] == pytest.approx(expected, rel=1e-4)

@@ -44,9 +44,10 @@ def test_files_of_other_tools_are_read(tmp_path, content):
         (b"0 2\n", "its first line must be two numbers"),
         (b"999999999 999999\nking 1\n", "is truncated"),
         (TEXT[:-8], "is damaged at word 3 of 3"),
+        (TEXT + b"cat 1 2\n", "has more than the 3 words that its first line says"),
         (binary(b"")[:-2], "is damaged at word 3 of 3"),
-        (TEXT.replace(b"man", b"king"), "has a word twice"),
-        (TEXT.replace(b"1.5", b"nan"), "not finite"),
+        (TEXT.replace(b"man", b"king"), "has the word 'king' 2 times"),
+        (TEXT.replace(b"1.5", b"nan"), "not finite, of 'king'"),
         (TEXT.replace(b"man", b"m\xff"), "is not a word in UTF-8"),
     ],
 )
@@ -110,7 +111,10 @@ def test_layers_of_keras(model):
     assert embedding.compute_mask(ids).numpy().tolist() == [[True, True, False]]
     classifier = keras.Sequential([embedding, keras.layers.GlobalAveragePooling1D(), keras.layers.Dense(2)])
     assert classifier(ids).shape == (1, 2)
-    assert not zoo.embedding_layer(model, trainable=False)[1].trainable_weights
+    _, other = zoo.embedding_layer(model, trainable=False)
+    assert not other.trainable_weights
+    words = keras.Input((3,), dtype="int64")
+    keras.Model(words, keras.layers.Add()([embedding(words), other(words)]))  # their names differ
 
 
 def test_layers_need_word_vectors():
@@ -120,10 +124,12 @@ def test_layers_need_word_vectors():
 
 def test_the_map(model, tmp_path):
     """Chosen words and frequent ones, each once; bad words are returned, and the same words have the same places."""
-    rows = zoo.explain(model, ["king", "king - man + boy", "kinf"], tmp_path / "map.png", errors="return")
+    asked = ["king", "king - man + boy", "kinf", "king - king"]
+    rows = zoo.explain(model, asked, tmp_path / "map.png", errors="return")
     assert "unknown word 'kinf'" in rows[2]["error"]
+    assert rows[3]["error"] == "the words of the expression cancel each other"
     names = [row["input"] for row in rows]
-    assert len(names) == len(set(names)) == 20 + 2
+    assert len(names) == len(set(names)) == 20 + 3
     assert [row["input"] for row in rows if row.get("is_chosen")] == ["king", "king - man + boy"]
     places = np.array([(row["x"], row["y"]) for row in rows if "error" not in row])
     assert len(np.unique(places, axis=0)) == 21

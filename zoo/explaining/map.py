@@ -3,7 +3,6 @@
 from pathlib import Path
 
 import numpy as np
-import tensorflow as tf
 
 from zoo import plotting
 from zoo.errors import InputError, ZooError
@@ -26,12 +25,14 @@ def explain(task: Task, items: list, errors: str) -> list[dict]:
             inputs, error = task.checked(task.collate([raw]))
             if error[0] != "":
                 raise InputError(error.numpy()[0].decode())
+            query = np.sum(units[inputs["ids"][0]] * inputs["signs"].numpy()[0][:, np.newaxis], axis=0)
+            if np.linalg.norm(query) < 1e-6:
+                raise InputError("the words of the expression cancel each other")
         except InputError as error:
             if errors == "raise":
                 raise InputError(f"{item}: {error}") from None
             rows.append({"input": str(item), "error": str(error)})
             continue
-        query = tf.reduce_sum(tf.gather(units, inputs["ids"][0]) * inputs["signs"][0][:, tf.newaxis], axis=0).numpy()
         rows.append({"input": str(item), "is_chosen": True})
         places.append(query)
     chosen = {row["input"] for row in rows}
@@ -50,14 +51,15 @@ def explain(task: Task, items: list, errors: str) -> list[dict]:
 def _flat(vectors: np.ndarray, name: str) -> np.ndarray:
     """Vectors (N, D) -> places (N, 2) by t-SNE; the same vectors have the same places."""
     from sklearn.manifold import TSNE
+    from threadpoolctl import threadpool_limits
 
     if len(vectors) < 5:
         raise ZooError(f"{name} has too few words for a map: {len(vectors)}")
     units = vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
     perplexity = min(15.0, (len(units) - 1) / 3)
-    return TSNE(2, perplexity=perplexity, init="pca" if units.shape[1] > 1 else "random", random_state=0).fit_transform(
-        units
-    )
+    tsne = TSNE(2, perplexity=perplexity, init="pca" if units.shape[1] > 1 else "random", random_state=0)
+    with threadpool_limits(1):  # so few points take longer with more threads, and very long on a busy machine
+        return tsne.fit_transform(units)
 
 
 def draw(rows: list[dict], path: Path) -> None:

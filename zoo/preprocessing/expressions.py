@@ -2,14 +2,17 @@
 
 import tensorflow as tf
 
+from zoo.preprocessing import text
+
 NEAREST = 3  # spellings that are offered for an unknown word
+LONGEST = 32  # letters of an unknown word that are compared: memory grows with them
 EXAMPLE = "king - man + woman"
 
 
 def plain(texts, lower_case: bool):
     """Texts (...) -> words between single spaces: everything but letters and digits becomes a space."""
     if lower_case:
-        texts = tf.strings.lower(texts, "utf-8")
+        texts = text.lower(texts)
     return tf.strings.strip(tf.strings.regex_replace(texts, r"[^\pL\pM\pN]+", " "))
 
 
@@ -49,13 +52,14 @@ def offer(unknown, words):
     """
 
     def error(word):
+        shown, word = tf.strings.substr(word, 0, 80, "UTF8_CHAR"), tf.strings.substr(word, 0, LONGEST, "UTF8_CHAR")
         letters = tf.strings.unicode_split(words, "UTF-8")
         own = tf.strings.unicode_split(word, "UTF-8")
         tiled = tf.RaggedTensor.from_uniform_row_length(tf.tile(own, [tf.size(words)]), tf.cast(tf.size(own), tf.int64))
         distance = tf.edit_distance(letters.to_sparse(), tiled.to_sparse(), normalize=False)
         near = tf.gather(words, tf.argsort(distance, stable=True)[:NEAREST])
         hint = tf.strings.reduce_join(near, separator=", ")
-        return tf.strings.join(["unknown word '", word, "'; the nearest spellings are ", hint])
+        return tf.strings.join(["unknown word '", shown, "'; the nearest spellings are ", hint])
 
     spec = tf.TensorSpec((), tf.string)
     offered = tf.map_fn(

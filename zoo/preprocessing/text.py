@@ -33,7 +33,7 @@ def sentence_case(texts):
     is_capital = tf.strings.regex_full_match(texts, _IN_CAPITALS)
     begin = tf.strings.regex_replace(texts, r"(?s)^(\P{L}*\p{L}).*$", r"\1")  # up to the first letter
     rest = tf.strings.substr(texts, tf.strings.length(begin), tf.strings.length(texts))
-    return tf.where(is_capital, begin + tf.strings.lower(rest, "utf-8"), texts)
+    return tf.where(is_capital, begin + lower(rest), texts)
 
 
 class Pieces:
@@ -162,6 +162,11 @@ def symbols_of(texts: Iterable[str], are_letters: bool) -> bytes:
     return "\n".join(sorted(symbols - {"\n"})).encode("utf-8")
 
 
+def lower(texts):
+    """(...) strings in small letters. NUL becomes a space, because TensorFlow's operation ends a text at the first."""
+    return tf.strings.lower(tf.strings.regex_replace(texts, r"\x00", " "), "utf-8")
+
+
 # A word has letters, marks, digits and apostrophes; every other sign is a token of its own.
 _SIGN = r"[^\p{L}\p{M}\p{N}'\s]"
 _BEFORE_SIGN = r" ([.,;:!?)\]}])"  # no space is written before these signs
@@ -184,7 +189,8 @@ def characters_of(texts):
 class Words(Symbols):
     """The most frequent words and signs of running text; other words are the unknown token.
 
-    Signs that are not in the vocabulary are left out, as they are from a text whose signs were removed.
+    Signs that are not in the vocabulary are left out, as they are from a text whose signs were removed. If none of its
+    words has an apostrophe, apostrophes are left out too: "don't" is then read as "dont".
 
     Args:
         listed: the words, one per line, in UTF-8.
@@ -192,9 +198,10 @@ class Words(Symbols):
 
     def __init__(self, listed: bytes):
         super().__init__(listed, are_letters=False)
+        self.has_apostrophes = any("'" in symbol for symbol in self.symbols)
 
     def split(self, texts):
-        words = words_of(texts)
+        words = words_of(texts if self.has_apostrophes else tf.strings.regex_replace(texts, "['\u2019]", ""))
         is_sign = tf.strings.regex_full_match(words.flat_values, _SIGN)
         is_read = (self._ids(words.flat_values) != UNKNOWN) | ~is_sign
         return tf.ragged.boolean_mask(words, words.with_flat_values(is_read))

@@ -92,7 +92,11 @@ def _check_axes() -> None:
 
 
 def _check_sizes(name: str, overrides: dict, known) -> None:
-    """Checks `classes` and `input_shape`, because Keras's error messages for them are less clear."""
+    """Checks numbers of layers, units and the like, because Keras's errors for them are less clear or come later."""
+    for key, value in overrides.items():
+        usual = known[key].default
+        if key != "classes" and type(usual) is int and usual > 0 and type(value) is int and value < 1:
+            raise ZooError(f"{name}: {key} must be an integer >= 1, got {value}")
     classes, shape = overrides.get("classes"), overrides.get("input_shape")
     if classes is not None and (not isinstance(classes, int) or isinstance(classes, bool) or classes < 0):
         raise ZooError(f"{name}: classes must be an integer >= 0, got {classes!r}")

@@ -70,7 +70,7 @@ class LanguageModeling(TextInput, Generation):
         def texts():
             nonlocal has_capitals
             for batch in source.dataset.batch(TEXTS):
-                small = tf.strings.lower(batch["text"], "utf-8")
+                small = text.lower(batch["text"])
                 has_capitals |= bool(tf.reduce_any(small != batch["text"]))
                 yield small if chosen.lower_case else batch["text"]
 
@@ -94,7 +94,9 @@ class LanguageModeling(TextInput, Generation):
         stubs, count, tokens = windows(self.token_arrays(source), batch_size, self.settings.span)
         if tokens <= batch_size:
             kind = self.settings.tokens
-            raise ZooError(f"{source.name} has {tokens} {kind} in {source.split}: too few for batch_size {batch_size}")
+            raise ZooError(
+                f"{source.name} has {tokens} {kind} in {source.split}; {batch_size} rows need at least {batch_size + 1}"
+            )
         return dataclasses.replace(source, stubs=stubs, load=dict, examples=count)
 
     def read(self, example):
@@ -151,13 +153,23 @@ class LanguageModeling(TextInput, Generation):
 
     def _read(self, texts):
         """(B,) strings as the vocabulary reads them."""
-        return tf.strings.lower(texts, "utf-8") if self.settings.lower_case else texts
+        return text.lower(texts) if self.settings.lower_case else texts
 
     def checked(self, raw):
-        """(B,) strings -> `prompt` (B, P), start tokens and prompts, `prompt_length` (B,), and error (B,)."""
+        """(B,) strings -> `prompt` (B, P), the token before prompts and prompts, `prompt_length` (B,), error (B,)."""
         ids, error = self.checked_ids(raw["prompt"])
-        ids = tf.concat([tf.fill([ids.nrows(), 1], text.START), ids], axis=1)
+        ids = tf.concat([tf.fill([ids.nrows(), 1], self._before), ids], axis=1)
         return {"prompt": ids.to_tensor(), "prompt_length": tf.cast(ids.row_lengths(), tf.int32)}, error
+
+    @property
+    def _before(self) -> int:
+        """The token before a prompt: an unknown word, or a space among characters.
+
+        A prompt can be from anywhere in a text, and the start token is rare: 90 novels have it 90 times.
+        """
+        symbols = self.target_vocabulary.symbols
+        is_spaced = self.settings.tokens == "characters" and " " in symbols
+        return text.UNKNOWN + 1 + symbols.index(" ") if is_spaced else text.UNKNOWN
 
     def written(self, prompt) -> list[str]:
         """() string -> its tokens as the vocabulary reads them, unknown ones as they are written."""

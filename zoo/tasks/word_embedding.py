@@ -10,7 +10,7 @@ import tensorflow as tf
 from zoo import metrics
 from zoo.data.texts import TextFile
 from zoo.errors import ZooError
-from zoo.preprocessing import expressions
+from zoo.preprocessing import expressions, text
 from zoo.tasks import negative_sampling, word_vectors
 from zoo.tasks.settings import WordEmbeddingSettings
 from zoo.tasks.task import Measured, Task
@@ -63,8 +63,8 @@ class WordEmbedding(Task):
         def plain(example):
             return tf.where(example["questions"] == "", expressions.plain(example["text"], chosen.lower_case), "")
 
-        for text in source.dataset.map(plain).as_numpy_iterator():
-            counts.update(text.split())
+        for words in source.dataset.map(plain).as_numpy_iterator():
+            counts.update(words.split())
         common = sorted(counts.items(), key=lambda pair: (-pair[1], pair[0]))[: chosen.vocabulary_size]
         common = [(word, count) for word, count in common if count >= chosen.least_count]
         if len(common) < 2:
@@ -119,8 +119,8 @@ class WordEmbedding(Task):
 
         @tf.autograph.experimental.do_not_convert
         def numbers(example):
-            text = tf.where(example["questions"] == "", example["text"], "")
-            found = tf.cast(table.lookup(tf.strings.split(expressions.plain(text, lower))), tf.int32)
+            running = tf.where(example["questions"] == "", example["text"], "")
+            found = tf.cast(table.lookup(tf.strings.split(expressions.plain(running, lower))), tf.int32)
             return tf.boolean_mask(found, found >= 0)
 
         @tf.autograph.experimental.do_not_convert
@@ -196,7 +196,7 @@ class WordEmbedding(Task):
         too_long = tf.strings.join([tf.as_string(size), f" bytes: the limit is {LONGEST_INPUT}"])
         error = tf.where(size > LONGEST_INPUT, too_long, tf.where(plain != texts, "not UTF-8", ""))
         texts = tf.where(error == "", texts, "")
-        tokens = tf.strings.split(tf.strings.lower(texts, "utf-8") if self.settings.lower_case else texts)
+        tokens = tf.strings.split(text.lower(texts) if self.settings.lower_case else texts)
         error = tf.where((error == "") & (tokens.row_lengths() == 0), "empty text", error)
         ids, signs, wrong, unknown = expressions.parse(tokens, self.table)
         error = tf.where(error == "", wrong, error)
@@ -263,10 +263,10 @@ class WordEmbedding(Task):
         numbers = {word.decode("utf-8"): number for number, word in enumerate(self.vocabulary[0])}
         asked, known = collections.Counter(), collections.defaultdict(list)
         for row in source.dataset.as_numpy_iterator():
-            kind, text = row["questions"].decode(), row["text"].decode("utf-8")
+            kind, words = row["questions"].decode(), row["text"].decode("utf-8")
             if kind:
                 asked[kind] += 1
-                ids = [numbers.get(word) for word in (text.lower() if self.settings.lower_case else text).split()]
+                ids = [numbers.get(word) for word in (words.lower() if self.settings.lower_case else words).split()]
                 if None not in ids:
                     known[kind].append((*ids, float(row["score"])))
         if not asked:

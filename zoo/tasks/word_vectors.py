@@ -1,5 +1,6 @@
 """Word vectors as other tools have them: word2vec's formats, TensorBoard's projector, and Keras's layers."""
 
+import collections
 import json
 import os
 from pathlib import Path
@@ -76,10 +77,11 @@ def load_word2vec(path: str | os.PathLike) -> keras.Model:
     for word in words:
         if word.split() != [word] or word.decode("utf-8", "ignore").encode() != word:
             raise ZooError(f"{path}: {word!r} is not a word in UTF-8")
-    if len(set(words)) < len(words):
-        raise ZooError(f"{path} has a word twice")
-    if not np.isfinite(vectors).all():
-        raise ZooError(f"{path} has values that are not finite")
+    [(common, count)] = collections.Counter(words).most_common(1)
+    if count > 1:
+        raise ZooError(f"{path} has the word {common.decode('utf-8')!r} {count} times")
+    if len(bad := np.flatnonzero(~np.isfinite(vectors).all(axis=1))):
+        raise ZooError(f"{path} has values that are not finite, of {words[bad[0]].decode('utf-8')!r}")
     model = create_model("skipgram", vocabulary=len(words), size=vectors.shape[1])
     model.origin.assets = {"words.tsv": b"".join(b"%s\t0\n" % word for word in words)}
     is_lower = all(word.decode("utf-8").lower().encode() == word for word in words)
@@ -106,7 +108,10 @@ def _read(path: Path) -> tuple[list[bytes], np.ndarray]:
             if vector is None or len(vector) != size:
                 raise ZooError(f"{path} is damaged at word {number + 1:,} of {count:,}")
             words.append(word)
-            vectors[number] = vector
+            with np.errstate(over="ignore"):  # values that are not finite are refused later
+                vectors[number] = vector
+        if file.read(100).strip():
+            raise ZooError(f"{path} has more than the {count:,} words that its first line says")
     return words, vectors
 
 
@@ -146,7 +151,7 @@ def embedding_layer(model: str | os.PathLike | keras.Model, trainable: bool = Tr
     Returns:
         (lookup, embedding): a keras.layers.StringLookup and a keras.layers.Embedding. Strings (B, T) become vectors
         (B, T, D) by `embedding(lookup(texts))`. The empty string is padding, which has a mask; unknown words have the
-        vector zero.
+        vector zero. Words are looked up as they are: give small letters if the vocabulary has them.
 
     Raises:
         ZooError: an unknown preset, or a model without word vectors.
@@ -159,10 +164,8 @@ def embedding_layer(model: str | os.PathLike | keras.Model, trainable: bool = Tr
     if not hasattr(task, "vectors"):
         raise ZooError(f"{model.name} has no word vectors: its task is {task.name}")
     words, vectors = [word.decode("utf-8") for word in task.vocabulary[0]], task.vectors()
-    lookup = keras.layers.StringLookup(vocabulary=words, mask_token="", num_oov_indices=1, name="words")
-    embedding = keras.layers.Embedding(
-        len(words) + 2, vectors.shape[1], mask_zero=True, trainable=trainable, name="word_vectors"
-    )
+    lookup = keras.layers.StringLookup(vocabulary=words, mask_token="", num_oov_indices=1)
+    embedding = keras.layers.Embedding(len(words) + 2, vectors.shape[1], mask_zero=True, trainable=trainable)
     embedding.build()
     embedding.set_weights([np.concatenate([np.zeros((2, vectors.shape[1]), "float32"), vectors])])
     return lookup, embedding
