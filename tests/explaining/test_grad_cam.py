@@ -267,6 +267,7 @@ def near_ink(name: str, file: str) -> np.ndarray:
     return np.any([around[r : r + height, c : c + width] for r in range(7) for c in range(7)], axis=0)
 
 
+@pytest.mark.slow  # the networks are whole; the laws above have one of each kind at its tiny size
 def test_every_bundled_image_classifier_explains_its_samples(tmp_path):
     for path in sorted(preset.BUNDLED.iterdir()):
         record = preset.open_preset(path).record if path.is_dir() else {"task": {"name": None}}
