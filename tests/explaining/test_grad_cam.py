@@ -226,6 +226,7 @@ def test_the_heat_sits_on_the_cup(efficientnet, tmp_path):
     assert row["gradient"][:137, 31:192].mean() > row["gradient"][170:].mean()
 
 
+@pytest.mark.slow  # the network is whole
 def test_the_heat_goes_with_the_class(efficientnet, tmp_path):
     """A cat above on the left, a cup below on the right: each class finds its own."""
     canvas = Image.new("RGB", (512, 512), (128, 128, 128))
