@@ -10,21 +10,21 @@ import shlex
 import subprocess
 import sys
 import tomllib
-from pathlib import Path
 
 import h5py
 import numpy as np
 import pytest
 
-import zoo
+from tests.helpers.paths import ROOT
 
-PAGE = Path(zoo.__file__).parents[1] / "docs" / "ADDING.md"
+PAGE = ROOT / "docs" / "ADDING.md"
 ITEM = '{"text": "I hate this, stop", "loudness": 75}'
 
 # Runs commands of the command line; then asks a server by both protocols, and shows a preset with a sample. One process
 # does all of it. It prints [[[arguments, exit status, standard output, error], ...], answers, rows of the demo].
 DRIVER = """
 import contextlib, io, json, sys
+from tests.helpers.verifying_here import verifying_here  # tests/export/test_several_inputs.py has a process of its own
 from zoo.cli import main
 
 class Terminal(io.TextIOWrapper):
@@ -43,7 +43,8 @@ def run(arguments):
             status = end.code
     return [arguments, status, out.text(), err.text()]
 
-results = [run(arguments) for arguments in json.loads(sys.argv[1])]
+with verifying_here():
+    results = [run(arguments) for arguments in json.loads(sys.argv[1])]
 
 import zoo
 from zoo.demo import demo
@@ -95,7 +96,8 @@ def place(tmp_path_factory):
 
 
 def python(place, script, *arguments):
-    environment = {**os.environ, "PYTHONPATH": str(place), "TFDS_DATA_DIR": str(place / "tfds"), "COLUMNS": "200"}
+    folders = os.pathsep.join(map(str, (place, ROOT)))
+    environment = {**os.environ, "PYTHONPATH": folders, "TFDS_DATA_DIR": str(place / "tfds"), "COLUMNS": "200"}
     done = subprocess.run(
         [sys.executable, "-c", script, *arguments], cwd=place, env=environment, capture_output=True, text=True
     )

@@ -2,6 +2,7 @@
 
 import re
 import shlex
+import shutil
 import tomllib
 from pathlib import Path
 
@@ -55,7 +56,10 @@ def test_every_command_in_the_readme_parses():
 def test_the_python_runs(digits_folder, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     draw_digit("7").save("digit.png")
-    Path("my_photos").symlink_to(digits_folder)
+    for label in ("0", "1", "7"):  # half of the drawings, because the network that learns them is large
+        Path("my_photos", label).mkdir(parents=True)
+        for file in sorted((digits_folder / label).iterdir())[:10]:
+            shutil.copy(file, Path("my_photos", label))
     blocks = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
     names: dict = {}
     for block in blocks:

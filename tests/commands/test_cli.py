@@ -14,14 +14,19 @@ import pytest
 import zoo
 from tests.helpers.commands import run_zoo
 from tests.helpers.drawings import draw_digit
+from tests.helpers.kept_pipelines import kept_pipelines
 from tests.helpers.paths import PHOTOS
 from tests.helpers.processes import run_child
 from zoo import preset, terminal
 from zoo.cli import main
 
-pytestmark = pytest.mark.usefixtures("short_runs")
-
 PHOTO = str(PHOTOS / "rocket.jpg")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _pipelines_are_kept(tiny_preset, short_runs):
+    with kept_pipelines(tiny_preset):
+        yield
 
 
 def test_list():

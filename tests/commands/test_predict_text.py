@@ -6,6 +6,7 @@ import re
 import pytest
 from click.testing import CliRunner
 
+from tests.helpers.kept_pipelines import kept_pipelines
 from zoo.cli import main
 
 
@@ -16,7 +17,8 @@ def predict(speller):
     def run(*arguments, charset="utf-8"):
         return CliRunner(charset=charset).invoke(main, ["predict", str(speller), *map(str, arguments)])
 
-    return run
+    with kept_pipelines(speller):
+        yield run
 
 
 def test_lines_keep_their_order_and_errors_name_their_lines(predict, tmp_path):

@@ -6,6 +6,7 @@ import pytest
 
 import zoo
 from tests.helpers.commands import run_zoo
+from tests.helpers.kept_pipelines import kept_pipelines
 from tests.helpers.processes import run_child
 from zoo import terminal
 from zoo.commands.options import find
@@ -178,15 +179,22 @@ def test_mistakes_are_reported_before_tensorflow_is_loaded():
     assert loaded == []
 
 
-def test_a_field_is_an_item(speller, tmp_path):
+@pytest.fixture(scope="module")
+def kept_speller(speller):
+    """The preset that spells; commands share its pipeline."""
+    with kept_pipelines(speller):
+        yield speller
+
+
+def test_a_field_is_an_item(kept_speller, tmp_path):
     (tmp_path / "word.txt").write_text(" bad\n")
-    assert run_zoo("predict", speller, "--field", "sentence=bed")[:2] == (0, "B E D\n")
-    assert run_zoo("predict", speller, "--field", f"sentence=@{tmp_path / 'word.txt'}")[:2] == (0, "B A D\n")
+    assert run_zoo("predict", kept_speller, "--field", "sentence=bed")[:2] == (0, "B E D\n")
+    assert run_zoo("predict", kept_speller, "--field", f"sentence=@{tmp_path / 'word.txt'}")[:2] == (0, "B A D\n")
 
 
-def test_a_field_comes_before_the_lines_of_a_file(speller, tmp_path):
+def test_a_field_comes_before_the_lines_of_a_file(kept_speller, tmp_path):
     (tmp_path / "lines").write_text("bad\n1\n")
-    _, out, err = run_zoo("predict", speller, "--field", "sentence=bed", "--file", tmp_path / "lines")
+    _, out, err = run_zoo("predict", kept_speller, "--field", "sentence=bed", "--file", tmp_path / "lines")
     assert out == "B E D\nB A D\n\n"
     assert err.startswith("zoo: line 2: 1: not in the vocabulary: '1'")
 

@@ -57,6 +57,7 @@ def test_the_greatest_of_many_are_those_of_a_sort(size, levels):
     assert steps.greatest(tf.constant(values), size + 1)[0].shape == values.shape
 
 
+@pytest.mark.slow  # a process that compiles; the slow test_models_run_on_jax does the same for every model
 def test_the_generator_steps_on_jax(tmp_path):
     """The same weights and inputs in a process with Keras's JAX backend: step, call and TensorFlow agree."""
     script = """

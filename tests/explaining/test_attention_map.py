@@ -6,11 +6,13 @@ import pytest
 import zoo
 from tests.helpers.contracts import CONTRACTS
 from tests.helpers.models import make
+from tests.helpers.short_graphs import short_reader
 from zoo.errors import InputError, ZooError
 from zoo.preprocessing import text
 from zoo.tasks import task_of
 
 
+@short_reader()
 def test_the_attention_of_each_word_covers_the_grid(tmp_path):
     model = make("show_attend_tell")
     good, bad, other = CONTRACTS["captioning"].files(model, tmp_path)

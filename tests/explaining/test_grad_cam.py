@@ -226,6 +226,7 @@ def test_the_heat_sits_on_the_cup(efficientnet, tmp_path):
     assert row["gradient"][:137, 31:192].mean() > row["gradient"][170:].mean()
 
 
+@pytest.mark.slow  # the network is whole
 def test_the_heat_goes_with_the_class(efficientnet, tmp_path):
     """A cat above on the left, a cup below on the right: each class finds its own."""
     canvas = Image.new("RGB", (512, 512), (128, 128, 128))
@@ -267,6 +268,7 @@ def near_ink(name: str, file: str) -> np.ndarray:
     return np.any([around[r : r + height, c : c + width] for r in range(7) for c in range(7)], axis=0)
 
 
+@pytest.mark.slow  # the networks are whole; the laws above have one of each kind at its tiny size
 def test_every_bundled_image_classifier_explains_its_samples(tmp_path):
     for path in sorted(preset.BUNDLED.iterdir()):
         record = preset.open_preset(path).record if path.is_dir() else {"task": {"name": None}}

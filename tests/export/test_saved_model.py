@@ -258,6 +258,7 @@ def test_a_model_of_signals_answers_alike_in_c(in_c, tmp_path):
         np.testing.assert_allclose(answers["scores"][row], expected[row]["scores"], atol=1e-5)
 
 
+@pytest.mark.slow
 def test_a_translator_answers_alike_in_c(in_c, tmp_path):
     """With SentencePiece's operations from tensorflow-text's library, loaded by the C program itself."""
     texts = ["A dog sees a ball.", "Two cats eat nothing.", "Der Hund sieht den Ball.", "Zwei Katzen essen nichts."]

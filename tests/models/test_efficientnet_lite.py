@@ -87,7 +87,14 @@ def lite():
     return Both("efficientnet_lite0.imagenet")
 
 
-@pytest.mark.parametrize("name", HARD)
+# How other files are read, the tests of preprocessing show, with smaller networks.
+ODD = [
+    pytest.param(name, marks=[pytest.mark.slow] if name in ("one pixel", "CMYK", "16 bits", "animated") else [])
+    for name in HARD
+]
+
+
+@pytest.mark.parametrize("name", ODD)
 def test_hard_images(name, lite):
     """Alone, in a list, in the serving signature: the same answer or error, and no neighbour changed."""
     content, expected = HARD[name]

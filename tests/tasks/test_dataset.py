@@ -88,12 +88,15 @@ def test_fit_learns_a_folder(digits_folder):
     assert figures["accuracy"] == 1.0
 
 
+SLOW = pytest.mark.slow  # tests/preprocessing/test_bad_images.py has every message
+
+
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (b"no image", "not an image: expected JPEG, PNG, GIF, BMP, WebP, TIFF or AVIF"),
+        pytest.param(b"no image", "not an image: expected JPEG, PNG, GIF, BMP, WebP, TIFF or AVIF", marks=SLOW),
         (b"", "empty"),
-        ("cut", "damaged or truncated PNG"),
+        pytest.param("cut", "damaged or truncated PNG", marks=SLOW),
         ("late", "damaged or truncated PNG"),
     ],
 )

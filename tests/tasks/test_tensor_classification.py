@@ -15,8 +15,11 @@ from zoo.data.sources import open_source
 from zoo.tasks import task_of
 from zoo.tasks.inputs.tensor import TensorInput
 
+# The task treats all shapes alike; the laws have both networks in the plain tests.
+MARKS = {"conv3d_classifier": pytest.mark.slow}
 
-@pytest.fixture(scope="module", params=CASES)
+
+@pytest.fixture(scope="module", params=[pytest.param(name, marks=MARKS.get(name, ())) for name in CASES])
 def case(request, tmp_path_factory):
     """(model's name, folder of data, folder of the preset that zoo.train made of it)."""
     draw, overrides = CASES[request.param]

@@ -158,7 +158,7 @@ def test_a_run_that_was_cut_in_an_epoch_goes_on_to_the_bit(often, tmp_path):
     assert losses[-1] < losses[0]
 
 
-@pytest.mark.parametrize("precision", ["mixed_float16", "mixed_bfloat16"])
+@pytest.mark.parametrize("precision", ["mixed_float16", pytest.param("mixed_bfloat16", marks=pytest.mark.slow)])
 def test_half_precision_keeps_the_state_in_float32(precision, tmp_path):
     loop, batches = reader(tmp_path, precision, weight_averaging=0.9)
     if loop.scale is not None:

@@ -56,6 +56,7 @@ def test_frozen_outputs_give_the_weights_of_plain_training(start, digits_folder,
                 np.testing.assert_array_equal(old, new)
 
 
+@pytest.mark.slow  # test_frozen.py has the same of a toy
 def test_frozen_outputs_lie_in_the_run_folder(start, digits_folder, tmp_path):
     rows = []
     made = tuned(start, digits_folder, tmp_path / "run", report=lambda step, total, row: rows.append(row))

@@ -1,12 +1,15 @@
 """Runs that are killed or signalled, and end as if they had not been."""
 
 import json
+import os
 import random
 import signal
+import threading
 
 import pytest
 
 import zoo
+from tests.helpers.commands import run_zoo
 from tests.helpers.processes import run_child
 from tests.helpers.resumable_runs import assert_same_run, settings
 from zoo.training import loop
@@ -14,7 +17,7 @@ from zoo.training import loop
 # Is killed again and again: at the end of a step or of an epoch, or while it writes a checkpoint. One fork per life, so
 # that TensorFlow is imported once. A life ends after so many of these moments.
 KILLS = """
-import json, os, signal, sys, time
+import json, os, signal, sys
 import numpy as np
 import zoo
 from tests.helpers.short_graphs import short_runs
@@ -53,66 +56,45 @@ for number, moments in enumerate([*lives, -1]):
         life(moments)
         os._exit(0)
     print(number, end(child), flush=True)
-
-# Commands that get a signal after their first epoch; what they print on standard error is in a file.
-for number, (signal_number, folder, command) in enumerate(json.loads(sys.argv[6])):
-    child = os.fork()
-    if not child:
-        from zoo.cli import main
-        os.dup2(os.open(folder + ".err", os.O_CREAT | os.O_WRONLY), 2)
-        try:
-            main(command)
-        except SystemExit as stopped:
-            os._exit(stopped.code)
-        os._exit(0)
-    until = time.monotonic() + 120
-    while not os.path.exists(folder + "/history.csv"):
-        assert os.waitpid(child, os.WNOHANG) == (0, 0) and time.monotonic() < until
-        time.sleep(0.1)
-    os.kill(child, signal_number)
-    print("signal", signal_number, end(child), flush=True)
 """
 
 
-def kill_again_and_again(name, lives, folder, tmp_path, signals=()):
-    """Kills a run after so many moments of each life, and lets it end; then sends signals to other runs.
-
-    Args:
-        signals: (number, folder of the run, arguments of the command line) each.
-
-    Returns:
-        The exit status of the run that got a signal, by the signal's number.
-    """
-    keywords = settings(folder, name)
-    options = (json.dumps(lives), json.dumps(keywords), str(loop.LONG), json.dumps(signals))
+def kill_again_and_again(name, lives, folder, tmp_path):
+    """Kills a run after so many moments of each life, and lets it end."""
+    options = (json.dumps(lives), json.dumps(settings(folder, name)), str(loop.LONG))
     lines = run_child(KILLS, str(tmp_path / "killed"), name, *options).splitlines()
     assert lines.count(f"{len(lives)} 0") == 1
     assert sum(line.endswith(" -9") for line in lines) >= min(len(lives), 5)
     assert not list((tmp_path / "killed").glob("checkpoints"))
-    return {int(line.split()[1]): int(line.split()[2]) for line in lines if line.startswith("signal ")}
 
 
-def test_a_run_killed_twice_ends_as_if_it_had_not_been(digits_folder, uncut_run, tmp_path):
-    """After step 3 before its checkpoint, so that step 3 comes again; and in the checkpoint after step 4.
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_ends_a_run_after_a_checkpoint(number, digits_folder, tmp_path):
+    """The command gets it after its first epoch."""
+    run = tmp_path / "run"
 
-    The same process starts the commands that get a signal: they end after a checkpoint.
-    """
-    given = {"data.folder": digits_folder, "training.epochs": 100000, "model_overrides.hidden_units": "[16]"}
-    runs = {number: tmp_path / number.name for number in (signal.SIGTERM, signal.SIGINT)}
-    signals = []
-    for number, run in runs.items():
-        command = ["train", "mlp", "--out", str(run)]
-        for key, value in given.items():
-            command += ["--set", f"{key}={value}"]
-        signals.append((number, str(run), command))
-    statuses = kill_again_and_again("mlp", [5, 4], digits_folder, tmp_path, signals)
-    assert_same_run(uncut_run, tmp_path / "killed")
-    assert statuses == {number: 128 + number for number in runs}
-    for number, run in runs.items():
-        lines = run.with_suffix(".err").read_text().splitlines()
-        assert lines[-1].startswith(f"zoo: stopped by {number.name} at step ")
-        assert len(list((run / "checkpoints").iterdir())) == 1
-        assert not (run / "preset.json").exists()
+    def send():
+        while not (run / "history.csv").exists():
+            if is_over.wait(0.05):
+                return
+        os.kill(os.getpid(), number)
+
+    is_over = threading.Event()
+    sender = threading.Thread(target=send)
+    given = {"data.folder": digits_folder, "training.epochs": 1000, "model_overrides.hidden_units": "[16]"}
+    options = sum((["--set", f"{key}={value}"] for key, value in given.items()), [])
+    before = signal.signal(number, lambda *_: None)  # so that a command that ignores it does not end all tests
+    sender.start()
+    try:
+        status, _, error = run_zoo("train", "mlp", "--out", run, *options)
+    finally:
+        is_over.set()
+        sender.join()
+        signal.signal(number, before)
+    assert status == 128 + number
+    assert error.splitlines()[-1].startswith(f"zoo: stopped by {number.name} at step ")
+    assert len(list((run / "checkpoints").iterdir())) == 1
+    assert not (run / "preset.json").exists()
 
 
 @pytest.mark.slow

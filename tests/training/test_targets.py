@@ -199,7 +199,7 @@ def test_a_task_without_defaults_of_its_own_has_those_of_other_tasks(tmp_path):
     assert (recipe.training.epochs, recipe.training.batch_size, recipe.training.schedule.name) == (20, 32, "cosine")
 
 
-@pytest.mark.parametrize("precision", ["mixed_float16", "mixed_bfloat16"])
+@pytest.mark.parametrize("precision", ["mixed_float16", pytest.param("mixed_bfloat16", marks=pytest.mark.slow)])
 def test_half_precision_with_losses_by_output(precision, tmp_path):
     data = {"folder": str(write_tags(tmp_path / "tags.tsv"))}
     training = {**TRAINING, "epochs": 8, "precision": precision, "optimizer": {"learning_rate": 0.05}}

@@ -8,7 +8,7 @@ import pytest
 
 from tests.helpers.resumable_runs import assert_same_run, train
 from zoo.errors import ZooError
-from zoo.training.workdir import Workdir
+from zoo.training.workdir import LOCK, Workdir
 
 
 def test_a_folder_that_holds_something_else_is_left_alone(digits_folder, tiny_preset, tmp_path):
@@ -65,11 +65,11 @@ def test_a_finished_run_without_its_weights_is_an_error(digits_folder, finished_
         train(digits_folder, finished_run)
 
 
+# Locks a run's folder as Workdir does, without importing TensorFlow.
 HOLDS = """
 import sys
-from pathlib import Path
-from zoo.training.workdir import Workdir
-with Workdir(Path(sys.argv[1])).in_use():
+import filelock
+with filelock.FileLock(sys.argv[1]):
     print("held", flush=True)
     sys.stdin.read()
 """
@@ -77,7 +77,8 @@ with Workdir(Path(sys.argv[1])).in_use():
 
 def test_a_folder_in_use_is_refused_until_its_run_ends(digits_folder, tmp_path):
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
-    with subprocess.Popen([sys.executable, "-c", HOLDS, str(tmp_path / "run")], **pipes) as holder:
+    (tmp_path / "run").mkdir()
+    with subprocess.Popen([sys.executable, "-c", HOLDS, str(tmp_path / "run" / LOCK)], **pipes) as holder:
         assert holder.stdout.readline() == "held\n"
         with pytest.raises(ZooError, match="run is in use by another run"):
             train(digits_folder, tmp_path / "run", steps=1)
