@@ -91,6 +91,16 @@ def main(presets: list[str]) -> None:
             raise SystemExit(f"{name} has another vocabulary than the N-grams")
         mixed = perplexity(0.5 * own + 0.5 * grams[-1][1:])
         lines.append(f"| `{name}` | {perplexity(own):.1f} | {perplexity(own) / best:.3f} | {mixed:.1f} |")
+    lines += [
+        "",
+        "## How far back they look",
+        "",
+        "![Gradient by distance of a plain recurrent network and of an LSTM](vanishing_gradient.png)",
+        "",
+        "The gradient of a word's log probability with respect to the vector of the word at each distance before it, for",
+        "two networks of one size after an epoch on a fifth of the novels. In the plain network it vanishes: it falls",
+        "by about the same factor with every word. The LSTM keeps it. Drawn by `python docs/vanishing_gradient.py`.",
+    ]
     Path(__file__).with_suffix(".md").write_text("\n".join(lines) + "\n")
     print("\n".join(lines))
 

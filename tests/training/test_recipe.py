@@ -73,6 +73,9 @@ def test_every_recipe_learns_for_a_few_steps(name, digits_folder, tmp_path):
         plain = {key: value for key, value in plain.items() if key in recipe.model_overrides}
         sizes = contract_of(built).sizes(tiny)
         start = {"model_overrides": {**sizes, **plain}}  # without dropout: what so few steps can learn
+    if "sample" in recipe.task:  # of so small a vocabulary every word is frequent, and would be left out
+        start["task"] = {"sample": 0.0}
+        training |= {"epochs": 7, "optimizer": {"learning_rate": 0.03}}
     zoo.train(name, tmp_path / "run", training=training, data=data, stages=[], **start)
     with open(tmp_path / "run" / "history.csv", newline="") as file:
         losses = [float(row["loss"]) for row in csv.DictReader(file)]
