@@ -115,7 +115,7 @@ BY_PILLOW = {
     "tiff": encode(Image.fromarray(scene()), "TIFF", compression="tiff_lzw"),
     "palette.bmp": encode(Image.fromarray(scene()).quantize(16), "BMP"),
 }
-read = tf.function(image_files.read, input_signature=[tf.TensorSpec((), tf.string)], autograph=False)
+read = tf.function(image_files.read, input_signature=[tf.TensorSpec((), tf.string)])
 
 
 def by_pillow(raw: bytes) -> np.ndarray:
@@ -128,7 +128,7 @@ class Both:
     def __init__(self, model, **task_settings):
         self.pipe = zoo.pipeline(model, **task_settings)
         serve, spec = self.pipe.task.signatures()["serving_default"]
-        self.serve = tf.function(serve, input_signature=list(spec.values()), autograph=False)
+        self.serve = tf.function(serve, input_signature=list(spec.values()))
         self.stranger = GOOD["digit.png"]
         self.usual = self.pipe(self.stranger)
 
