@@ -24,7 +24,7 @@ ITEM = '{"text": "I hate this, stop", "loudness": 75}'
 # does all of it. It prints [[[arguments, exit status, standard output, error], ...], answers, rows of the demo].
 DRIVER = """
 import contextlib, io, json, sys
-from tests.helpers.verifying_here import verifying_here  # tests/export/test_several_inputs.py has a process of its own
+from tests.helpers.verifying_here import verifying_here  # another test verifies in a process of its own
 from zoo.cli import main
 
 class Terminal(io.TextIOWrapper):
