@@ -97,9 +97,9 @@ def main(presets: list[str]) -> None:
         "",
         "![Gradient by distance of a plain recurrent network and of an LSTM](vanishing_gradient.png)",
         "",
-        "The gradient of a word's log probability with respect to the vector of the word at each distance before it, for",
-        "two networks of one size after an epoch on a fifth of the novels. In the plain network it vanishes: it falls",
-        "by about the same factor with every word. The LSTM keeps it. Drawn by `python docs/vanishing_gradient.py`.",
+        "The gradient of a word's log probability with respect to the vector of the word at each distance before it,",
+        "for two networks of one size after an epoch on a fifth of the novels. In the plain network it vanishes: it",
+        "falls by about the same factor with every word. The LSTM keeps it. Drawn by `docs/vanishing_gradient.py`.",
     ]
     Path(__file__).with_suffix(".md").write_text("\n".join(lines) + "\n")
     print("\n".join(lines))

@@ -66,7 +66,7 @@ class Client:
         """
         if errors not in ("raise", "return"):
             raise ZooError(f"errors must be 'raise' or 'return', got {errors!r}")
-        inputs = tuple(RawInput(row["name"], row["kind"], tuple(row["shape"])) for row in self.manifest()["inputs"])
+        inputs = tuple(map(RawInput.of, self.manifest()["inputs"]))
         is_batch = raw.is_batch(inputs, x)
         rows = self._answers(inputs, list(raw.items(inputs, x)) if is_batch else [x])
         for row in rows:
@@ -92,16 +92,11 @@ class Client:
 
     def _batch(self, encoded: list[dict[str, Any]]) -> dict[str, np.ndarray]:
         """Encoded items -> the signature's arguments (B, ...), with the dtypes from the server's metadata."""
-        batch = {}
-        for name, place in self.metadata()["serving_default"]["inputs"].items():
-            values = [item[name] for item in encoded]
-            if place["dtype"] == "string":
-                values = [value.encode() if isinstance(value, str) else value for value in values]
-                batch[name] = np.array(values, object)
-            else:
-                dtype = _NUMPY.get(place["dtype"], place["dtype"])
-                batch[name] = np.stack([np.asarray(value, dtype) for value in values])
-        return batch
+        places = self.metadata()["serving_default"]["inputs"]
+        return {
+            name: raw.stacked([item[name] for item in encoded], _NUMPY.get(place["dtype"], place["dtype"]))
+            for name, place in places.items()
+        }
 
     def call(self, inputs: dict[str, np.ndarray], signature: str = "serving_default") -> dict[str, np.ndarray]:
         """Calls a signature with arrays by name and returns its outputs as arrays by name; strings are bytes objects.

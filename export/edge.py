@@ -14,6 +14,7 @@ from zoo.exporting.serving_files import versions_of
 from zoo.exporting.versions import PORTABLE_MANIFEST, check_next, write_version
 from zoo.inference import Pipeline
 from zoo.tasks.dataset import stream
+from zoo.tasks.raw import stacked
 from zoo.tasks.task import Task
 
 FORMATS = {"onnx": onnx, "litert": litert}
@@ -41,7 +42,7 @@ def write(task: Task, folder: Path, format: str, precision: str, facts: dict, en
     kind = FORMATS[format]
     function, specs, inputs = task.portable(kind.ROUNDED)
     raw = task.raw_inputs()
-    if len(raw) != 1 or len(specs) != 1 or raw[0].kind not in runner.PREPARATIONS:
+    if len(raw) != 1 or raw[0].kind not in runner.PREPARATIONS:
         kinds = " or ".join(runner.PREPARATIONS)
         raise ZooError(f"{task.name} can be exported as saved_model only: a runner prepares one input, {kinds}")
     kind.check(task.model)
@@ -77,14 +78,15 @@ def write(task: Task, folder: Path, format: str, precision: str, facts: dict, en
 
 def _manifest(task: Task, specs: dict[str, tf.TensorSpec], precision: str) -> dict:
     """The entries of the manifest that depend on the task and on the specs of its portable function."""
-    [(name, spec)] = specs.items()
+    (name, spec), *others = specs.items()  # the length of items of different sizes follows
     [raw] = task.raw_inputs()
+    given = {"name": name, "kind": raw.kind, "shape": list(spec.shape[1:]), "dtype": spec.dtype.name}
     return {
         "model": task.model.origin.model,
         "task": task.name,
         "settings": task.settings.model_dump(exclude={"augment"}),
         **task.portable_manifest(),
-        "input": {"name": name, "kind": raw.kind, "shape": list(spec.shape[1:]), "dtype": spec.dtype.name},
+        "input": given | ({"length": others[0][0]} if others else {}),
         "tolerance": TOLERANCES[precision] + (ROUNDING if spec.dtype == tf.uint8 else 0.0),
         "versions": versions_of(),
     }
@@ -97,7 +99,7 @@ def _check(function, model: runner.Model, encoded: list[dict]) -> None:
             items = [model.inputs(file) for file in files]
         except Exception as error:  # Pillow's decoders raise many types
             raise ZooError(f"the runner of {model.manifest['name']} can't read a sample: {error}") from error
-    batch = {name: np.concatenate([item[name] for item in items]) for name in items[0]}
+    batch = {name: stacked([item[name][0] for item in items], items[0][name].dtype.name) for name in items[0]}
     ours, theirs = function(**{name: tf.constant(value) for name, value in batch.items()}), model.run(batch)
     difference = max(np.abs(theirs[name] - value.numpy()).max() for name, value in ours.items())
     manifest = model.manifest
@@ -117,17 +119,20 @@ def _measure(task: Task, inputs, run, data: dict | None) -> dict:
         task.check_source(source)
     except ZooError as error:
         return {"not measured": str(error)}
-    before, after = task.measure(source, BATCH, None).metrics, task.metrics()
+    after = task.metrics()
     for batch, y in stream(task, source, BATCH, augment=False, shuffle=False, finish=inputs).epoch(0):
-        scores = run({name: value.numpy() for name, value in batch.items()})["scores"]
+        [scores] = run({name: value.numpy() for name, value in batch.items()}).values()
         for metric in after:
             metric.update_state(y, scores)
+    after = {metric.name: float(metric.result()) for metric in after}
+    # Only metrics of the outputs can be measured again, not those of texts.
+    before = {name: value for name, value in task.measure(source, BATCH, None).metrics.items() if name in after}
     return {
         "dataset": source.name,
         "split": data["test"],
         "examples": source.examples,
         "before": before,
-        "after": {metric.name: float(metric.result()) for metric in after},
+        "after": {name: after[name] for name in before},
     }
 
 
@@ -139,16 +144,26 @@ def _readme(manifest: dict) -> str:
         f"{metrics['split']}, {metrics['examples']:,} examples)\n"
         for name, value in metrics.get("before", {}).items()
     )
-    return README.format(package=package, rows=rows, shape=tuple(manifest["input"]["shape"]), **manifest)
+    given = manifest["input"]
+    packages = {"image": "numpy pillow", "audio": "numpy soundfile soxr"}.get(given["kind"], "numpy")
+    shape = str(tuple(given["shape"])).replace("None", "any")
+    length = f" and `{given['length']}` () int32" if "length" in given else ""
+    output = "`scores` (B, classes) in the order of `labels` in manifest.json"
+    if "alphabet" in manifest:
+        output = "`probabilities` (B, steps, classes) of a blank and of the characters of `alphabet` in manifest.json"
+    return README.format(
+        output=output, packages=f"{packages} {package}", rows=rows, shape=shape, length=length, **manifest
+    )
 
 
 README = """# {name}, as {format}, {precision}
 
-`{file}` takes `{input[name]}` {shape} {input[dtype]}, with a batch axis in front, and returns `scores` (B, classes) in
-the order of `labels` in manifest.json. `run.py` makes `{input[name]}` from raw input and does not need keras-zoo:
+`{file}` takes `{input[name]}` {shape} {input[dtype]}{length}, with a batch axis in front, and returns
+{output}. `run.py` makes `{input[name]}` from raw input and does not need
+keras-zoo:
 
 ```
-pip install numpy pillow {package}
+pip install {packages}
 python run.py INPUT...
 ```
 

@@ -2,8 +2,9 @@
 
     python run.py INPUT... [--json]
 
-INPUT is an image file, or a .npy file if the model takes tensors. `pip install numpy pillow`, and onnxruntime or
-ai-edge-litert. From Python: `Model(folder)(input)`.
+INPUT is an image file; a sound file, or a .npy file of samples at the model's rate; or a .npy file if the model takes
+tensors. `pip install numpy`, pillow for images, soundfile and soxr for sounds, and onnxruntime or ai-edge-litert. From
+Python: `Model(folder)(input)`.
 """
 
 import argparse
@@ -16,11 +17,12 @@ from pathlib import Path
 import numpy as np
 
 MAX_PIXELS = 50_000_000
+LOUDEST = 8.0  # lossy formats exceed 1 a little
 WORKING_SIDE = 160  # a larger picture is reduced to this size before its drawing is located
 
 
 class Model:
-    """An exported model: from an input to labels and their scores.
+    """An exported model: from an input to labels and their scores, or to a transcript.
 
     Args:
         folder: the folder of manifest.json and the model.
@@ -29,22 +31,56 @@ class Model:
 
     def __init__(self, folder, top=None):
         self.manifest = json.loads((Path(folder) / "manifest.json").read_text("utf-8"))
-        self.settings, self.labels = self.manifest["settings"], self.manifest["labels"]
-        self.top = top or self.settings["top"]
+        self.settings, self.labels = self.manifest["settings"], self.manifest.get("labels")
+        self.top = top or self.settings.get("top")
         self.prepare = PREPARATIONS[self.manifest["input"]["kind"]]
         path = Path(folder) / self.manifest["file"]
         self.run = onnx_session(path) if path.suffix == ".onnx" else litert_session(path)
 
     def __call__(self, item) -> dict:
-        """A path, or an array (an image's (H, W, 3) uint8), to {"labels", "scores"}; a bad item raises an error."""
-        scores = self.run(self.inputs(item))["scores"][0]
+        """A path, or an array (pixels (H, W, 3) uint8, or samples (T,)), to {"labels", "scores"}.
+
+        A model that transcribes answers with {"transcript", "score", "words"}. A bad item raises an error.
+        """
+        outputs = self.run(self.inputs(item))
+        if "probabilities" in outputs:
+            return transcribed(outputs["probabilities"][0], self.manifest)
+        scores = outputs["scores"][0]
         best = np.argsort(-scores, kind="stable")[: self.top]
         return {"labels": [self.labels[place] for place in best], "scores": [float(scores[place]) for place in best]}
 
     def inputs(self, item) -> dict:
         """A path or an array -> the inputs of the model file, a batch of one item."""
-        wanted = self.manifest["input"]
-        return {wanted["name"]: self.prepare(item, self.settings, wanted)[np.newaxis]}
+        wanted = self.manifest["input"] | {"front_end": self.manifest.get("front_end")}
+        value = self.prepare(item, self.settings, wanted)
+        length = {wanted["length"]: np.array([len(value)], "int32")} if "length" in wanted else {}
+        return {wanted["name"]: value[np.newaxis], **length}
+
+
+def transcribed(probabilities, manifest):
+    """(T, V), of which class 0 is the blank -> the transcript of the likeliest path, its log probability, its words.
+
+    Words have their start and end in seconds.
+    """
+    best, front_end = probabilities.argmax(axis=1), manifest["front_end"]
+    begin = 0 if front_end["edges"] == "centre" else front_end["frame_length"] / 2
+    words, before, is_inside = [], 0, False
+    for step, label in enumerate(best):
+        is_space = label != 0 and manifest["alphabet"][label - 1] == " "
+        start, end = (
+            max((place * manifest["frames_per_step"] - 0.5) * front_end["frame_step"] + begin, 0) / front_end["rate"]
+            for place in (step, step + 1)
+        )
+        if label != 0 and label == before and is_inside:
+            words[-1]["end"] = end
+        elif label != 0 and label != before and not is_space:
+            if not is_inside:
+                words.append({"word": "", "start": start, "end": end})
+            words[-1] |= {"word": words[-1]["word"] + manifest["alphabet"][label - 1], "end": end}
+        is_inside = (is_inside and label == 0) or (label != 0 and not is_space)
+        before = label
+    score = float(np.log(np.maximum(probabilities.max(axis=1), 1e-30)).sum())
+    return {"transcript": " ".join(word["word"] for word in words), "score": score, "words": words}
 
 
 def needed(module, package):
@@ -137,7 +173,110 @@ def crop_size(height, width, size, fraction):
     return np.clip(crop_height, 1, height), np.clip(crop_width, 1, width)
 
 
-PREPARATIONS = {"image": image, "tensor": tensor}  # by the kind of the raw input
+def sound(item, settings, wanted):
+    """A sound file, or samples (T,) at the model's rate -> features (N, D), as keras-zoo computes them.
+
+    The manifest has the settings of the front end, its window (L,), mel filters (F, M) and cosine transform
+    (M, cepstra).
+    """
+    end = wanted["front_end"]
+    waveform = heard(item, end["rate"], settings["longest"]) * np.float32(end["scale"])
+    if end["pre_emphasis"] and end["pre_emphasis_in"] == "signal":
+        waveform = waveform - np.float32(end["pre_emphasis"]) * np.append(np.float32(0), waveform[:-1])
+    frames = framed(waveform, end)
+    if end["remove_dc"]:
+        frames = frames - frames.mean(axis=-1, keepdims=True)
+    energy = np.sum(frames * frames, axis=-1)
+    if end["pre_emphasis"] and end["pre_emphasis_in"] == "frame":
+        before = np.concatenate([frames[:, :1], frames[:, :-1]], axis=-1)
+        frames = frames - np.float32(end["pre_emphasis"]) * before
+    spectrum = np.abs(np.fft.rfft(frames * np.array(end["window_values"], "float32"), end["fft_size"]))
+    values = logarithm(spectrum.astype("float32") ** end["power"] @ np.array(end["filter_values"], "float32"), end)
+    if end["decibel_range"] is not None:
+        values = np.maximum(values, values.max() - end["decibel_range"])
+    if end["cepstra"]:
+        values = values @ np.array(end["dct_values"], "float32")
+        if end["log_energy"]:
+            values[:, 0] = logarithm(energy, end)
+    for _ in range(end["deltas"]):
+        width = end["cepstra"] or end["filters"]
+        values = np.concatenate([values, slopes(values[:, -width:], end["delta_width"])], axis=1)
+    return normalized(values, end).astype("float32")
+
+
+def heard(item, rate, longest):
+    """A sound file, a .npy file of samples or samples (T,) at `rate` -> (T,) float32, the mean of the channels."""
+    own = rate
+    if isinstance(item, (str, Path)):
+        with open(item, "rb") as file:
+            is_array = file.read(6) == b"\x93NUMPY"
+        if is_array:
+            item = np.load(item, allow_pickle=False)
+        else:
+            soundfile = needed("soundfile", "soundfile")
+            with soundfile.SoundFile(item) as file:
+                if file.frames > longest * file.samplerate:
+                    raise ValueError(f"{file.frames / file.samplerate:,.0f} s are more than the limit of {longest:g} s")
+                item, own = file.read(dtype="float32", always_2d=True).mean(axis=1), file.samplerate
+    waveform = np.asarray(item)
+    if waveform.ndim != 1 or not waveform.size or waveform.dtype.kind not in "if":
+        raise ValueError(f"expected samples of shape (T,), got {waveform.dtype} of shape {waveform.shape}")
+    if waveform.dtype.kind == "i":
+        waveform = waveform / -float(np.iinfo(waveform.dtype).min)
+    waveform = waveform.astype("float32")
+    if not np.abs(waveform).max() <= LOUDEST:
+        raise ValueError("samples must be finite and in [-1, 1]")
+    if own != rate:
+        waveform = needed("soxr", "soxr").resample(waveform, own, rate)
+    if waveform.size > longest * rate:
+        raise ValueError(f"{waveform.size / rate:,.0f} s are more than the limit of {longest:g} s")
+    return waveform
+
+
+def framed(waveform, end):
+    """(T,) -> (N, L), overlapping frames; zeros stand before and after the samples."""
+    length, step = end["frame_length"], end["frame_step"]
+    if end["edges"] == "centre":
+        count, before = 1 + len(waveform) // step, (length + 1) // 2
+    else:
+        count, before = (1 if end["edges"] == "snip" else 2) + (len(waveform) - length) // step, 0
+    count = max(count, 1)
+    waveform = np.concatenate([np.zeros(before, "float32"), waveform, np.zeros(length + step, "float32")])
+    return np.stack([waveform[number * step : number * step + length] for number in range(count)])
+
+
+def logarithm(values, end):
+    values = np.log(np.maximum(values + np.float32(end["log_offset"]), np.float32(end["log_floor"])))
+    return values * (10 / np.log(10)) if end["logarithm"] == "decibel" else values
+
+
+def slopes(values, width):
+    """Linear regression over 2 width + 1 frames: (N, D) -> (N, D)."""
+    padded = np.concatenate([values[:1]] * width + [values] + [values[-1:]] * width)
+    count = len(values)
+    total = sum(n * (padded[width + n :][:count] - padded[width - n :][:count]) for n in range(1, width + 1))
+    return total / (2 * sum(n * n for n in range(1, width + 1)))
+
+
+def normalized(values, end):
+    """(N, D) -> (N, D), by the item's own mean and deviation, or by those of the training data."""
+    if end["normalize"] is None:
+        return values
+    if end["normalize"] == "utterance":
+        values = values - values.mean(axis=0)
+        return values / np.maximum(values.std(axis=0), 1e-4)
+    values = (values - np.array(end["mean"])) / np.array(end["deviation"])
+    if end["normalize"] == "fixed":
+        return values
+    keep, mean, square = np.exp(-1 / end["time_constant"]), 0.0, 1.0
+    rows = []
+    for value in values:
+        mean, square = keep * mean + (1 - keep) * value, keep * square + (1 - keep) * value**2
+        rows.append((value - mean) / np.sqrt(np.maximum(square - mean**2, 1e-4)))
+    return np.stack(rows)
+
+
+PREPARATIONS = {"image": image, "tensor": tensor, "audio": sound}  # by the kind of the raw input
 
 
 def decoded(path) -> np.ndarray:
@@ -247,7 +386,8 @@ def main() -> int:
         if not arguments.json:
             row = rows[-1]
             pairs = zip(row.get("labels", ()), row.get("scores", ()), strict=True)
-            print(f"{item}: {row.get('error') or ', '.join(f'{label} {score:.3f}' for label, score in pairs)}")
+            shown = row.get("transcript") or ", ".join(f"{label} {score:.3f}" for label, score in pairs)
+            print(f"{item}: {row.get('error') or shown}")
     if arguments.json:
         print(json.dumps(rows, ensure_ascii=False, indent=1))
     return int(any("error" in row for row in rows))

@@ -29,7 +29,7 @@ def manifest_of(task: Task, name: str, preset: str | None, settings: dict) -> di
     Returns:
         {"name", "preset", "model", "task", "labels", "settings", "inputs", "answer", "op_libraries", "versions"}:
         "model" is the name of the architecture, "labels" are None if the classes have no names, "settings" are those
-        that the export fixes, "inputs" the raw inputs, [{"name", "kind", "shape"}], and "answer" is the layout of
+        that the export fixes, "inputs" the raw inputs as `RawInput.entry` gives them, and "answer" is the layout of
         answers (see zoo.tasks.answers).
     """
     return {
@@ -39,7 +39,7 @@ def manifest_of(task: Task, name: str, preset: str | None, settings: dict) -> di
         "task": task.name,
         "labels": task.labels,
         "settings": settings,
-        "inputs": [{"name": raw.name, "kind": raw.kind, "shape": list(raw.shape)} for raw in task.raw_inputs()],
+        "inputs": [raw.entry() for raw in task.raw_inputs()],
         "answer": task.answer_layout,
         "op_libraries": task.op_libraries(),
         "versions": versions_of(),
@@ -95,13 +95,14 @@ def _write(path: Path, text: str) -> None:
         raise ZooError(f"can't write {path}: {error.strerror or error}") from None
 
 
-# Requests of up to 1,024 items run in parts of at most 32.
+# Requests of up to 1,024 items run in parts of at most 32. Padding joins requests whose items differ in length.
 BATCHING = """max_batch_size { value: 1024 }
 enable_large_batch_splitting { value: true }
 max_execution_batch_size { value: 32 }
 batch_timeout_micros { value: 2000 }
 max_enqueued_batches { value: 1000 }
 num_batch_threads { value: 4 }
+pad_variable_length_inputs: true
 allowed_batch_sizes: 1
 allowed_batch_sizes: 8
 allowed_batch_sizes: 32

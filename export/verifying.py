@@ -152,7 +152,7 @@ def runner_files(encoded: list[dict]) -> Iterator[list[Path]]:
     with tempfile.TemporaryDirectory() as folder:
         files = []
         for number, item in enumerate(encoded):
-            [value] = item.values()
+            value = next(iter(item.values()))  # a length may follow
             files.append(Path(folder) / f"{number}.bin")
             with open(files[-1], "wb") as file:
                 file.write(value) if isinstance(value, bytes) else np.save(file, value)

@@ -19,6 +19,7 @@ from tests.helpers.models import BUILDERS, ENTRIES, make
 from tests.helpers.processes import run_child
 from tests.helpers.short_graphs import short_reader
 from zoo import preset
+from zoo.errors import InputError
 from zoo.preset import weights
 from zoo.tasks import names, task_of
 
@@ -111,6 +112,7 @@ def test_padding_changes_nothing(name, training, shared):
     inputs, _ = batch(model)
     expected = model(inputs, training=training)["logits"]
     padded = model(contract_of(model).repadded(inputs), training=training)["logits"]
+    padded = padded[:, : expected.shape[1]]  # a model with an output per step has more of them
     np.testing.assert_allclose(padded, expected, rtol=1e-5, atol=1e-5)
 
 
@@ -216,9 +218,9 @@ def test_pipeline_equals_signature(name, tmp_path):
     pipeline = zoo.pipeline(model)
     folder = zoo.export(model, tmp_path / "out", name="served")
     served = tf.saved_model.load(str(folder)).signatures
-    for signature in served.values():  # only the numbers of items, and of words, are unknown
+    for signature in served.values():  # only the numbers of items, of words, and of samples or frames are unknown
         for spec in signature.structured_input_signature[1].values():
-            assert contract_of(model).has_steps or None not in spec.shape[1:]
+            assert contract_of(model).has_steps or contract_of(model).has_padding or None not in spec.shape[1:]
     for files in ([good], [bad], [bad, good, other], [good, bad, bad, other]):
         raw = {key: tf.constant(values) for key, values in contract.served(files).items()}
         answers = {key: value.numpy() for key, value in served["serving_default"](**raw).items()}
@@ -256,7 +258,10 @@ def test_a_single_item_has_the_answer_of_the_signature(task_name, tmp_path):
     single = task.single()
     for row, file in enumerate(files):
         expected = {key: value[row] for key, value in answers.items()}
-        answer = single(task.encode(contract.item(file)))
+        try:
+            answer = single(task.encode(contract.item(file)))
+        except InputError as error:  # refused before the graph, in the same words
+            answer = {"error": str(error).encode()}
         assert answer["error"] == expected["error"]
         if answer["error"]:
             assert file == files[1]
@@ -264,6 +269,8 @@ def test_a_single_item_has_the_answer_of_the_signature(task_name, tmp_path):
             continue
         assert answer.keys() == expected.keys()
         for key, value in expected.items():
+            if np.shape(answer[key]) != np.shape(value):  # padded to the longest of the batch
+                value = value[: len(answer[key])]
             if np.asarray(value).dtype.kind == "f":
                 np.testing.assert_allclose(answer[key], value, atol=1e-5, err_msg=key)
             else:

@@ -49,6 +49,8 @@ def test_advice_about_retracing_is_for_functions_of_the_user(function, wanted):
     record = logging.LogRecord("tensorflow", logging.WARNING, "", 1, text, (f"<function {function} at 0x7f>",), None)
     assert quiet.is_wanted(record) == wanted
     assert quiet.is_wanted(logging.LogRecord("tensorflow", logging.WARNING, "", 1, function, (), None))
+    own = "`FeatureConnector.dtype` is deprecated. Please change your code to use NumPy"
+    assert not quiet.is_wanted(logging.LogRecord("absl", logging.WARNING, "", 1, own, (), None))
 
 
 def test_a_gpu_that_can_not_be_used_is_warned_about():

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from zoo.exporting.verifying import verify
     from zoo.exporting.writing import export
     from zoo.inference import evaluate, load, pipeline
+    from zoo.listening import listen
     from zoo.preset import create_model, list_models, model_info
     from zoo.preset.saving import save
     from zoo.registry import register_model
@@ -40,6 +41,7 @@ _MODULES = {
     "explain": "zoo.explaining",
     "export": "zoo.exporting.writing",
     "list_models": "zoo.preset",
+    "listen": "zoo.listening",
     "load": "zoo.inference",
     "load_word2vec": "zoo.tasks.word_vectors",
     "model_info": "zoo.preset",
@@ -63,6 +65,7 @@ __all__ = [
     "explain",
     "export",
     "list_models",
+    "listen",
     "load",
     "load_word2vec",
     "model_info",

@@ -84,6 +84,7 @@ for each in (
     showing.list_command,
     showing.info,
     answering.predict,
+    answering.listen,
     answering.embed,
     answering.evaluate,
     training.train,

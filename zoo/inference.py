@@ -266,8 +266,8 @@ def evaluate(
         **settings: settings of the task, such as beam=1.
 
     Returns:
-        {"preset", "dataset", "split", "examples", "metrics", "seconds"}; metrics are fractions, except
-        BLEU and chrF, which are between 0 and 100.
+        {"preset", "dataset", "split", "examples", "metrics", "notes", "seconds"}; metrics are fractions, except BLEU
+        and chrF, which are between 0 and 100. A note says how a metric was computed; not every metric has one.
 
     Raises:
         ZooError: an unknown preset, data set or split; classes that differ from the model's; `record` together with
@@ -302,6 +302,7 @@ def evaluate(
         "split": split,
         "examples": source.examples,
         "metrics": measured.metrics,
+        "notes": measured.how,
         "seconds": seconds,
     }
 

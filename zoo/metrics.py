@@ -47,6 +47,34 @@ def pronunciation_figures(hypotheses: list[str], references: list[list[str]]) ->
     return {"phoneme_error_rate": edits / total, "word_error_rate": wrong / len(hypotheses)}
 
 
+def transcription_figures(
+    hypotheses: list[str], references: list[str]
+) -> tuple[dict[str, float], None, dict[str, str]]:
+    """Word and character error rate of transcripts: edits over the number of words, or characters, of the references.
+
+    Returns:
+        The metrics, None, and notes with the numbers of substitutions, insertions and deletions: the arguments of
+        `zoo.tasks.task.Measured`. Words are what stands between spaces; characters include spaces.
+    """
+    import jiwer
+
+    texts = [[text.split() for text in side] for side in (references, hypotheses)]
+    letters = [[list(" ".join(words)) for words in side] for side in texts]
+    figures, notes, as_is = {}, {}, jiwer.Compose([])
+    for unit, (known, own) in (("word", texts), ("character", letters)):
+        pairs = [pair for pair in zip(known, own, strict=True) if pair[0]]  # jiwer takes no empty references
+        inserted = sum(len(b) for a, b in zip(known, own, strict=True) if not a)
+        counts = {"substitutions": 0, "insertions": inserted, "deletions": 0}
+        if pairs:
+            output = jiwer.process_words(*map(list, zip(*pairs, strict=True)), as_is, as_is)
+            counts = {kind: count + getattr(output, kind) for kind, count in counts.items()}
+        total = sum(map(len, known))
+        figures[f"{unit}_error_rate"] = sum(counts.values()) / max(total, 1)
+        listed = ", ".join(f"{count:,} {kind}" for kind, count in counts.items())
+        notes[f"{unit}_error_rate"] = f"{listed} in {total:,} {unit}s"
+    return figures, None, notes
+
+
 def by_length(lengths: list[int], figure: Callable[[np.ndarray], float], bins: int = 6) -> list[tuple[float, float]]:
     """A metric by length: the items are sorted by length and split into groups of about equal size.
 

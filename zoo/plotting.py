@@ -185,6 +185,34 @@ def heat(pictures: list[np.ndarray], rows: list[dict], titles: list[str], path: 
     figure.savefig(path, dpi=110)
 
 
+def spectrograms(rows: list[dict], titles: list[str], path: Path) -> None:
+    """Features of sounds over time, and the heat of a class over them.
+
+    Args:
+        rows: for each sound {"features" (N, M), "heat" (N, M) in [0, 1] or None, "layer", "_seconds": start and end}.
+            A sound of a single frame has no heat.
+        titles: for each sound, of two lines.
+        path: the file that is written.
+    """
+    figure = Figure(figsize=(8.8, 2.9 * len(rows)), layout="constrained")
+    for row, title, panels in zip(rows, titles, figure.subplots(len(rows), 2, squeeze=False), strict=True):
+        features = row["features"].T
+        options = {"origin": "lower", "aspect": "auto", "extent": (*row["_seconds"], -0.5, len(features) - 0.5)}
+        (title,), fonts = drawable([title])
+        panels[0].imshow(features, cmap="magma", interpolation="nearest", **options)
+        panels[0].set_title(title, fontsize=10, family=fonts, parse_math=False)
+        panels[0].set_ylabel("feature")
+        panels[1].imshow(features, cmap="gray", interpolation="nearest", **options)
+        panels[1].set_title("no Grad-CAM: no layer has an extent", fontsize=10)
+        if row["heat"] is not None:
+            panels[1].imshow(_colours(row["heat"].T), **options)
+            note = "" if row["heat"].any() else " (nowhere positive)"
+            panels[1].set_title(f"Grad-CAM\n{row['layer']}{note}", fontsize=10)
+        for axes in panels:
+            axes.set_xlabel("seconds")
+    figure.savefig(path, dpi=110)
+
+
 def _picture(axes, picture: np.ndarray, **options) -> None:
     axes.set_axis_off()
     axes.imshow(picture if picture.shape[-1] == 3 else picture.mean(axis=-1), cmap="gray", vmin=0, vmax=1, **options)
@@ -352,6 +380,50 @@ def coloured_text(texts: list[tuple[list[str], list[float], str]], unit: str, pa
         )  # fmt: skip
     bar = figure.add_axes((0.1, 0.42 / whole, 0.35, 0.12 / whole))
     figure.colorbar(scale, cax=bar, orientation="horizontal", label=unit)
+    figure.savefig(path, dpi=110)
+
+
+def posteriors(rows: list[dict], path: Path) -> None:
+    """Sounds: the features over time, the probabilities of the symbols under them, and the words under these.
+
+    Args:
+        rows: of each sound "input", "symbols", "posteriors" (T, V), "step_times" (T + 1,), "words", and "_frames"
+            (N, D) with "_times", their start and end.
+    """
+    figure = Figure(figsize=(9.0, 3.4 * len(rows)), layout="constrained")
+    grid = figure.subplots(2 * len(rows), 1, squeeze=False)[:, 0]
+    for row, top, bottom in zip(rows, grid[::2], grid[1::2], strict=True):
+        start, end = row["_times"]
+        extent = (start, end, -0.5, row["_frames"].shape[1] - 0.5)
+        top.imshow(
+            row["_frames"].T, origin="lower", aspect="auto", extent=extent, cmap="magma", interpolation="nearest"
+        )
+        [title], fonts = drawable([row["input"]])
+        top.set_title(title, family=fonts, fontsize=10, parse_math=False)
+        top.set_ylabel("feature")
+        top.tick_params(labelbottom=False)
+        middles = (row["step_times"][1:] + row["step_times"][:-1]) / 2
+        for number, symbol in enumerate(row["symbols"]):
+            values = row["posteriors"][:, number]
+            if number == 0:
+                bottom.fill_between(middles, values, color="0.9", linewidth=0, label="blank")
+            elif len(values) and values.max() > 0.1:  # others can't be seen
+                [label], _ = drawable(["\u2423" if symbol == " " else symbol])
+                bottom.plot(middles, values, linewidth=1.2, label=label)
+        for word in row["words"]:
+            [text], fonts = drawable([word["word"]])
+            middle = (word["start"] + word["end"]) / 2
+            bottom.annotate(
+                text, (middle, 0), (0, -4), textcoords="offset points", ha="center", va="top", family=fonts,
+                parse_math=False, annotation_clip=False,
+            )  # fmt: skip
+        bottom.set_xlim(start, max(end, start + 1e-3))
+        top.set_xlim(bottom.get_xlim())
+        bottom.set_ylim(0, 1.02)
+        bottom.tick_params(axis="x", pad=14)
+        bottom.set_xlabel("seconds")
+        bottom.set_ylabel("probability")
+        bottom.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0), fontsize=8)
     figure.savefig(path, dpi=110)
 
 

@@ -44,8 +44,10 @@ def warn_without_gpu(tensorflow) -> None:
 
 
 def is_wanted(record: logging.LogRecord) -> bool:
-    """False for advice about the retracing of functions that the user did not write."""
+    """False for advice about code that the user did not write: retraced functions, and TFDS's own use of TFDS."""
     message = record.getMessage()
+    if message.startswith("`FeatureConnector.dtype` is deprecated"):
+        return False
     return "triggered tf.function retracing" not in message or not _TRACED.search(message)
 
 

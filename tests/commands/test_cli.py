@@ -167,7 +167,7 @@ def test_evaluate(copied_preset, named_digits, tmp_path):
     status, out, _ = run_zoo("evaluate", copied_preset, "--dataset", named_digits, "--json", "--out", picture)
     result = json.loads(out)
     assert status == 0
-    assert set(result) == {"preset", "dataset", "split", "examples", "metrics", "seconds"}
+    assert set(result) == {"preset", "dataset", "split", "examples", "metrics", "notes", "seconds"}
     assert (result["split"], result["examples"]) == ("test", 12)
     assert picture.read_bytes().startswith(b"\x89PNG")
     limited = json.loads(run_zoo("evaluate", copied_preset, "--dataset", named_digits, "--limit", 5, "--json")[1])
@@ -338,7 +338,7 @@ def test_a_mistake_gets_one_line_and_status_2(arguments, message, tmp_path, monk
 
 
 def test_every_command_has_help_that_starts_with_what_it_does():
-    names = "list info predict embed evaluate train tune export verify serve explain benchmark demo cache"
+    names = "list info predict listen embed evaluate train tune export verify serve explain benchmark demo cache"
     assert set(main.commands) == set(names.split())
     for name, command in main.commands.items():
         status, out, _ = run_zoo(name, "--help")

@@ -9,6 +9,7 @@ import string
 from pathlib import Path
 
 import numpy as np
+import soundfile as sf
 
 from tests.helpers.drawings import draw_digit, draw_folder
 
@@ -125,6 +126,61 @@ class TensorClassification(Contract):
             for item in range(20):
                 np.save(folder / label / f"{item}.npy", random.normal(number, 0.3, model.input.shape[1:]))
         return folder
+
+
+class AudioClassification(Contract):
+    has_padding = True
+
+    def inputs(self, model, size, seed=1):
+        """Frames of unequal numbers, with random frames behind them."""
+        random = np.random.default_rng(seed)
+        return {
+            "frames": random.normal(size=(size, 9, model.input["frames"].shape[-1])).astype("float32"),
+            "frame_count": np.resize([5, 9, 1, 6], size).astype("int32"),
+        }
+
+    def beside(self, inputs):
+        frames, frame_count = inputs.values()
+        return {
+            "frames": np.concatenate([frames[:1], 9 * frames[1:]]),
+            "frame_count": np.concatenate([frame_count[:1], frame_count[1:] // 2 + 1]),
+        }
+
+    def repadded(self, inputs):
+        is_padding = np.arange(inputs["frames"].shape[1]) >= inputs["frame_count"][:, None]
+        frames = np.where(is_padding[..., None], inputs["frames"][::-1] + 3, inputs["frames"])
+        return {**inputs, "frames": np.concatenate([frames, frames[:, :3]], axis=1)}
+
+    def files(self, model, folder):
+        good, bad, other = folder / "good.wav", folder / "bad.wav", folder / "other.flac"
+        tone = chirp(300, 0.21)
+        sf.write(good, tone, 16_000, "FLOAT")
+        sf.write(bad, np.where(tone == tone.max(), np.nan, tone), 16_000, "FLOAT")
+        sf.write(other, chirp(900, 0.34), 16_000)
+        return [good, bad, other]
+
+    def served(self, files):
+        """Waveforms with noise behind them."""
+        waveforms = [sf.read(file, dtype="float32")[0] for file in files]
+        longest = max(map(len, waveforms)) + 100
+        noise = np.random.default_rng(5).normal(0, 9, (len(files), longest)).astype("float32")
+        padded = [np.concatenate([wave, row[len(wave) :]]) for wave, row in zip(waveforms, noise, strict=True)]
+        return {"waveform": padded, "samples": np.array([*map(len, waveforms)], "int32")}
+
+    def training_data(self, model, folder):
+        random = np.random.default_rng(3)
+        for pitch, label in ((300, "low"), (900, "middle"), (2700, "high")):
+            (folder / label).mkdir(parents=True)
+            for item in range(20):
+                wave = chirp(pitch * random.uniform(0.9, 1.1), random.uniform(0.1, 0.3))
+                sf.write(folder / label / f"{item}.wav", wave, 16_000)
+        return folder
+
+
+def chirp(pitch: float, seconds: float) -> np.ndarray:
+    """A tone at 16 kHz that rises by a tenth, (T,)."""
+    time = np.arange(int(16_000 * seconds)) / 16_000
+    return 0.3 * np.sin(2 * np.pi * pitch * time * (1 + 0.05 * time / seconds))
 
 
 class Translation(Contract):
@@ -272,6 +328,41 @@ class LanguageModeling(Contract):
         return path
 
 
+class SpeechRecognition(AudioClassification):
+    answers_no_items = True
+    assets = {"alphabet.txt": b" abcd"}
+    settings = {"front_end": {"filters": 20, "normalize": "utterance"}}
+    training_settings = settings
+    learned_sizes = ("symbols",)
+    learning_rate = 3e-2
+    shorter_answer = {"beam": 2}
+
+    def inputs(self, model, size, seed=1):
+        """As those of AudioClassification, but long enough for the targets."""
+        random = np.random.default_rng(seed)
+        return {
+            "frames": random.normal(size=(size, 15, model.input["frames"].shape[-1])).astype("float32"),
+            "frame_count": np.resize([11, 15, 9, 13], size).astype("int32"),
+        }
+
+    def targets(self, model, inputs):
+        """Two symbols and their padding."""
+        labels = np.random.default_rng(1).integers(1, model.output["logits"].shape[-1], (len(inputs["frames"]), 3))
+        return np.where(np.arange(3) < 2, labels, 0).astype("int32")
+
+    def training_data(self, model, folder):
+        """Tones of three pitches, one per letter."""
+        random = np.random.default_rng(3)
+        folder.mkdir(parents=True)
+        pitches, lines = {"a": 300, "b": 900, "c": 2700}, []
+        for number in range(40):
+            letters = random.choice(list(pitches), random.integers(1, 4))
+            sf.write(folder / f"{number}.wav", np.concatenate([chirp(pitches[each], 0.1) for each in letters]), 16_000)
+            lines.append(f"{number}.wav\t{' '.join(letters)}\n")
+        (folder / "transcripts.tsv").write_text("".join(lines))
+        return folder
+
+
 class WordEmbedding(Contract):
     answers_no_items = True
     assets = {
@@ -317,9 +408,11 @@ class WordEmbedding(Contract):
 
 
 CONTRACTS = {
+    "audio_classification": AudioClassification(),
     "captioning": Captioning(),
     "image_classification": ImageClassification(),
     "language_modeling": LanguageModeling(),
+    "speech_recognition": SpeechRecognition(),
     "tensor_classification": TensorClassification(),
     "translation": Translation(),
     "word_embedding": WordEmbedding(),

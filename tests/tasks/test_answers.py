@@ -70,3 +70,11 @@ def test_plain_values(value, expected):
     result = plain(value)
     assert result == expected
     assert type(result) is type(expected)
+
+
+def test_rows_of_padding_are_left_out():
+    layout = {"words": [{"word": "words", "start": "starts"}, "word_count"]}
+    outputs = {"words": np.array([b"a", b"b", b""], object), "starts": np.array([0.5, 1.0, 0.0], "float32")}
+    for count, expected in ((2, [{"word": "a", "start": 0.5}, {"word": "b", "start": 1.0}]), (0, [])):
+        assert to_python(layout, {**outputs, "word_count": np.int32(count)}) == {"words": expected}
+    assert json.loads(json.dumps(layout)) == layout

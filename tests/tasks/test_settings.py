@@ -22,12 +22,13 @@ OTHER_TYPES = {
     float: ["3", True, None, [1], math.nan, math.inf, -math.inf],
     bool: ["x", 3, 1, 0.0, None, [1]],
     dict: ["x", 3, True, None, [1]],
+    list: ["x", 3, True, None, {}],
     Literal: ["other", "", 7, 1.5, True, 1.0, [1], {}],
 }
 
 
 def kind_of(field) -> Any:
-    """int, float, bool, dict or Literal."""
+    """int, float, bool, dict, list or Literal."""
     kinds = [get_origin(part) or part for part in (field.annotation, *get_args(field.annotation))]
     return next(kind for kind in kinds if kind in OTHER_TYPES)
 
@@ -118,9 +119,11 @@ def test_an_unknown_name_is_refused():
 def test_flags_are_the_settings_for_users():
     flags = {task: sorted(settings_class(task).flags()) for task in names(own=True)}
     assert flags == {
+        "audio_classification": ["top"],
         "captioning": ["beam", "n_best"],
         "image_classification": ["top"],
         "language_modeling": ["length", "samples", "seed", "temperature"],
+        "speech_recognition": ["beam"],
         "tensor_classification": ["top"],
         "translation": ["beam", "n_best"],
         "word_embedding": ["top"],

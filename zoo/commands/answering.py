@@ -1,4 +1,4 @@
-"""The commands `predict`, `embed`, `explain` and `evaluate`."""
+"""The commands `predict`, `listen`, `embed`, `explain` and `evaluate`."""
 
 import sys
 
@@ -53,6 +53,37 @@ def predict(preset, inputs, file, fields, as_csv, changes, as_json, **flags) -> 
     else:
         failed = terminal.text_rows(rows, pipeline.task, before)
     sys.exit(1 if failed else 0)
+
+
+@click.command()
+@click.argument("preset")
+@click.option("--file", "file", metavar="PATH", help="A sound file [the microphone].")
+@click.option("--chunk", type=float, default=0.2, help="Seconds of sound that are heard at once [0.2].")
+@JSON
+def listen(preset, file, chunk, as_json) -> None:
+    """Transcribe while sound arrives, from a microphone until Ctrl-C, or from a file.
+
+    PRESET is a speech recogniser that carries its state from chunk to chunk, such as blstm_ctc_streaming.digits. The
+    text appears as it is heard; --json prints the answer at the end.
+    """
+    find(preset)
+    from zoo import listening
+
+    task = listening.open_task(preset)
+    shown, row = "", None
+    try:
+        for row in listening.answers(task, file, chunk):
+            if not as_json:
+                text = task.summary(row)
+                click.echo(text[len(shown) :], nl=False)
+                shown = text
+    except KeyboardInterrupt:  # the usual end of listening to a microphone
+        if file:
+            raise
+    if as_json:
+        return terminal.print_json({"input": file, **(row or {})})
+    click.echo()
+    return None
 
 
 @click.command(cls=PresetCommand)
@@ -160,4 +191,6 @@ def evaluate(preset, dataset, split, limit, skip_missing, data_dir, record, pict
     metrics = ", ".join(f"{key} {value:.4f}" for key, value in result["metrics"].items())
     where = f"{result['dataset']} {result['split']}, {result['examples']:,} examples, {result['seconds']:.1f} s"
     click.echo(f"{result['preset']}: {metrics} ({where})")
+    for name, note in result["notes"].items():
+        click.echo(f"{name}: {note}")
     return None

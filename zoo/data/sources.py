@@ -21,6 +21,9 @@ TERMS = {
     "tatoeba_pairs": "CC BY 2.0 FR (tatoeba.org and manythings.org/anki)",
     "flickr8k": "research use; photos belong to their authors (cite Hodosh et al. 2013)",
     "cmudict": "unrestricted (Carnegie Mellon University)",
+    "fsdd": "CC BY-SA 4.0 (Z. Jackson and others)",
+    "fsdd_strings": "CC BY-SA 4.0 (Z. Jackson and others)",
+    "an4": "BSD-style, free for any purpose (Carnegie Mellon University)",
     "novels": "published from 1839 to 1930 (Project Gutenberg)",
     "novels_factbook": "public domain (Project Gutenberg); CC0 1.0 (factbook)",
     "word_similarity": "Apache 2.0 (analogies); others none stated, cite the papers",
@@ -104,7 +107,7 @@ def open_source(
 
 def _register() -> None:
     """Registers the builders of this package and of other distributions with TFDS."""
-    from zoo.data import captions, corpora, novels, text_pairs  # noqa: F401
+    from zoo.data import captions, corpora, novels, speech, text_pairs  # noqa: F401
 
     for point in metadata.entry_points(group="zoo.data"):
         try:

@@ -1,5 +1,7 @@
 """Decoding a generator's answers step by step, in the graph: greedy, beam search and sampling.
 
+`zoo.decoding.ctc` decodes the outputs of models with one class per frame, and is described there.
+
 A generator is anything with three methods:
 
     encode(inputs) -> memory      initial_state(memory) -> state      step(tokens, state, memory) -> logits, state

@@ -52,6 +52,8 @@ def explain(
     feature maps (LeCun, Bengio & Hinton 2015, Figure 2). If a model averages several windows of an image, only the
     middle window is explained; label and score are those of this window.
 
+    Sound classifiers have the kind "heat": the features of a sound over time, with Grad-CAM over them.
+
     Language models have two kinds. "surprise" shows how unlikely each token of a text is, in bits. "reach" shows how
     far back in a text a model looks: the gradient of its predictions by distance in tokens.
 
@@ -60,6 +62,9 @@ def explain(
     Translators have the kind "attention": the attention weights of each word of a translation over the source words
     (Bahdanau et al. 2015, arXiv 1409.0473, Figure 3). Captioners with attention have the kind "attention" too: the
     picture once per word, with the attention over it (Xu et al. 2015, arXiv 1502.03044, Figure 2).
+
+    Speech recognisers have the kind "posteriors": the features of a sound, the probability of each symbol at each step,
+    and the words under them (Graves et al. 2006, Figure 1).
 
     Args:
         name: a preset's name or path, or a model from load or create_model.
@@ -77,11 +82,14 @@ def explain(
     Returns:
         A dict per input. "heat": {"input", "label", "score", "layer", "heat", "gradient"}; "heat" (h, w) has
         the maximum 1, and is 0 where there is no evidence for the class; "gradient" (h, w) is >= 0; "layer" and "heat"
-        are None if no layer has a spatial output. "layers": {"input", "label", "score", "layers"}, with the outputs by
-        name. "filters": a single dict {"layer", "filters"}, (h, w, C, count). "attention": {"input", "translation",
-        "score", "alternatives", "source", "target", "attention"}; "source" and "target" are lists of words, and
-        "attention" has the shape (target words, source words). "surprise": {"input", "tokens", "bits", "perplexity"}.
-        "reach": {"input", "gradient"}, by distance from 0, relative to the value there.
+        are None if no layer has a spatial output. In the place of "gradient" that of a sound has "features" (N, M),
+        frames and mel filters. "layers": {"input", "label", "score", "layers"}, with the outputs by name. "filters": a
+        single dict {"layer", "filters"}, (h, w, C, count). "attention": {"input", "translation", "score",
+        "alternatives", "source", "target", "attention"}; "source" and "target" are lists of words, and "attention" has
+        the shape (target words, source words). "surprise": {"input", "tokens", "bits", "perplexity"}. "reach":
+        {"input", "gradient"}, by distance from 0, relative to the value there. "posteriors": {"input", "transcript",
+        "score", "words", "symbols", "posteriors", "step_times"}; "posteriors" has the shape (steps, symbols), where the
+        first symbol is the blank.
 
     Raises:
         InputError: an input can't be answered; the message names it.

@@ -48,23 +48,39 @@ def explain(task: Task, items: list, errors: str, *, label: str | None = None, l
 
 
 def _heat(task: Task, picture: tf.Tensor, label: str | None, layer: str | None) -> dict:
-    """Grad-CAM (equations 1 and 2) and the gradient for one picture (h, w, C)."""
+    """Grad-CAM and the gradient for one picture (h, w, C)."""
     image = picture[tf.newaxis]
+    row, number = grad_cam(task, {"image": image}, task.size, label, layer)
+    return {**row, "gradient": _gradient(task, image, number), **images.displayed(task, picture)}
+
+
+def grad_cam(task: Task, inputs: dict, size: tuple[int, int], label: str | None, layer: str | None) -> tuple[dict, int]:
+    """Grad-CAM (equations 1 and 2) of one item.
+
+    Args:
+        task: the task of a classifier.
+        inputs: the model's inputs, a batch of one item.
+        size: h and w of the heat.
+        label, layer: as for `explain`.
+
+    Returns:
+        {"label", "score", "layer", "heat" (h, w)}, and the number of the class. Layer and heat are None if no layer has
+        an extent.
+    """
     with tf.GradientTape() as tape:
-        tape.watch(image)
-        outputs, recorded = activations.record(task.model, {"image": image})
+        tape.watch([value for value in inputs.values() if value.dtype.is_floating])
+        outputs, recorded = activations.record(task.model, inputs)
         row, number = images.answer(task, outputs, label)
         score = _score(task, outputs["logits"], number)
     chosen = _chosen(recorded, layer, task.model.name)
-    row |= {"layer": None, "heat": None}
-    if chosen is not None:
-        maps = np.array(chosen.output[0], "float32")  # A (H, W, C)
-        gradients = tape.gradient(score, chosen.output, unconnected_gradients="zero")
-        gradients = np.array(gradients[0], "float32")
-        heat = np.maximum(maps @ gradients.mean(axis=(0, 1)), 0.0)  # relu(sum_k alpha_k A^k)
-        heat = _enlarged(heat, task.size, chosen.stride)
-        row |= {"layer": chosen.name, "heat": heat / (heat.max() or 1.0)}
-    return {**row, "gradient": _gradient(task, image, number), **images.displayed(task, picture)}
+    if chosen is None:
+        return {**row, "layer": None, "heat": None}, number
+    maps = np.array(chosen.output[0], "float32")  # A (H, W, C)
+    gradients = tape.gradient(score, chosen.output, unconnected_gradients="zero")
+    gradients = np.array(gradients[0], "float32")
+    heat = np.maximum(maps @ gradients.mean(axis=(0, 1)), 0.0)  # relu(sum_k alpha_k A^k)
+    heat = _enlarged(heat, size, chosen.stride)
+    return {**row, "layer": chosen.name, "heat": heat / (heat.max() or 1.0)}, number
 
 
 def _chosen(recorded: list[Activation], layer: str | None, model: str) -> Activation | None:

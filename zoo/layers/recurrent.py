@@ -17,6 +17,8 @@ def scan(step, carry, inputs, reverse: bool = False):
         return ops.scan(step, carry, inputs, reverse=reverse)
     import tensorflow as tf
 
+    if reverse:  # not by the index of a step, which tf2onnx takes for its turn
+        inputs = tf.nest.map_structure(lambda x: tf.reverse(x, [0]), inputs)
     flat = tf.nest.flatten(inputs)
     count = tf.shape(flat[0])[0]
     arrays = [tf.TensorArray(x.dtype, count, element_shape=x.shape[1:]).unstack(x) for x in flat]
@@ -24,16 +26,16 @@ def scan(step, carry, inputs, reverse: bool = False):
     _, example = step(carry, tf.nest.map_structure(lambda x: tf.zeros(tf.shape(x)[1:], x.dtype), inputs))
     collected = [tf.TensorArray(x.dtype, count, element_shape=x.shape) for x in tf.nest.flatten(example)]
 
-    def body(turn, carry, collected):
-        t = count - 1 - turn if reverse else turn
+    def body(t, carry, collected):
         after, outputs = step(carry, tf.nest.pack_sequence_as(inputs, [array.read(t) for array in arrays]))
         after = tf.nest.map_structure(lambda new, old: tf.ensure_shape(new, old.shape), after, carry)
         written = zip(collected, tf.nest.flatten(outputs), strict=True)
-        return turn + 1, after, [array.write(t, x) for array, x in written]
+        return t + 1, after, [array.write(t, x) for array, x in written]
 
     start = (tf.constant(0), carry, collected)
-    _, carry, collected = tf.while_loop(lambda turn, *_: turn < count, body, start, maximum_iterations=count)
-    return carry, tf.nest.pack_sequence_as(example, [array.stack() for array in collected])
+    _, carry, collected = tf.while_loop(lambda t, *_: t < count, body, start, maximum_iterations=count)
+    stacked = [array.stack() for array in collected]
+    return carry, tf.nest.pack_sequence_as(example, [tf.reverse(x, [0]) for x in stacked] if reverse else stacked)
 
 
 def _cut(x, size: int):

@@ -5,15 +5,19 @@ becomes a list of dicts, one per row of the outputs that its dict names:
 
     {"text": "text", "alternatives": [{"text": "alternatives", "score": "alternative_scores"}]}
 
+If items have unequal numbers of rows, the outputs of a batch are padded, and a second element of the list names the
+output with an item's number of rows: [{"word": "words", "start": "starts"}, "word_count"].
+
 The key "warning" is left out of an answer if its text is empty.
 """
 
+import itertools
 from typing import Any
 
 import numpy as np
 
 WARNING = "warning"
-Layout = dict[str, "str | list[dict[str, str]]"]
+Layout = dict[str, "str | list[dict[str, str] | str]"]
 
 
 def to_python(layout: Layout, outputs: dict[str, Any]) -> dict:
@@ -28,8 +32,10 @@ def to_python(layout: Layout, outputs: dict[str, Any]) -> dict:
         if isinstance(place, str):
             answer[key] = plain(outputs[place])
         else:
-            [columns] = place
+            columns, *count = place
             rows = zip(*(plain(outputs[name]) for name in columns.values()), strict=True)
+            if count:
+                rows = itertools.islice(rows, int(outputs[count[0]]))
             answer[key] = [dict(zip(columns, row, strict=True)) for row in rows]
     if answer.get(WARNING) == "":
         del answer[WARNING]

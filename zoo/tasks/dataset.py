@@ -174,6 +174,7 @@ def stream(
         example = aligned(source.load(stub))
         return task.prepare(task.read(example)), task.targets(example)
 
+    @tf.autograph.experimental.do_not_convert
     def changed(item, seed):
         prepared, y = item
         if draws:
@@ -227,6 +228,7 @@ def frozen_stream(
     def prepare(number, stub):  # the number, so that shuffling moves no large tensors
         return {"number": number}, task.targets(aligned(source.load(stub)))
 
+    @tf.autograph.experimental.do_not_convert
     def changed(item, seed):
         prepared, y = item
         if draws:

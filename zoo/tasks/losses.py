@@ -6,6 +6,8 @@ from collections.abc import Callable
 import keras
 import tensorflow as tf
 
+from zoo.decoding import ctc
+
 # Divides by the sum of the weights; Keras's default divides by the number of items, so that padding would count.
 REDUCTION = "mean_with_sample_weight"
 
@@ -116,3 +118,97 @@ class Perplexity(BitsPerToken):
 
     def result(self):
         return 2.0 ** super().result()
+
+
+# A step has no symbols where all of their logits are below this: it lies after the item's end.
+_NO_SYMBOLS = -5e3
+
+
+def ctc_steps(logits):
+    """The number of steps before an item's end, (B, T, V) -> (B,) int32; after it the model has a certain blank."""
+    has_symbols = tf.reduce_max(logits[..., 1:], axis=-1) > _NO_SYMBOLS
+    return tf.reduce_sum(tf.cast(has_symbols, tf.int32), axis=1)
+
+
+def is_too_long(labels, logits):
+    """Whether labels (B, U) need more steps than there are: CTC then has no path for them, and its loss is infinite."""
+    needed = ctc.frames_needed(labels, tf.math.count_nonzero(labels, axis=1, dtype=tf.int32))
+    return needed > ctc_steps(logits)
+
+
+@keras.saving.register_keras_serializable("zoo")
+class CTC(keras.losses.Loss):
+    """Minus the log probability of labels (B, U), in nats per item: connectionist temporal classification.
+
+    Graves et al. 2006, section 4. Labels are followed by zeros, the blank is class 0, and after an item's end the
+    logits (B, T, V) are those of a certain blank. Labels that need more steps than there are have the loss 0 and no
+    gradient; the metric `too_long` counts them.
+    """
+
+    def __init__(self, name: str = "ctc"):
+        super().__init__(name, reduction=REDUCTION)
+
+    def call(self, y_true, y_pred):
+        labels, logits = tf.cast(y_true, tf.int32), tf.cast(y_pred, tf.float32)
+        has_path, is_empty = ~is_too_long(labels, logits), ~tf.reduce_any(labels != ctc.BLANK, axis=1)
+        # The kernel refuses items without labels. Those, and items without a path, get a label, and their loss below.
+        labels = tf.where((has_path & ~is_empty)[:, tf.newaxis], labels, ctc.BLANK)
+        labels = tf.pad(labels, ((0, 0), (0, 1)))
+        first = tf.maximum(labels[:, :1], 1)
+        labels = tf.sparse.from_dense(tf.concat([first, labels[:, 1:]], axis=1))
+        # It has the blank as the last class. `keras.ops.ctc_loss` and `tf.nn.ctc_loss` for dense labels give the same,
+        # but take longer, because they are loops of operations.
+        losses = tf.compat.v1.nn.ctc_loss(
+            tf.SparseTensor(labels.indices, labels.values - 1, labels.dense_shape),
+            tf.roll(logits, -1, axis=-1),
+            tf.maximum(ctc_steps(logits), 1),
+            ignore_longer_outputs_than_inputs=True,
+            time_major=False,
+        )
+        blanks = tf.nn.log_softmax(logits)[..., ctc.BLANK]  # the path of no labels has only blanks
+        losses = tf.where(is_empty, -tf.reduce_sum(blanks, axis=1), losses)
+        return tf.where(has_path, losses, 0.0)
+
+    def get_config(self):
+        return {"name": self.name}
+
+
+@keras.saving.register_keras_serializable("zoo")
+class CharacterErrorRate(keras.metrics.Metric):
+    """Edits between the labels (B, U) and the greedy decoding of CTC's logits (B, T, V), over the number of labels."""
+
+    def __init__(self, name: str = "character_error_rate", **options):
+        super().__init__(name=name, **options)
+        self.edits = self.add_weight(shape=(), initializer="zeros", name="edits")
+        self.total = self.add_weight(shape=(), initializer="zeros", name="total")
+
+    def update_state(self, y_true, y_pred, sample_weight=None):
+        labels = tf.cast(y_true, tf.int32)
+        decoded = ctc.greedy(y_pred, tf.fill([tf.shape(y_pred)[0]], tf.shape(y_pred)[1]))
+        size = tf.maximum(tf.shape(labels)[1], tf.shape(decoded.tokens)[1])  # shapes must agree
+        truth, tokens = (_sparse(value, size) for value in (labels, decoded.tokens))
+        edits = tf.edit_distance(tokens, truth, normalize=False)
+        lengths = tf.math.count_nonzero(labels, axis=1, dtype=tf.float32)
+        weight = tf.ones_like(edits) if sample_weight is None else tf.cast(sample_weight, tf.float32)
+        self.edits.assign_add(tf.reduce_sum(edits * weight))
+        self.total.assign_add(tf.reduce_sum(lengths * weight))
+
+    def result(self):
+        return self.edits / tf.maximum(self.total, 1.0)
+
+
+def _sparse(tokens, size):
+    """(B, U), filled with zeros -> sparse (B, size)."""
+    return tf.sparse.from_dense(tf.pad(tokens, ((0, 0), (0, size - tf.shape(tokens)[1]))))
+
+
+@keras.saving.register_keras_serializable("zoo")
+class TooLong(keras.metrics.Mean):
+    """The fraction of items whose labels (B, U) need more steps than CTC's logits (B, T, V) have."""
+
+    def __init__(self, name: str = "too_long", **options):
+        super().__init__(name, **options)
+
+    def update_state(self, y_true, y_pred, sample_weight=None):
+        values = tf.cast(is_too_long(tf.cast(y_true, tf.int32), y_pred), tf.float32)
+        return super().update_state(values, sample_weight)

@@ -12,10 +12,13 @@ import pydantic
 from pydantic.fields import FieldInfo
 
 from zoo.errors import ZooError, unknown
+from zoo.preprocessing.front_end import FrontEndSettings, front_end_settings
 
 DISTORTIONS = ("rotate", "zoom", "shear", "shift", "elastic")
 CROPS = ("flip", "pad", "crop", "colour")
 MIXES = ("mixup", "cutmix")
+SOUND_CHANGES = ("noise", "gain", "speed")
+MASKS = ("frequency_masks", "frequency_width", "time_masks", "time_width", "time_fraction", "warp")
 AUGMENTATIONS = DISTORTIONS + CROPS + MIXES
 
 
@@ -194,6 +197,65 @@ class TensorSettings(TaskSettings):
     deviation: float = setting(1.0, "The model gets (x - mean) / deviation.", gt=0)
 
 
+class AudioSettings(TaskSettings):
+    """Settings of tasks that hear a sound."""
+
+    front_end: dict[str, Any] = setting(
+        {},
+        "How features are computed from a waveform: the fields of preprocessing.front_end.FrontEndSettings, and "
+        "convention: librosa, kaldi or sphinx, whose settings are then the defaults.",
+    )
+    longest: float = setting(30.0, "Greatest length of a sound, seconds; a longer one is refused.", gt=0)
+    mean: list[float] = setting(
+        [], "With front_end.normalize = running or fixed, the mean of each feature; training computes it from the data."
+    )
+    deviation: list[float] = setting([], "Like mean, the standard deviation of each feature.")
+    augment: dict[str, Any] = setting(
+        {},
+        "Random changes in training: noise = [lowest, highest], the ratio of signal to noise in decibels; gain, the "
+        "greatest change in decibels; speed, the greatest change as a fraction; and SpecAugment: frequency_masks and "
+        "time_masks, their number, and the other arguments of preprocessing.audio_augmentation.mask.",
+    )
+
+    def features(self) -> FrontEndSettings:
+        """The settings of the front end."""
+        return front_end_settings(self.front_end, self.mean, self.deviation)
+
+    @pydantic.field_validator("augment")
+    @classmethod
+    def _known_changes(cls, augment: dict) -> dict:
+        for name, value in augment.items():
+            if name not in SOUND_CHANGES + MASKS:
+                raise ValueError(str(unknown("augmentation", name, SOUND_CHANGES + MASKS)))
+            if name == "noise":
+                is_good = isinstance(value, list) and len(value) == 2 and all(map(_is_number, value))
+                is_good, wanted = is_good and value[0] <= value[1], "two numbers, the lower one first"
+            elif name == "gain":
+                is_good, wanted = _is_number(value) and value >= 0, "a number >= 0"
+            elif name in ("speed", "time_fraction"):
+                most = {"speed": 0.9, "time_fraction": 1}[name]
+                is_good, wanted = _is_number(value) and 0 <= value <= most, f"a fraction from 0 to {most}"
+            else:
+                is_good, wanted = type(value) is int and value >= 0, "an integer >= 0"
+            if not is_good:
+                raise ValueError(f"{name} must be {wanted}, got {value!r}")
+        return augment
+
+    @pydantic.model_validator(mode="after")
+    def _fits_the_front_end(self):
+        try:
+            features = self.features()
+        except ZooError as error:
+            raise ValueError(f"front_end: {error}") from None
+        if features.normalize is None and any(name in self.augment for name in MASKS):
+            raise ValueError("masks need front_end.normalize: they set features to 0, the mean of normalized ones")
+        return self
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
+
+
 class TokenSettings(TaskSettings):
     """Settings of tasks whose model reads or writes tokens."""
 
@@ -246,12 +308,28 @@ class GenerationSettings(TokenSettings):
         return self
 
 
+class TranscriptionSettings(TaskSettings):
+    """Settings of tasks that answer with a transcript."""
+
+    beam: int = setting(
+        1, "Width of the prefix beam search; 1 takes the likeliest class of every step.", flag=True, ge=1, le=1000
+    )
+
+
 class ImageClassificationSettings(ImageSettings, ClassificationSettings):
     """Settings of `image_classification`."""
 
 
 class TensorClassificationSettings(TensorSettings, ClassificationSettings):
     """Settings of `tensor_classification`."""
+
+
+class AudioClassificationSettings(AudioSettings, ClassificationSettings):
+    """Settings of `audio_classification`."""
+
+
+class SpeechRecognitionSettings(AudioSettings, TranscriptionSettings):
+    """Settings of `speech_recognition`."""
 
 
 class TranslationSettings(GenerationSettings):

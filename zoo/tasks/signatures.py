@@ -60,7 +60,8 @@ def masked(answers: dict[str, tf.Tensor], error: tf.Tensor) -> dict[str, tf.Tens
 
 
 def _raw_specs(task, batch: tuple) -> dict[str, tf.TensorSpec]:
-    return {raw.name: tf.TensorSpec((*batch, *raw.shape), raw.dtype, name=raw.name) for raw in task.raw_inputs()}
+    arguments = {name: argument for raw in task.raw_inputs() for name, argument in raw.arguments.items()}
+    return {name: tf.TensorSpec((*batch, *shape), dtype, name=name) for name, (dtype, shape) in arguments.items()}
 
 
 def _served(task, specs: dict, model: keras.Model, answer: Callable) -> Callable:

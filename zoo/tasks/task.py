@@ -305,8 +305,8 @@ class Task:
 
     def collate(self, encoded: list[dict]) -> dict[str, tf.Tensor]:
         """Encoded items -> the arguments of the served signature."""
-        batch = raw.batch(self.raw_inputs(), encoded)
-        return {each.name: tf.constant(batch[each.name], each.dtype) for each in self.raw_inputs()}
+        arrays = raw.batch(self.raw_inputs(), encoded).items()
+        return {name: tf.constant(array, tf.string if array.dtype == object else array.dtype) for name, array in arrays}
 
     def is_batch(self, x: Any) -> bool:
         """Whether the argument of a pipeline is several items rather than one item."""

@@ -17,12 +17,12 @@ _PARSER = threading.Lock()  # Python before 3.11.9 fails if several threads eval
 _HEADERS = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
 
 
-def tensor_of(item, shape: tuple[int, ...] | None) -> np.ndarray:
+def tensor_of(item, shape: tuple[int | None, ...] | None) -> np.ndarray:
     """One item as float32; the graph checks whether its values are finite.
 
     Args:
         item: an array, nested lists of numbers, the path of a `.npy` file, or such a file, open or as bytes.
-        shape: the shape that it must have; None allows any.
+        shape: the shape that it must have; None allows any shape, or in the place of a size any size of 1 or more.
 
     Raises:
         InputError: the item is missing, empty, damaged, pickled, not of numbers, or of another shape.
@@ -40,7 +40,7 @@ def tensor_of(item, shape: tuple[int, ...] | None) -> np.ndarray:
             raise InputError("lists of unequal lengths, or of other things than numbers, are not a tensor") from None
         _check(array.shape, array.dtype, shape)
     else:
-        form = f" of shape {shape}" if shape else ""
+        form = f" of shape {shape}".replace("None", "any") if shape else ""
         raise InputError(
             f"an item of type {type(item).__name__} is not a tensor: give an array{form}, nested lists of numbers, "
             "the path of a .npy file, an open file or its bytes"
@@ -66,16 +66,22 @@ def is_batch(x, rank: int) -> bool:
     return axes > 0 or getattr(x, "ndim", 0) > rank
 
 
-def _check(actual: tuple[int, ...], dtype: np.dtype, shape: tuple[int, ...] | None) -> None:
+def _check(actual: tuple[int, ...], dtype: np.dtype, shape: tuple[int | None, ...] | None) -> None:
     if dtype.kind == "O":
         raise InputError("Python objects are not a tensor, and pickled objects are not opened: give numbers")
     if dtype.kind not in "biuf":
         raise InputError(f"values of type {dtype} are not a tensor: give floats, integers or booleans")
-    if shape is not None and actual != shape:
-        raise InputError(f"expected an array of shape {shape}, got {actual}")
+    if shape is None:
+        return
+    is_good = len(actual) == len(shape) and all(
+        size >= 1 if wanted is None else size == wanted for size, wanted in zip(actual, shape, strict=True)
+    )
+    if not is_good:
+        wanted = str(shape).replace("None", "any")
+        raise InputError(f"expected an array of shape {wanted}, got {actual}")
 
 
-def _npy(encoded: bytes, shape: tuple[int, ...] | None) -> np.ndarray:
+def _npy(encoded: bytes, shape: tuple[int | None, ...] | None) -> np.ndarray:
     """The array of a .npy file; a header that states more than the file holds allocates no memory."""
     if not encoded:
         raise InputError("empty")

@@ -1,0 +1,56 @@
+"""Layers over frames of features, of which an item has its own number: what comes after its end is 0.
+
+Shapes: B batch, N frames, D features.
+"""
+
+import keras
+from keras import layers, ops
+
+
+def _is_valid(values, frame_count, stride: int):
+    """(B, N, ...), (B,) -> (B, N, 1, ...), true on the frames of an item, of which `stride` were joined to one each."""
+    count = (ops.cast(frame_count, "int32") + stride - 1) // stride
+    is_valid = ops.arange(ops.shape(values)[1]) < count[:, None]
+    return ops.reshape(is_valid, (-1, ops.shape(values)[1], *[1] * (len(values.shape) - 2)))
+
+
+@keras.saving.register_keras_serializable("zoo")
+class FrameMask(layers.Layer):
+    """Sets what is after an item's end to 0: (B, N, ...), frame_count (B,) -> (B, N, ...).
+
+    Args:
+        stride: number of the model's input frames in a frame here.
+    """
+
+    def __init__(self, stride: int = 1, **kwargs):
+        super().__init__(**kwargs)
+        self.stride = stride
+
+    def call(self, values, frame_count):
+        return ops.where(_is_valid(values, frame_count, self.stride), values, ops.zeros((), values.dtype))
+
+    def compute_output_spec(self, values, frame_count):
+        return keras.KerasTensor(values.shape, dtype=values.dtype)
+
+    def get_config(self):
+        return {**super().get_config(), "stride": self.stride}
+
+
+@keras.saving.register_keras_serializable("zoo")
+class FrameAverage(layers.Layer):
+    """The mean of an item's frames: (B, N, D), frame_count (B,) -> (B, D). Arguments are those of `FrameMask`."""
+
+    def __init__(self, stride: int = 1, **kwargs):
+        super().__init__(**kwargs)
+        self.stride = stride
+
+    def call(self, values, frame_count):
+        is_valid = ops.cast(_is_valid(values, frame_count, self.stride), values.dtype)  # (B, N, 1)
+        total = ops.sum(ops.where(is_valid > 0, values, ops.zeros((), values.dtype)), axis=1)
+        return total / ops.maximum(ops.sum(is_valid, axis=1), 1)
+
+    def compute_output_spec(self, values, frame_count):
+        return keras.KerasTensor((values.shape[0], values.shape[2]), dtype=values.dtype)
+
+    def get_config(self):
+        return {**super().get_config(), "stride": self.stride}

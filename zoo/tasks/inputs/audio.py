@@ -1,0 +1,164 @@
+"""Audio input: a sound of any format, rate and length -> frames of features."""
+
+import numpy as np
+import tensorflow as tf
+
+from zoo.data import sound
+from zoo.data.layouts import ClassFolders
+from zoo.data.stream import readable
+from zoo.errors import InputError, ZooError
+from zoo.preprocessing import audio_augmentation as augmentation
+from zoo.preprocessing.audio import FrontEnd
+from zoo.preprocessing.front_end import front_end_settings
+from zoo.tasks.raw import RawInput
+from zoo.tasks.raw.audio import waveform_of
+from zoo.tasks.settings import MASKS, SOUND_CHANGES, AudioSettings
+from zoo.tasks.task import Task
+
+SUFFIXES = frozenset({".wav", ".flac", ".ogg", ".mp3", ".aiff", ".aif", ".au"})
+_SHADES = " .:-=+*#%@"
+
+
+class AudioInput(Task):
+    """Reads `frames` (B, N, D) and `frame_count` (B,); settings are those of `zoo.tasks.settings.AudioSettings`.
+
+    A prepared item is its `waveform` (T,) and `samples`, their number. The front end computes the features of a whole
+    batch.
+    """
+
+    raw_kinds = {"waveform": "audio"}
+    layout = ClassFolders("waveform", "sounds", SUFFIXES)
+
+    def __init__(self, model, settings, labels, assets):
+        super().__init__(model, settings, labels, assets)
+        if missing := sorted({"frames", "frame_count"} - set(model.input)):
+            raise ZooError(f"{model.name} is not a model for {self.name}: it has no input {missing[0]!r}")
+        features = self.settings.features()
+        size, dimension = model.input["frames"].shape[-1], features.dimension
+        if size != dimension:
+            raise ZooError(f"{model.name} takes {size} features per frame, but the front end computes {dimension}")
+        self.rate, self.front_end = features.rate, FrontEnd(features)
+        self.longest = int(self.settings.longest * self.rate)
+
+    @classmethod
+    def adapt(cls, source, settings, assets):
+        """With front_end.normalize = running or fixed, mean and deviation of each feature over all frames."""
+        learned, files, arguments = super().adapt(source, settings, assets)
+        chosen: AudioSettings = cls.Settings.checked(cls.name, settings)
+        if chosen.features().normalize not in ("running", "fixed") or chosen.mean or chosen.deviation:
+            return learned, files, arguments
+        plain = FrontEnd(front_end_settings({**chosen.front_end, "normalize": None}))
+
+        @tf.function(input_signature=[tf.TensorSpec((None,), tf.float32)], autograph=False)
+        def moments(waveform):
+            frames, _ = plain(waveform[tf.newaxis], [tf.size(waveform)])
+            frames = tf.cast(frames[0], tf.float64)
+            return tf.shape(frames)[0], tf.reduce_sum(frames, axis=0), tf.reduce_sum(frames**2, axis=0)
+
+        count, total, squares = 0, 0.0, 0.0
+        for example in source.dataset.as_numpy_iterator():
+            try:
+                waveform = _waveform(example["waveform"], plain.settings.rate, chosen.longest)
+            except InputError:
+                continue  # training refuses it
+            frames, own, own_squares = moments(waveform)
+            count, total, squares = count + int(frames), total + own.numpy(), squares + own_squares.numpy()
+        mean = total / max(count, 1)
+        deviation = np.sqrt(np.maximum(squares / max(count, 1) - mean**2, 1e-8))
+        measured = {name: [float(f"{value:.6g}") for value in values]
+                    for name, values in (("mean", mean), ("deviation", deviation))}  # fmt: skip
+        return {**learned, **measured}, files, arguments
+
+    def raw_inputs(self):
+        return (RawInput("waveform", "audio", (None,), "samples", self.rate, self.settings.longest),)
+
+    def read(self, example):
+        """A file's bytes, or samples at the front end's rate -> (T,) float32. The error of a bad file names it."""
+        item, where = example["waveform"], example.get("file", "an example")
+        value, error = tf.numpy_function(self._decoded, [item], (tf.float32, tf.string), stateful=False)
+        value = tf.ensure_shape(value, (None,))
+        with tf.control_dependencies([readable(error, where)]):
+            return {"waveform": tf.identity(value)}
+
+    def _decoded(self, item: bytes | np.ndarray) -> tuple[np.ndarray, bytes]:
+        """The waveform and "", or a sample and the error."""
+        try:
+            return _waveform(item, self.rate, self.settings.longest), b""
+        except InputError as error:
+            return np.zeros(1, "float32"), str(error).encode()
+
+    def prepare(self, raw):
+        """(T,) float32 -> `waveform`, and `samples` ()."""
+        return {"waveform": raw["waveform"], "samples": tf.size(raw["waveform"])}
+
+    def augment_inputs(self, prepared, seed):
+        """Changes the waveform, and draws the masks, which `finish` applies to the features of a batch."""
+        chosen = self.settings.augment
+        if changes := {key: chosen[key] for key in SOUND_CHANGES if key in chosen}:
+            waveform = augmentation.distort(prepared["waveform"], seed, **changes)
+            prepared = {**prepared, "waveform": waveform, "samples": tf.size(waveform)}
+        if any(key in chosen for key in MASKS):
+            counts = self._masks()["frequency_masks"], self._masks()["time_masks"]
+            prepared = {**prepared, "mask": augmentation.draw_masks(seed, *counts)}
+        return prepared
+
+    def _masks(self) -> dict:
+        """Arguments of `mask`; masks that the settings do not name are left out."""
+        chosen = {key: value for key, value in self.settings.augment.items() if key in MASKS}
+        return {"frequency_masks": 0, "time_masks": 0, **chosen}
+
+    @staticmethod
+    def length(item):
+        prepared, _ = item
+        return prepared["samples"]
+
+    def finish(self, prepared):
+        """Waveforms (B, T) and their samples (B,), or those of a single item -> `frames` and `frame_count`."""
+        if prepared["waveform"].shape.rank == 1:
+            inputs = self.finish({name: value[tf.newaxis] for name, value in prepared.items()})
+            return {name: value[0] for name, value in inputs.items()}
+        frames, frame_count = self.front_end(prepared["waveform"], prepared["samples"])
+        if "mask" in prepared:
+            groups = 1 + self.front_end.settings.deltas
+            frames = augmentation.mask(frames, frame_count, prepared["mask"], groups=groups, **self._masks())
+        return {"frames": frames, "frame_count": frame_count}
+
+    def checked(self, raw):
+        """`waveform` (B, T) and `samples` (B,) -> the model's inputs, and error (B,); a bad item becomes silence."""
+        waveform, samples = raw["waveform"], raw["samples"]
+        size = tf.shape(waveform)[1]
+        is_inside = tf.range(size) < samples[:, tf.newaxis]  # (B, T)
+        waveform = tf.where(is_inside, waveform, 0.0)  # padding may be anything
+        loudest = tf.reduce_max(tf.abs(waveform), axis=1)
+        has_nan = tf.reduce_any(~tf.math.is_finite(waveform), axis=1)
+        count, limit = tf.strings.as_string(size), f" samples are more than the limit of {self.longest}"
+        errors = [
+            (samples < 1, sound.NO_SAMPLES),
+            (samples > size, tf.strings.join(["samples must be at most the size of waveform, ", count])),
+            (samples > self.longest, tf.strings.join([tf.strings.as_string(samples), limit])),
+            (has_nan, sound.NOT_FINITE),
+            (loudest > sound.LOUDEST, "a sound must have samples in [-1, 1]"),
+        ]
+        error = tf.fill(tf.shape(samples), "")
+        for is_bad, text in reversed(errors):
+            error = tf.where(is_bad, text, error)
+        is_good = error == ""
+        waveform = tf.pad(tf.where(is_good[:, tf.newaxis], waveform, 0.0), [[0, 0], [0, 1]])  # T may be 0
+        return self.windows({"waveform": waveform, "samples": tf.where(is_good, samples, 1)}), error
+
+    def neutral_input(self):
+        return np.zeros(self.rate // 4, "float32")
+
+    def preview(self, item):
+        """The length of the sound, and its level over time as characters, denser for louder parts."""
+        waveform = self.encode(item)["waveform"]
+        levels = [np.sqrt(np.mean(part**2)) for part in np.array_split(waveform, min(40, len(waveform)))]
+        places = np.round(np.divide(levels, max(levels) or 1.0) * (len(_SHADES) - 1)).astype(int)
+        return f"{len(waveform) / self.rate:.2f} s  {''.join(_SHADES[place] for place in places)}".rstrip()
+
+
+def _waveform(item: bytes | np.ndarray, rate: int, longest: float) -> np.ndarray:
+    """The field `waveform` of an example, a file's bytes or samples at `rate`, as (T,) float32."""
+    if isinstance(item, np.ndarray) and item.dtype.kind == "O":  # an eager tensor gives bytes in an array without axes
+        item = item.item()
+    return waveform_of(item, rate, longest)

@@ -1,0 +1,69 @@
+"""Speech recognition: a sound in, what is said and when out."""
+
+import numpy as np
+import tensorflow as tf
+
+from zoo.data import sound
+from zoo.data.layouts import FolderTable
+from zoo.errors import ZooError
+from zoo.tasks.hearing import Heard
+from zoo.tasks.inputs.audio import SUFFIXES, AudioInput
+from zoo.tasks.outputs.transcription import Transcription
+from zoo.tasks.settings import SpeechRecognitionSettings
+
+
+class SpeechRecognition(AudioInput, Transcription):
+    """Sounds to transcripts, by a model with the inputs `frames` and `frame_count` and CTC's logits."""
+
+    name = "speech_recognition"
+    Settings = SpeechRecognitionSettings
+    fields = ("waveform", "transcript")
+    layout = FolderTable("transcripts.tsv", "waveform", "transcript", "sounds", SUFFIXES)
+
+    @staticmethod
+    def length(item):
+        prepared, _ = item
+        return prepared["samples"]
+
+    def seconds(self, frame):
+        """The time at which a frame begins, half a step before its centre."""
+        return tf.maximum(self.front_end.time_of(frame - 0.5), 0.0)
+
+    def frame_counts(self, source):
+        """The number of frames of each example; of a file, from its header."""
+        examples = source.stubs
+        if "file" in examples.element_spec:
+            files = [stub["file"].decode() for stub in examples.as_numpy_iterator()]
+            samples = [round(sound.seconds(file) * self.rate) for file in files]
+        elif "samples" in examples.element_spec:
+            samples = [*examples.map(lambda stub: stub["samples"]).as_numpy_iterator()]
+        else:
+            samples = [*source.dataset.map(lambda example: tf.size(example["waveform"])).as_numpy_iterator()]
+        return self.front_end.frame_count(np.array(samples)).tolist()
+
+    def portable(self, is_rounded):
+        """`frames` and `frame_count` -> `probabilities` (B, T, V); the runner has the front end, and decodes."""
+        self.check_complete()
+        if self.settings.beam > 1:
+            raise ZooError(f"{self.name} can be exported as saved_model only with beam > 1: set beam=1")
+        specs = {
+            "frames": tf.TensorSpec((None, None, self.front_end.settings.dimension), tf.float32, "frames"),
+            "frame_count": tf.TensorSpec((None,), tf.int32, "frame_count"),
+        }
+
+        def probabilities(frames, frame_count):
+            logits = self.model({"frames": frames, "frame_count": frame_count}, training=False)["logits"]
+            return {"probabilities": tf.nn.softmax(logits)}
+
+        return probabilities, specs, self.finish
+
+    def portable_manifest(self):
+        return {**super().portable_manifest(), "front_end": self.front_end.exported()}
+
+    def hearing(self) -> Heard:
+        """A function of the next chunk of a sound -> the answer so far.
+
+        Raises:
+            ZooError: the model or its front end needs the whole sound.
+        """
+        return Heard(self)
