@@ -50,7 +50,7 @@ def _memory_is_given_back():
     yield
     import keras
 
-    keras.utils.clear_session(free_memory=False)  # release_memory collects the garbage
+    keras.utils.clear_session()
     release_memory()
 
 

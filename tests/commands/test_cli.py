@@ -59,7 +59,7 @@ def test_list_by_pattern():
 
 def test_list_of_an_unknown_task():
     status, _, err = run_zoo("list", "--task", "image_clasification")
-    hint = "did you mean image_classification or tensor_classification?"
+    hint = "did you mean image_classification or audio_classification or tensor_classification?"
     assert (status, err) == (2, f"zoo: unknown task 'image_clasification'; {hint}\n")
 
 
@@ -284,7 +284,7 @@ def test_demo(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["lisst"], "unknown command 'lisst'; did you mean list?"),
+        (["lisst"], "unknown command 'lisst'; did you mean list or listen?"),
         (["list", "--jsn"], "No such option"),
         (["list", "nothing-like-it"], "no model or preset matches 'nothing-like-it': run `zoo list` to see all"),
         (["predict"], "Missing argument 'PRESET'"),

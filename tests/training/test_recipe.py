@@ -71,7 +71,8 @@ def test_every_recipe_learns_for_a_few_steps(name, digits_folder, tmp_path):
             training |= {"epochs": 8 if "depth" in tiny else 5, "optimizer": {"learning_rate": 1e-2}}
         plain = {"dropout": 0.0, "word_dropout": 0.0, "tied": "none"}
         plain = {key: value for key, value in plain.items() if key in recipe.model_overrides}
-        sizes = contract_of(built).sizes(tiny)
+        frames = {key: recipe.model_overrides[key] for key in ("bands", "features") if key in recipe.model_overrides}
+        sizes = {**contract_of(built).sizes(tiny), **frames}  # the front end of the recipe computes so many
         start = {"model_overrides": {**sizes, **plain}}  # without dropout: what so few steps can learn
     if "sample" in recipe.task:  # of so small a vocabulary every word is frequent, and would be left out
         start["task"] = {"sample": 0.0}

@@ -91,11 +91,13 @@ def _check_axes() -> None:
         )
 
 
+_POSITIVE = ("units", "size", "embedding", "window", "segment", "negatives", "vocabulary", "context")
+
+
 def _check_sizes(name: str, overrides: dict, known) -> None:
     """Checks numbers of layers, units and the like, because Keras's errors for them are less clear or come later."""
     for key, value in overrides.items():
-        usual = known[key].default
-        if key != "classes" and type(usual) is int and usual > 0 and type(value) is int and value < 1:
+        if key in _POSITIVE and type(known[key].default) is int and type(value) is int and value < 1:
             raise ZooError(f"{name}: {key} must be an integer >= 1, got {value}")
     classes, shape = overrides.get("classes"), overrides.get("input_shape")
     if classes is not None and (not isinstance(classes, int) or isinstance(classes, bool) or classes < 0):

@@ -105,7 +105,6 @@ def _number(item: Any, raw: RawInput) -> np.ndarray:
     return np.float32(number)
 
 
-LONGEST_NAME = 200  # characters of an input in front of its error
 KINDS = {
     "image": lambda item, raw: encoded_image(item),
     "text": lambda item, raw: encoded_text(item),
@@ -193,9 +192,8 @@ def _lines(file: Iterable[str | bytes]) -> Iterator[str]:
 
 
 def named(error: str, item: str) -> str:
-    """The error of an item with the name of the item in front, as `shown` gives it; long texts are cut."""
-    name = item if len(item) <= LONGEST_NAME else f"{item[:LONGEST_NAME]}..."
-    return f"{name or repr(name)}: {error}"
+    """The error of an item with the name of the item in front, as `shown` gives it."""
+    return f"{item or repr(item)}: {error}"
 
 
 def shown(item: Any) -> str:
