@@ -50,7 +50,7 @@ def _memory_is_given_back():
     yield
     import keras
 
-    keras.utils.clear_session()
+    keras.utils.clear_session(free_memory=False)  # release_memory collects the garbage
     release_memory()
 
 

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
+import zoo
 from zoo import inference
 
 
@@ -16,7 +17,8 @@ def kept_pipelines(*presets: os.PathLike) -> Iterator[None]:
     A command sets its pipeline up, which takes seconds for a search, and a process runs one command. The presets must
     not change inside the block; pipelines of others are made anew.
     """
-    names, whole, kept = {str(preset) for preset in presets}, inference.pipeline, {}
+    # zoo.pipeline is looked up before the change, because it keeps what inference.pipeline is at its first use.
+    names, whole, kept = {str(preset) for preset in presets}, zoo.pipeline, {}
 
     def pipeline(name, batch_size: int = 32, **settings):
         if str(name) not in names:

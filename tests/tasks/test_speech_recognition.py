@@ -242,6 +242,7 @@ def test_the_microphone_is_heard_until_it_ends(listener, monkeypatch):
     assert heard[-1]["seconds"] == len(samples) // 4_000 * 0.25
 
 
+@pytest.mark.slow
 def test_an_onnx_file_and_its_runner_transcribe(listener, tmp_path):
     """Checked against the pipeline before the export is written; a bidirectional network as well."""
     samples = soundfile.read(SOUNDS / "six_16khz.wav", dtype="float32")[0]

@@ -32,6 +32,7 @@ SLOW = dict.fromkeys(
         "attention_seq2seq.tatoeba_fr_en",
         "cifar_convnet.cifar10",
         "efficientnet_lite0.flowers",
+        "efficientnet_lite0.flowers_frozen",
         "lenet5.mnist",
         "lenet5_modern.mnist",
         "lstm_seq2seq.multi30k_en_de",
