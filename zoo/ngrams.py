@@ -113,6 +113,6 @@ def _discounts(counts: np.ndarray) -> np.ndarray:
     """
     n1, n2, n3, n4 = (np.count_nonzero(counts == number) for number in range(1, 5))
     y = n1 / (n1 + 2 * n2) if n1 else 0.5
-    if not n1 * n2 * n3 * n4:
+    if not all((n1, n2, n3, n4)):
         return np.array([0.0, y, y, y])
     return np.array([0.0, 1 - 2 * y * n2 / n1, 2 - 3 * y * n3 / n2, 3 - 4 * y * n4 / n3])
