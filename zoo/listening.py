@@ -32,7 +32,7 @@ def listen(
         {"transcript", "score", "words": [{"word", "start", "end"}], "seconds"}; `seconds` is how much was heard.
 
     Raises:
-        ZooError: the model can't stream, or there is no microphone.
+        ZooError: the model can't stream, or the microphone is missing.
         InputError: the sound can't be read.
     """
     return answers(open_task(name), source, chunk)

@@ -105,7 +105,7 @@ class _Beams(NamedTuple):
 
 
 def _first_beams(batch, width) -> _Beams:
-    """The empty sequence, and beams that are no sequences."""
+    """The empty sequence first; the other beams are impossible."""
     slots = tf.tile(tf.range(width)[tf.newaxis], [batch, 1])
     lowest = tf.fill([batch, width], LOWEST)
     blank = tf.where(slots == 0, 0.0, LOWEST)
