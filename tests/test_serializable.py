@@ -99,6 +99,7 @@ def test_every_serializable_object_is_registered():
     assert {"zoo.layers.model", "zoo.models.vision.lenet5", "zoo.tasks.losses"} <= {*serializable.modules()}
 
 
+@pytest.mark.slow
 def test_a_half_imported_layer_is_no_problem():
     """Importing a layer imports Keras, which imports all layers and models."""
     code = "import zoo.layers.normalization, keras\nassert 'zoo>PaddedShortcut' in keras.saving.get_custom_objects()"

@@ -64,6 +64,7 @@ def test_the_preset_states_all_stages(staged):
     assert staged[1].record["terms"] == preset.open_preset(staged[0] / "run" / "stage1").record["terms"]
 
 
+@pytest.mark.slow
 def test_a_run_that_was_cut_in_each_stage_goes_on_to_the_bit(staged, run, tmp_path):
     out = tmp_path / "run"
     for steps, stage in ((3, "stage1"), (8, "stage1"), (10, "stage2"), (14, ".")):
