@@ -137,7 +137,8 @@ def test_arithmetic_by_hand(answer):
     query = unit[0] - unit[1] + unit[2]
     assert row["neighbours"][0]["score"] == pytest.approx(query @ unit[3] / np.linalg.norm(query), abs=1e-5)
     assert not {"king", "man", "woman"} & {pair["word"] for pair in row["neighbours"]}
-    assert answer("  KING -  man + woman ")["neighbours"] == row["neighbours"]
+    for same in ("  KING -  man + woman ", "king \u2212 man + woman", "king \u2013 man + woman"):
+        assert answer(same)["neighbours"] == row["neighbours"]
 
 
 @pytest.mark.parametrize(
@@ -148,6 +149,7 @@ def test_arithmetic_by_hand(answer):
         (b"\xff", "not UTF-8"),
         ("quen", "unknown word 'quen'; the nearest spellings are queen, man, "),
         ("king + quen - man", "unknown word 'quen'; the nearest"),
+        ("king-man", "; an expression has spaces around + and -"),
         ("king man", "'king man' is not an expression: put + or - between its words, as in king - man + woman"),
         ("king -", "'king -' is not an expression"),
         ("- king", "'- king' is not an expression"),

@@ -16,6 +16,11 @@ def plain(texts, lower_case: bool):
     return tf.strings.strip(tf.strings.regex_replace(texts, r"[^\pL\pM\pN]+", " "))
 
 
+def with_plain_signs(texts):
+    """Texts (...) with - in the place of the minus sign and the dashes that editors put there, between spaces."""
+    return tf.strings.regex_replace(texts, "(^|\\s)[\u2212\u2013\u2014](\\s|$)", r"\1-\2")
+
+
 def parse(tokens: tf.RaggedTensor, table):
     """Words with signs between them -> their numbers and signs, padded with sign 0, and errors.
 
@@ -59,7 +64,9 @@ def offer(unknown, words):
         distance = tf.edit_distance(letters.to_sparse(), tiled.to_sparse(), normalize=False)
         near = tf.gather(words, tf.argsort(distance, stable=True)[:NEAREST])
         hint = tf.strings.reduce_join(near, separator=", ")
-        return tf.strings.join(["unknown word '", shown, "'; the nearest spellings are ", hint])
+        has_sign = tf.strings.regex_full_match(shown, r".+[+-].+")
+        spaces = tf.where(has_sign, "; an expression has spaces around + and -", "")
+        return tf.strings.join(["unknown word '", shown, "'; the nearest spellings are ", hint, spaces])
 
     spec = tf.TensorSpec((), tf.string)
     offered = tf.map_fn(

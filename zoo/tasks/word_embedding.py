@@ -195,7 +195,7 @@ class WordEmbedding(Task):
         size = tf.strings.length(texts)
         too_long = tf.strings.join([tf.as_string(size), f" bytes: the limit is {LONGEST_INPUT}"])
         error = tf.where(size > LONGEST_INPUT, too_long, tf.where(plain != texts, "not UTF-8", ""))
-        texts = tf.where(error == "", texts, "")
+        texts = expressions.with_plain_signs(tf.where(error == "", texts, ""))
         tokens = tf.strings.split(text.lower(texts) if self.settings.lower_case else texts)
         error = tf.where((error == "") & (tokens.row_lengths() == 0), "empty text", error)
         ids, signs, wrong, unknown = expressions.parse(tokens, self.table)
