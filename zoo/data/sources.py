@@ -44,7 +44,7 @@ class Layout(Protocol):
 def open_source(
     name: str | os.PathLike,
     split: str,
-    fields: Iterable[str],
+    fields: Iterable[str | tuple[str, ...]],
     layout: Layout | None = None,
     data_dir: str | os.PathLike | None = None,
     limit: int | None = None,
@@ -57,7 +57,7 @@ def open_source(
         name: a TFDS name ("mnist"), or the path of a folder or file. If a folder of the working directory has the name
             of a data set, the name is the data set, and the folder needs a separator: "./mnist".
         split: "train", "validation", "test", "all", or TFDS's slices ("train[:55000]").
-        fields: the fields to read.
+        fields: the fields to read; a tuple stands for the first of its names that the data set has.
         layout: reads the data set of a path.
         data_dir: the folder of TFDS's data; by default ~/tensorflow_datasets.
         limit: number of examples to use, from the start; None for all.
@@ -89,10 +89,14 @@ def open_source(
     if is_path and source.name == os.path.basename(source.name) and _is_registered(source.name):
         source = dataclasses.replace(source, name=os.path.join(os.curdir, source.name))
     spec = source.dataset.element_spec
+    names = []
     for field in fields:
-        if field not in spec:
-            raise ZooError(f"{source.name} has no field {field!r}; it has {', '.join(spec)}")
-    keep = [*fields, *({"file"} & set(spec))]  # the file's name, for error messages
+        options = field if isinstance(field, tuple) else (field,)
+        if not (known := [name for name in options if name in spec]):
+            wanted = " or ".join(map(repr, options))
+            raise ZooError(f"{source.name} has no field {wanted}; it has {', '.join(spec)}")
+        names.append(known[0])
+    keep = [*names, *({"file"} & set(spec))]  # the file's name, for error messages
 
     def load(stub, whole=source.load):
         example = whole(stub)

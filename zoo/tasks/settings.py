@@ -205,6 +205,11 @@ class AudioSettings(TaskSettings):
         "How features are computed from a waveform: the fields of preprocessing.front_end.FrontEndSettings, and "
         "convention: librosa, kaldi or sphinx, whose settings are then the defaults.",
     )
+    raw: Literal["waveform", "features"] = setting(
+        "waveform",
+        "What an answer is given for: a sound, or an array (frames, features) as the front end computes it before "
+        "deltas and normalisation.",
+    )
     longest: float = setting(30.0, "Greatest length of a sound, seconds; a longer one is refused.", gt=0)
     mean: list[float] = setting(
         [], "With front_end.normalize = running or fixed, the mean of each feature; training computes it from the data."

@@ -17,13 +17,8 @@ class SpeechRecognition(AudioInput, Transcription):
 
     name = "speech_recognition"
     Settings = SpeechRecognitionSettings
-    fields = ("waveform", "transcript")
+    fields = (("waveform", "frames"), "transcript")
     layout = FolderTable("transcripts.tsv", "waveform", "transcript", "sounds", SUFFIXES)
-
-    @staticmethod
-    def length(item):
-        prepared, _ = item
-        return prepared["samples"]
 
     def seconds(self, frame):
         """The time at which a frame begins, half a step before its centre."""
@@ -35,6 +30,8 @@ class SpeechRecognition(AudioInput, Transcription):
         if "file" in examples.element_spec:
             files = [stub["file"].decode() for stub in examples.as_numpy_iterator()]
             samples = [round(sound.seconds(file) * self.rate) for file in files]
+        elif "frame_count" in examples.element_spec:
+            return [int(count) for count in examples.map(lambda stub: stub["frame_count"]).as_numpy_iterator()]
         elif "samples" in examples.element_spec:
             samples = [*examples.map(lambda stub: stub["samples"]).as_numpy_iterator()]
         else:
@@ -46,19 +43,12 @@ class SpeechRecognition(AudioInput, Transcription):
         self.check_complete()
         if self.settings.beam > 1:
             raise ZooError(f"{self.name} can be exported as saved_model only with beam > 1: set beam=1")
-        specs = {
-            "frames": tf.TensorSpec((None, None, self.front_end.settings.dimension), tf.float32, "frames"),
-            "frame_count": tf.TensorSpec((None,), tf.int32, "frame_count"),
-        }
 
         def probabilities(frames, frame_count):
             logits = self.model({"frames": frames, "frame_count": frame_count}, training=False)["logits"]
             return {"probabilities": tf.nn.softmax(logits)}
 
-        return probabilities, specs, self.finish
-
-    def portable_manifest(self):
-        return {**super().portable_manifest(), "front_end": self.front_end.exported()}
+        return probabilities, self.portable_specs(), self.finish
 
     def hearing(self) -> Heard:
         """A function of the next chunk of a sound -> the answer so far.

@@ -66,7 +66,7 @@ class Task:
 
     name: ClassVar[str]
     Settings: ClassVar[type[TaskSettings]]
-    fields: ClassVar[tuple[str, ...]]  # fields of a data set that the task reads
+    fields: ClassVar[tuple]  # fields of a data set that the task reads (see `open_source`)
     layout: ClassVar[Layout | None] = None
     criterion: ClassVar[Criterion] = Criterion("loss", "min")
     answer_layout: ClassVar[answers.Layout]
