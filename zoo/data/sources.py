@@ -24,6 +24,8 @@ TERMS = {
     "fsdd": "CC BY-SA 4.0 (Z. Jackson and others)",
     "fsdd_strings": "CC BY-SA 4.0 (Z. Jackson and others)",
     "an4": "BSD-style, free for any purpose (Carnegie Mellon University)",
+    "an4_phones": "BSD-style, free for any purpose (Carnegie Mellon University)",
+    "an4_frames": "BSD-style, free for any purpose (Carnegie Mellon University)",
     "novels": "published from 1839 to 1930 (Project Gutenberg)",
     "novels_factbook": "public domain (Project Gutenberg); CC0 1.0 (factbook)",
     "word_similarity": "Apache 2.0 (analogies); others none stated, cite the papers",
