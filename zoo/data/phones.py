@@ -1,8 +1,8 @@
 """Phones of American English: pronunciations of words, transcripts with one letter per phone, and phones per frame.
 
-    HH AH L OW             ARPABET, as in the CMU Pronouncing Dictionary, without stress
-    hAlo                   the same in the one-letter form of ARPABET
-    SIL 12 HH 7 AH 5 ...   an alignment: each phone with its number of frames
+HH AH L OW             ARPABET, as in the CMU Pronouncing Dictionary, without stress
+hAlo                   the same in the one-letter form of ARPABET
+SIL 12 HH 7 AH 5 ...   an alignment: each phone with its number of frames
 """
 
 import re
