@@ -74,7 +74,7 @@ class ContextFrames(layers.Layer):
         count, size = ops.shape(values)[1], 2 * self.context + 1
         places = ops.arange(count)[:, None] + ops.arange(size) - self.context  # (N, size)
         last = ops.maximum(ops.cast(frame_count, "int32") - 1, 0)
-        places = ops.clip(places[None], 0, last[:, None, None])  # (B, N, size)
+        places = ops.minimum(ops.maximum(places, 0)[None], last[:, None, None])  # (B, N, size)
         window = ops.take_along_axis(values, ops.reshape(places, (-1, count * size, 1)), axis=1)
         return ops.reshape(window, (-1, count, size * values.shape[-1]))
 

@@ -41,7 +41,7 @@ def dnn_acoustic(
     Args:
         features: D, features of a frame.
         context: frames on each side of the one that is classified; beyond the ends, the first or last frame repeats.
-        classes: number of classes; 0 gives the last hidden layer as `embeddings`.
+        classes: number of classes.
         units: units of every hidden layer.
         depth: number of hidden layers.
         activation: "sigmoid" or "relu".
@@ -51,12 +51,12 @@ def dnn_acoustic(
         A model {"frames": (B, N, D), "frame_count": (B,)} -> {"logits": (B, N, classes)}.
 
     Raises:
-        ValueError: context < 0, depth < 1, or another activation.
+        ValueError: context < 0, depth < 1, classes < 1, or another activation.
     """
     if activation not in ("sigmoid", "relu"):
         raise ValueError(f"activation must be sigmoid or relu, got {activation!r}")
-    if context < 0 or depth < 1:
-        raise ValueError(f"context must be an integer >= 0 and depth one >= 1, got {context} and {depth}")
+    if context < 0 or depth < 1 or classes < 1:
+        raise ValueError(f"context must be >= 0, depth and classes >= 1, got {context}, {depth} and {classes}")
     frames = keras.Input((None, features), name="frames")
     frame_count = keras.Input((), dtype="int32", name="frame_count")
     x = ContextFrames(context, name="context")(frames, frame_count)  # (B, N, (2 context + 1) D)
@@ -65,8 +65,5 @@ def dnn_acoustic(
         x = layers.Dense(units, activation=activation, kernel_initializer=initial, name=f"hidden{number}")(x)
         if dropout:
             x = layers.Dropout(dropout, name=f"dropout{number}")(x)
-    inputs = {"frames": frames, "frame_count": frame_count}
-    if classes == 0:
-        return keras.Model(inputs, {"embeddings": x}, name="dnn_acoustic")
     logits = layers.Dense(classes, dtype="float32", name="head")(x)  # (B, N, classes)
-    return keras.Model(inputs, {"logits": logits}, name="dnn_acoustic")
+    return keras.Model({"frames": frames, "frame_count": frame_count}, {"logits": logits}, name="dnn_acoustic")
