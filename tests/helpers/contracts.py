@@ -381,7 +381,8 @@ class FrameClassification(AudioClassification):
         lines = []
         for number in range(40):
             low, high = random.integers(10, 30, 2)
-            wave = np.concatenate([chirp(300, 0.01 * low), chirp(2700, 0.01 * high + 0.015)])
+            wave = np.concatenate([chirp(300, 0.01 * low), chirp(2700, 0.01 * high + 0.1)])
+            wave = wave[: 160 * (low + high) + 240]  # exactly so many frames
             sf.write(folder / f"{number}.wav", wave, 16_000)
             lines.append(f"{number}.wav\tLOW {low} HIGH {high}\n")
         (folder / "phones.tsv").write_text("".join(lines))
