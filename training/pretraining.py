@@ -14,6 +14,7 @@ import tensorflow as tf
 
 from zoo.data.stream import Stream
 from zoo.errors import ZooError
+from zoo.layers.model import foreign_names
 from zoo.training.rbm import RBM
 from zoo.training.recipe import Pretraining
 
@@ -64,7 +65,8 @@ def pretrain(
 
 def _inputs(model: keras.Model, layer: keras.layers.Dense, batches: Stream) -> tf.Tensor:
     """The inputs of a layer for all examples, (rows, V) float16, which halves the memory."""
-    body = keras.Model(model.input, layer.input)
+    with foreign_names():
+        body = keras.Model(model.input, layer.input)
     forward = tf.function(lambda inputs: body(inputs, training=False), reduce_retracing=True, autograph=False)
     parts = []
     for inputs, _, *weights in batches.epoch(0):

@@ -153,7 +153,7 @@ class Training(_Section):
 class Pretraining(_Section):
     """Layer by layer, as restricted Boltzmann machines, before the training (see `training/pretraining.py`).
 
-    The defaults are those of Mohamed, Dahl & Hinton 2012, section V.
+    The defaults are the numbers of Mohamed, Dahl & Hinton 2012.
     """
 
     split: str | None = None  # of the data set, whose labels are not used; by default that of training

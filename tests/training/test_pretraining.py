@@ -9,7 +9,7 @@ from tests.helpers.contracts import CONTRACTS
 from tests.helpers.models import make
 from zoo.errors import ZooError
 from zoo.preset import load_model, open_preset
-from zoo.training import pretraining, session
+from zoo.training import pretraining, session, setup
 from zoo.training.recipe import Pretraining, read_recipe
 
 CONTRACT = CONTRACTS["frame_classification"]
@@ -30,42 +30,46 @@ def train(folder, out, **overrides):
     return zoo.train("dnn_acoustic", out, **{**options, **overrides})
 
 
-def weights_of(preset):
-    return load_model(open_preset(preset.path)).get_weights()
+def test_a_run_pretrains_layer_by_layer_and_once(folder, tmp_path, monkeypatch):
+    """Only the kernels and biases of the sigmoid layers change; a continued run does not change them again."""
+    weights, rows = [], []
 
+    def recorded(model, *arguments):
+        weights.append(model.get_weights())
+        pretraining.pretrain(model, *arguments)
+        weights.append(model.get_weights())
 
-def test_a_run_pretrains_layer_by_layer(folder, tmp_path):
-    """The rate of the training is too small to change a weight, so the layers are those of the pretraining."""
-    rows = []
-    first = weights_of(train(folder, tmp_path / "a", report=lambda step, total, row: rows.append(row)))
+    monkeypatch.setattr(session, "pretrain", recorded)
+    preset = train(folder, tmp_path / "run", steps=1, report=lambda step, total, row: rows.append(row))
+    before, after = weights
+    assert [np.array_equal(a, b) for a, b in zip(before, after, strict=True)] == [False] * 4 + [True] * 2
+    # The rate of the training is too small to change a weight.
+    for own, other in zip(load_model(open_preset(preset.path)).get_weights(), after, strict=True):
+        np.testing.assert_allclose(own, other, atol=1e-6)
     errors = [row for row in rows if "layer" in row]
     assert [(row["layer"], row["pretraining_epoch"]) for row in errors] == [(1, 1), (1, 2), (1, 3), (2, 1), (2, 2)]
     assert errors[2]["reconstruction_error"] < errors[0]["reconstruction_error"]
-    plain = weights_of(train(folder, tmp_path / "b", pretraining=None))
-    same = [np.allclose(a, b, atol=1e-6) for a, b in zip(first, plain, strict=True)]
-    assert same == [False, False, False, False, True, True]  # the head is new
-    again = weights_of(train(folder, tmp_path / "c"))
-    for a, b in zip(first, again, strict=True):
-        np.testing.assert_array_equal(a, b)
-
-
-def test_a_continued_run_does_not_pretrain_again(folder, tmp_path, monkeypatch):
-    train(folder, tmp_path / "a", steps=1)
     monkeypatch.setattr(session, "pretrain", lambda *_: pytest.fail("pretrains again"))
-    train(folder, tmp_path / "a")
+    train(folder, tmp_path / "run", steps=2)
 
 
-@pytest.mark.parametrize(
-    ("overrides", "message"),
-    [
-        ({"pretraining": {"split": "test"}}, "pretraining.split = 'test' and data.test = 'test' have examples in comm"),
-        ({"model_overrides": {**SIZES, "activation": "relu"}}, "has no fully connected sigmoid layers"),
-        ({"pretraining": {"epoch": 3}}, "unknown key pretraining.epoch; did you mean epochs"),
-    ],
-)
-def test_refused(folder, tmp_path, overrides, message):
-    with pytest.raises(ZooError, match=message):
-        train(folder, tmp_path / "a", **overrides)
+def test_a_split_with_test_examples_is_refused(folder):
+    changes = {"data.folder": str(folder), "pretraining.split": "test"}
+    _, recipe = read_recipe("dnn_acoustic", changes)
+    sources = setup.open_sources(recipe)
+    with pytest.raises(ZooError, match="pretraining.split = 'test' and data.test = 'test' have examples in common"):
+        setup.pretraining_source(recipe, sources)
+    _, recipe = read_recipe("dnn_acoustic", {**changes, "pretraining.split": "train"})
+    assert setup.pretraining_source(recipe, sources).examples == sources["train"].examples == 28
+
+
+def test_refused(tmp_path):
+    with pytest.raises(ZooError, match="has no fully connected sigmoid layers, which pretraining needs"):
+        pretraining.sigmoid_layers(make("dnn_acoustic", activation="relu"))
+    with pytest.raises(ZooError, match=r"unknown key pretraining.epoch; did you mean epochs\?"):
+        read_recipe("dnn_acoustic", {"data.name": "an4_frames", "pretraining.epoch": 3})
+    with pytest.raises(ZooError, match="pretraining is for new weights: leave out start_from"):
+        read_recipe("efficientnet_lite0.flowers", {"pretraining": {}})
 
 
 def test_padding_is_not_learned():
@@ -82,12 +86,12 @@ def test_padding_is_not_learned():
                 keras.ops.cast(is_frame, "float32"),
             )
 
-    model = make("dnn_acoustic", context=0)
+    model = make("dnn_acoustic", context=1)
     layer = pretraining.sigmoid_layers(model)[0]
     rows = pretraining._inputs(model, layer, Batches())
     frames = CONTRACT.inputs(model, 4)["frames"]
     expected = np.concatenate([item[:count] for item, count in zip(frames, [5, 9, 1, 6], strict=True)])
-    np.testing.assert_allclose(rows, expected, atol=2e-3)
+    np.testing.assert_allclose(rows[:, 20:40], expected, atol=2e-3)  # between its neighbours
     seen = []
     before = layer.get_weights()[0]
     pretraining.pretrain(model, Batches(), Pretraining(first_epochs=2, epochs=0, batch_size=5), 0, seen.append)

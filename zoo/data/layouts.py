@@ -232,7 +232,10 @@ class FrameTable(FolderTable):
     """A `FolderTable` whose texts are labels of frames with their numbers of frames: "SIL 12 HH 7 AH 5"."""
 
     def open(self, path: Path, split: str) -> Source:
-        source, texts = super().open(path, split), self._texts(path)
+        source = super().open(path, split)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # shown already
+            texts = self._texts(path)
         runs = {str(path / name): self._runs(path / self.table, name, own) for name, own in texts.items()}
         labels = sorted({label for own in runs.values() for label, _ in own})
         files = [stub["file"].decode() for stub in source.stubs.as_numpy_iterator()]

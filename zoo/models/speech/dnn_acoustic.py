@@ -51,12 +51,12 @@ def dnn_acoustic(
         A model {"frames": (B, N, D), "frame_count": (B,)} -> {"logits": (B, N, classes)}.
 
     Raises:
-        ValueError: context < 0, depth < 1, classes < 1, or another activation.
+        ValueError: depth < 1, classes < 1, or another activation.
     """
     if activation not in ("sigmoid", "relu"):
         raise ValueError(f"activation must be sigmoid or relu, got {activation!r}")
-    if context < 0 or depth < 1 or classes < 1:
-        raise ValueError(f"context must be >= 0, depth and classes >= 1, got {context}, {depth} and {classes}")
+    if depth < 1 or classes < 1:
+        raise ValueError(f"depth and classes must be integers >= 1, got {depth} and {classes}")
     frames = keras.Input((None, features), name="frames")
     frame_count = keras.Input((), dtype="int32", name="frame_count")
     x = ContextFrames(context, name="context")(frames, frame_count)  # (B, N, (2 context + 1) D)
