@@ -76,12 +76,16 @@ def align(run: str, out: Path, reach: int = REACH, data_dir: str | None = None) 
         raise ZooError(f"{run} does not write phones as letters: train blstm_ctc.an4_phones")
     step = task.model.frames_per_step
 
+    specs = [tf.TensorSpec(shape, dtype) for shape, dtype in (((None, None, task.alphabet.size), tf.float32),
+             ((None,), tf.int32), ((None, None), tf.int32), ((None,), tf.int32))]  # fmt: skip
+    best_path = tf.function(ctc.align, input_signature=specs, autograph=False)
+
     @tf.function(reduce_retracing=True, autograph=False)
     def aligned(example):
         inputs = {name: value[tf.newaxis] for name, value in task.preprocess(task.read(example)).items()}
         logits, labels = task.model(inputs, training=False)["logits"], task.targets(example)
         count = tf.shape(logits)[1][tf.newaxis]
-        return labels, ctc.align(logits, count, labels[tf.newaxis], tf.size(labels)[tf.newaxis])
+        return labels, best_path(logits, count, labels[tf.newaxis], tf.size(labels)[tf.newaxis])
 
     alignments = []
     for split in SPLITS:

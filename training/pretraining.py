@@ -6,6 +6,7 @@ units of the first machine are Gaussian, so the inputs should have a variance of
 binary, and their data are the probabilities of the hidden units below.
 """
 
+import functools
 from collections.abc import Callable
 
 import keras
@@ -55,10 +56,10 @@ def pretrain(
         shape, bias = layer.kernel.shape, np.zeros(layer.units, "float32")
         kernel = SCALE * tf.random.stateless_normal(shape, [seed, number])
         machine = RBM(kernel, tf.zeros(shape[0]), bias, is_gaussian=is_first)
-        epoch = tf.function(_epoch, autograph=False)
+        epoch = tf.function(functools.partial(_epoch, machine, visible, settings, rate), autograph=False)
         for done in range(epochs):
             state = tf.constant([seed, (number + 1) * 1_000_000 + done], tf.int64)
-            error = epoch(machine, visible, state, settings, rate)
+            error = epoch(state)
             report({"layer": number + 1, "pretraining_epoch": done + 1, "reconstruction_error": float(error)})
         layer.set_weights([machine.kernel.numpy(), machine.hidden_bias.numpy()])
 
@@ -77,7 +78,7 @@ def _inputs(model: keras.Model, layer: keras.layers.Dense, batches: Stream) -> t
     return tf.constant(np.concatenate(parts))
 
 
-def _epoch(machine: RBM, visible, seed, settings: Pretraining, rate: float):
+def _epoch(machine: RBM, visible, settings: Pretraining, rate: float, seed):
     """CD-1 on all rows in a random order; returns the mean error of reconstructions. A part of a batch is left out."""
     count = tf.shape(visible)[0]
     size = tf.minimum(settings.batch_size, count)

@@ -64,6 +64,7 @@ def test_every_frame_has_a_phone(run, tmp_path):
         assert phones == ["G", "OW", "EY"]
 
 
+@pytest.mark.slow
 def test_too_few_steps(run, tmp_path):
     loaded = zoo.load(str(run / "run"))
     model = make("blstm_ctc", features=13, symbols=4, stack=4)

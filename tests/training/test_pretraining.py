@@ -30,6 +30,7 @@ def train(folder, out, **overrides):
     return zoo.train("dnn_acoustic", out, **{**options, **overrides})
 
 
+@pytest.mark.slow  # the plain tests train the recipe with pretraining
 def test_a_run_pretrains_layer_by_layer_and_once(folder, tmp_path, monkeypatch):
     """Only the kernels and biases of the sigmoid layers change; a continued run does not change them again."""
     weights, rows = [], []

@@ -30,10 +30,12 @@ def read_dictionary(path: Path) -> dict[str, str]:
     """
     words = {}
     for number, line in enumerate(path.read_text("utf-8").splitlines(), start=1):
-        word, *phones = line.split() or [""]
+        if not line.strip():
+            continue
+        word, *phones = line.split()
         if unknown := [phone for phone in phones if phone not in LETTERS]:
             raise ZooError(f"{path}, line {number}: unknown phone {unknown[0]!r}; known: {' '.join(LETTERS)}")
-        if word and not phones:
+        if not phones:
             raise ZooError(f"{path}, line {number}: expected a word and its phones")
         words[re.sub(r"\(\d+\)$", "", word)] = "".join(LETTERS[phone] for phone in phones)
     return words
