@@ -10,7 +10,8 @@ import tensorflow as tf
 import zoo
 from zoo.errors import ZooError
 from zoo.layers.attention import Attention, context_of
-from zoo.layers.recurrent import LengthMask, Recurrent, scan
+from zoo.layers.lstm_scan import lstm_scan
+from zoo.layers.recurrent import Cell, LengthMask, Recurrent, scan
 
 LAYERS = {"tanh": keras.layers.SimpleRNN, "gru": keras.layers.GRU, "lstm": keras.layers.LSTM}
 
@@ -36,13 +37,13 @@ def pair(cell: str, sequences, **options):
 
 
 @pytest.mark.parametrize("reverse", [False, True])
-@pytest.mark.parametrize("cell", LAYERS)
-def test_as_keras(cell, reverse, sequences):
+@pytest.mark.parametrize(("cell", "training"), [*zip(LAYERS, [False] * 3, strict=True), ("lstm", True)])
+def test_as_keras(cell, training, reverse, sequences):
     inputs, mask = sequences
     ours, theirs = pair(cell, sequences, go_backwards=reverse)
     valid = np.array(mask)
     with tf.GradientTape() as tape:
-        outputs, states = ours(inputs, mask)
+        outputs, states = ours(inputs, mask, training=training)
         loss = tf.reduce_sum(tf.where(valid[..., None], outputs, 0.0) ** 2) + tf.reduce_sum(states[0])
     found = tape.gradient(loss, [weight.value for weight in ours.trainable_weights])
     with tf.GradientTape() as tape:
@@ -67,6 +68,47 @@ def test_from_given_states(cell, sequences):
     outputs, found = ours(inputs, states=states)
     np.testing.assert_allclose(outputs, expected, atol=1e-5)
     np.testing.assert_allclose(found[-1], last[-1], atol=1e-5)
+
+
+@pytest.mark.parametrize(("policy", "tolerance"), [("float32", 1e-5), ("mixed_bfloat16", 3e-2)])
+@pytest.mark.parametrize("has_mask", [False, True])
+def test_the_gradient_of_an_lstm_in_training(policy, tolerance, has_mask, sequences):
+    """Of inputs, states, and weights, with recurrent dropout, against that of TensorFlow's loop in float32."""
+    inputs, mask = map(tf.convert_to_tensor, sequences)
+    valid = tf.transpose(mask)[:, :, None] if has_mask else None
+    random = np.random.default_rng(2)
+    h, c, kept = (tf.constant(random.normal(size=(4, 6)), tf.float32) for _ in range(3))
+    weights_of_loss = [tf.constant(random.normal(size=shape), tf.float32) for shape in ((7, 4, 6), (4, 6), (4, 6))]
+    cell = Cell(6, "lstm")
+    cell.build(inputs.shape)
+
+    def plain(products, kernel, h, c):
+        def step(states, inputs):
+            i, f, g, o = tf.split(inputs[0] + tf.matmul(states[0] * kept, kernel), 4, axis=-1)
+            cell = tf.sigmoid(f) * states[1] + tf.sigmoid(i) * tf.tanh(g)
+            after = tf.sigmoid(o) * tf.tanh(cell), cell
+            after = tuple(tf.where(inputs[1], new, old) for new, old in zip(after, states, strict=True))
+            return after, after[0]
+
+        is_valid = tf.ones((7, 4, 1), tf.bool) if valid is None else valid
+        states, outputs = scan(step, (h, c), (products, is_valid))
+        return outputs, *states
+
+    def fast(products, kernel, h, c):
+        dtype = tf.bfloat16 if "bfloat16" in policy else tf.float32
+        outputs, states = lstm_scan(tf.cast(products, dtype), kernel, h, c, valid, kept)
+        return outputs, *states
+
+    def with_gradients(function):
+        given = [tf.transpose(cell(inputs), (1, 0, 2)), cell.recurrent_kernel.value, h, c]
+        with tf.GradientTape() as tape:
+            tape.watch(given)
+            results = [tf.cast(each, tf.float32) for each in function(*given)]
+            loss = tf.add_n([tf.reduce_sum(a * b) for a, b in zip(results, weights_of_loss, strict=True)])
+        return [*results, *tape.gradient(loss, given)]
+
+    for one, other in zip(with_gradients(fast), with_gradients(plain), strict=True):
+        np.testing.assert_allclose(one, other, rtol=tolerance, atol=tolerance * np.abs(other).max())
 
 
 def test_new_layers_start_as_keras_does():

@@ -68,6 +68,7 @@ def test_evaluation_by_other_settings_is_not_recorded(speller):
         zoo.evaluate(str(speller), beam=1, record=True)
 
 
+@pytest.mark.slow
 def test_a_run_that_was_cut_goes_on_to_the_bit(speller, tmp_path):
     """Cut within an epoch of batches by length, with recurrent dropout and averaged weights; without validation, whose
     figures follow from the weights."""
@@ -195,6 +196,7 @@ def test_settings_that_do_not_fit_the_model(bare, wrong, message):
         zoo.pipeline(bare, **wrong)
 
 
+@pytest.mark.slow
 def test_sentences_by_pieces(tmp_path):
     """A recipe learns a vocabulary of pieces, which is exported with the model."""
     path = tmp_path / "pairs.tsv"

@@ -22,8 +22,8 @@ def test_every_recipe_reads_and_survives_its_own_toml(name, tmp_path):
     assert recipe.data.test not in (recipe.data.train, recipe.data.validation)
 
 
-# Recipes that differ from another one in the network, the data or the length, or in where they start; and all of the
-# translator that the fixture `speller` trains.
+# Recipes that differ from another one in the network, the data or the length, or in where they start; those whose
+# network and features other tests train; and all of the translator that the fixture `speller` trains.
 SLOW = dict.fromkeys(
     (
         "attention_seq2seq.cmudict",
@@ -31,6 +31,7 @@ SLOW = dict.fromkeys(
         "attention_seq2seq.multi30k_en_fr",
         "attention_seq2seq.tatoeba_fr_en",
         "blstm_ctc.an4_phones",
+        "blstm_ctc.digits",
         "blstm_ctc_streaming.digits",
         "cifar_convnet.cifar10",
         "efficientnet_lite0.flowers",
@@ -40,8 +41,10 @@ SLOW = dict.fromkeys(
         "lstm_seq2seq.multi30k_en_de",
         "mlp.mnist",
         "recurrent_language_model.novels_characters",
+        "resnet_cifar20.cifar10",
         "show_and_tell.flickr8k",
         "show_attend_tell.finetune",
+        "show_attend_tell.flickr8k",
     ),
     pytest.mark.slow,
 )

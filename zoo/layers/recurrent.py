@@ -163,6 +163,12 @@ class Recurrent(layers.Layer):
         if states is None:
             states = self.cell.first(ops.shape(inputs)[0])
         kept = dropped(self.dropout, states[0], training)
+        if training and self.cell.kind == "lstm" and keras.backend.backend() == "tensorflow":
+            from zoo.layers.lstm_scan import lstm_scan
+
+            valid = None if mask is None else ops.transpose(mask)[:, :, None]
+            outputs, states = lstm_scan(products, self.cell.recurrent_kernel, *states, valid, kept, self.reverse)
+            return ops.transpose(outputs, (1, 0, 2)), states
 
         def step(states, products):
             after = self.cell.advance(products, states, kept)
