@@ -1,7 +1,9 @@
 """The phone of every frame, from a forced alignment by a model that was trained with CTC on phones.
 
     zoo train blstm_ctc.an4_phones --out runs/an4_phones
-    python -m zoo.training.align runs/an4_phones --out phones.tsv
+    python -m zoo.training.align runs/an4_phones --out ~/tensorflow_datasets/downloads/manual/an4/phones.tsv
+
+TFDS builds `an4_frames` from this file once; remove ~/tensorflow_datasets/an4_frames after a change.
 
 The likeliest path of a transcript (`zoo.decoding.ctc.align`) has each phone at a few steps only, its peak, and blanks
 between peaks. A blank frame gets the phone of the nearest peak, so the border between two phones is in the middle
