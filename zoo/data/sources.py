@@ -24,6 +24,8 @@ TERMS = {
     "fsdd": "CC BY-SA 4.0 (Z. Jackson and others)",
     "fsdd_strings": "CC BY-SA 4.0 (Z. Jackson and others)",
     "an4": "BSD-style, free for any purpose (Carnegie Mellon University)",
+    "an4_phones": "BSD-style, free for any purpose (Carnegie Mellon University)",
+    "an4_frames": "BSD-style, free for any purpose (Carnegie Mellon University)",
     "novels": "published from 1839 to 1930 (Project Gutenberg)",
     "novels_factbook": "public domain (Project Gutenberg); CC0 1.0 (factbook)",
     "word_similarity": "Apache 2.0 (analogies); others none stated, cite the papers",
@@ -31,6 +33,7 @@ TERMS = {
 # For data sets that TFDS has in one shuffled split: slices for train, validation and test (the last fifth).
 _SLICES = {"train": ":70%", "validation": "70%:80%", "test": "80%:"}
 _ONE_PIECE = ("tf_flowers",)
+_CLASSES = ("label", "phones")  # fields with the class of an example, or those of its frames
 
 
 class Layout(Protocol):
@@ -177,8 +180,10 @@ def _tfds(name: str, split: str, data_dir: str | os.PathLike | None, download: b
         read_config=tfds.ReadConfig(try_autocache=False, add_tfds_id=False),
     )
     labels = None
-    if "label" in builder.info.features and isinstance(builder.info.features["label"], tfds.features.ClassLabel):
-        labels = list(builder.info.features["label"].names)
+    for field in {*_CLASSES} & {*builder.info.features}:
+        kind = getattr(builder.info.features[field], "feature", builder.info.features[field])  # of a sequence
+        if isinstance(kind, tfds.features.ClassLabel):
+            labels = list(kind.names)
     terms = TERMS.get(builder.name, "see its homepage, " + str(builder.info.homepage))
     parts = builder.info.splits[tfds_split].file_instructions
     rows = [(part.filename, part.skip, part.examples_in_shard if part.take < 0 else part.skip + part.take)

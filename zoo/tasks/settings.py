@@ -337,6 +337,17 @@ class SpeechRecognitionSettings(AudioSettings, TranscriptionSettings):
     """Settings of `speech_recognition`."""
 
 
+class FrameClassificationSettings(AudioSettings):
+    """Settings of `frame_classification`."""
+
+    @pydantic.field_validator("augment")
+    @classmethod
+    def _keeps_frames(cls, augment: dict) -> dict:
+        if moved := sorted({"speed", "warp"} & {*augment}):
+            raise ValueError(f"{moved[0]} moves frames, but not the labels of frames: leave it out")
+        return augment
+
+
 class TranslationSettings(GenerationSettings):
     """Settings of `translation`."""
 

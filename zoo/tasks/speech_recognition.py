@@ -20,10 +20,6 @@ class SpeechRecognition(AudioInput, Transcription):
     fields = (("waveform", "frames"), "transcript")
     layout = FolderTable("transcripts.tsv", "waveform", "transcript", "sounds", SUFFIXES)
 
-    def seconds(self, frame):
-        """The time at which a frame begins, half a step before its centre."""
-        return tf.maximum(self.front_end.time_of(frame - 0.5), 0.0)
-
     def frame_counts(self, source):
         """The number of frames of each example; of a file, from its header."""
         examples = source.stubs

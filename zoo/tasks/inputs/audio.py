@@ -200,6 +200,10 @@ class AudioInput(Task):
         frames = tf.pad(tf.where(is_good[:, tf.newaxis, tf.newaxis], frames, 0.0), [[0, 0], [0, 1], [0, 0]])
         return self.windows({"frames": frames, "frame_count": tf.where(is_good, frame_count, 1)}), error
 
+    def seconds(self, frame):
+        """The time at which a frame begins, half a step before its centre."""
+        return tf.maximum(self.front_end.time_of(frame - 0.5), 0.0)
+
     def portable_specs(self):
         """The arguments of an exported graph, the model's inputs."""
         if self.settings.raw == "features":
