@@ -274,6 +274,9 @@ class Task:
     def check_complete(self) -> None:
         """Raises ZooError if the model can't answer, such as one without a head or a vocabulary."""
 
+    def check_exportable(self) -> None:
+        """Raises ZooError if the model can't be exported with these settings, in any format."""
+
     def portable(self, is_rounded: bool) -> tuple[Callable, dict, Callable]:
         """The part of the task that runs in ONNX Runtime and LiteRT, without strings and image decoders.
 
