@@ -30,7 +30,7 @@ Output kind
     lines, csv_columns, csv_values, summary       how an answer is printed
     pictures         pictures that training writes for TensorBoard
 
-Either kind: adapt, check_source, check_examples, remarks, explanations, resources, op_libraries.
+Either kind: adapt, check_source, check_examples, check_exportable, remarks, explanations, resources, op_libraries.
 
 `preprocess` is `finish(prepare(raw))`. Data sets, pipelines and SavedModels use the same functions.
 """

@@ -198,7 +198,11 @@ class Transcription(Task):
         return Measured(*metrics.transcription_figures(texts, transcripts_of(source)))
 
     def run(self, model, inputs):
-        """A batch of model inputs -> `logits`, the best `labels` (B, U), `label_count` and `score` (B,)."""
+        """A batch of model inputs -> `logits`, the best `labels` (B, U), `label_count` and `score` (B,).
+
+        The score is the log probability of the labels, or of their best path without a beam; with decoder = lexicon, it
+        includes the language model (see `decoding.lexicon`).
+        """
         logits = model(inputs, training=False)["logits"]
         count = tf.fill([tf.shape(logits)[0]], tf.shape(logits)[1])
         if self.settings.decoder == "lexicon":
