@@ -1,6 +1,6 @@
 """Prints the word error rate on a preset's validation data for settings of decoder = lexicon, and the best of them.
 
-python docs/lexicon_weights.py PRESET [WIDTH]
+python docs/lexicon_weights.py PRESET
 """
 
 import sys
@@ -13,14 +13,14 @@ from zoo.tasks import task_of
 from zoo.tasks.dataset import stream
 from zoo.tasks.outputs.transcription import transcripts_of
 
-WEIGHTS = (0.0, 0.25, 0.5, 0.75, 1.0, 1.5, 2.0)
-BONUSES = (-2.0, -1.0, 0.0, 1.0, 2.0, 3.0)
+WEIGHTS = (0.0, 0.1, 0.2, 0.35, 0.5, 0.75, 1.0)
+BONUSES = (-1.0, 0.0, 1.0, 2.0)
 BATCH = 32
 
 
-def main(name: str, width: int = 32) -> None:
+def main(name: str) -> None:
     opened = preset.open_preset(name)
-    task, facts = task_of(preset.load_model(opened), decoder="lexicon", lexicon_beam=width), opened.record["data"]
+    task, facts = task_of(preset.load_model(opened), decoder="lexicon"), opened.record["data"]
     source = open_source(facts["name"], "validation", task.fields, task.layout, facts.get("data_dir"))
     forward = tf.function(
         lambda inputs: tf.nn.log_softmax(task.model(inputs, training=False)["logits"]), reduce_retracing=True
@@ -43,4 +43,4 @@ def main(name: str, width: int = 32) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], *map(int, sys.argv[2:]))
+    main(sys.argv[1])

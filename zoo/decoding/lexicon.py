@@ -110,7 +110,7 @@ class _Prefix:
 def beam_search(
     log_probabilities: np.ndarray,
     lexicon: Lexicon,
-    width: int = 32,
+    width: int = 100,
     following: Callable[[int], np.ndarray] | None = None,
     weight: float = 1.0,
     bonus: float = 0.0,

@@ -328,9 +328,9 @@ class TranscriptionSettings(TaskSettings):
         "With decoder = lexicon, the path of a list of the known words, one per line; none: the words of the training "
         "transcripts, with a bigram model of them.",
     )
-    lexicon_beam: int = setting(32, "With decoder = lexicon, the width of the beam.", ge=1, le=10_000)
+    lexicon_beam: int = setting(100, "With decoder = lexicon, the width of the beam.", ge=1, le=10_000)
     lexicon_weight: float = setting(
-        1.0, "With decoder = lexicon, the weight of the log probability of the bigram model.", ge=0, le=100
+        0.5, "With decoder = lexicon, the weight of the log probability of the bigram model.", ge=0, le=100
     )
     word_bonus: float = setting(
         0.0, "With decoder = lexicon, what every word adds to the score of a transcript.", ge=-100, le=100
