@@ -21,6 +21,7 @@ OTHER_TYPES = {
     int: ["3", 1.5, True, None, [1], b"x"],
     float: ["3", True, None, [1], math.nan, math.inf, -math.inf],
     bool: ["x", 3, 1, 0.0, None, [1]],
+    str: [3, 1.5, True, None, [1], {}],
     dict: ["x", 3, True, None, [1]],
     list: ["x", 3, True, None, {}],
     Literal: ["other", "", 7, 1.5, True, 1.0, [1], {}],
@@ -28,7 +29,7 @@ OTHER_TYPES = {
 
 
 def kind_of(field) -> Any:
-    """int, float, bool, dict, list or Literal."""
+    """int, float, bool, str, dict, list or Literal."""
     kinds = [get_origin(part) or part for part in (field.annotation, *get_args(field.annotation))]
     return next(kind for kind in kinds if kind in OTHER_TYPES)
 

@@ -22,14 +22,18 @@ class SpeechRecognition(AudioInput, Transcription):
 
     def frame_counts(self, source):
         """The number of frames of each example; of a file, from its header."""
-        examples = source.stubs
-        if "file" in examples.element_spec:
-            files = [stub["file"].decode() for stub in examples.as_numpy_iterator()]
+        stubs = source.stubs
+        if "frames" in source.dataset.element_spec:
+            if "frame_count" in stubs.element_spec:
+                counts = stubs.map(lambda stub: stub["frame_count"])
+            else:
+                counts = source.dataset.map(lambda example: tf.shape(example["frames"])[0])
+            return [int(count) for count in counts.as_numpy_iterator()]
+        if "file" in stubs.element_spec:
+            files = [stub["file"].decode() for stub in stubs.as_numpy_iterator()]
             samples = [round(sound.seconds(file) * self.rate) for file in files]
-        elif "frame_count" in examples.element_spec:
-            return [int(count) for count in examples.map(lambda stub: stub["frame_count"]).as_numpy_iterator()]
-        elif "samples" in examples.element_spec:
-            samples = [*examples.map(lambda stub: stub["samples"]).as_numpy_iterator()]
+        elif "samples" in stubs.element_spec:
+            samples = [*stubs.map(lambda stub: stub["samples"]).as_numpy_iterator()]
         else:
             samples = [*source.dataset.map(lambda example: tf.size(example["waveform"])).as_numpy_iterator()]
         return self.front_end.frame_count(np.array(samples)).tolist()

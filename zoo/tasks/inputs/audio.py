@@ -55,9 +55,14 @@ class AudioInput(Task):
         of_sound = tf.function(lambda waveform: plain(waveform[tf.newaxis], [tf.size(waveform)])[0][0],
                                input_signature=[tf.TensorSpec((None,), tf.float32)], autograph=False)  # fmt: skip
         count, total, squares = 0, 0.0, 0.0
+        most = plain.frame_count(int(chosen.longest * plain.settings.rate))
         for example in source.dataset.as_numpy_iterator():
             if "frames" in example:
-                values = plain.complete(example["frames"][np.newaxis], tf.constant([len(example["frames"])]))[0]
+                frames = example["frames"].astype("float32")
+                _check_width(frames, plain.settings.width)
+                if not (0 < len(frames) <= most and np.isfinite(frames).all()):
+                    continue  # training refuses it
+                values = plain.complete(frames[np.newaxis], tf.constant([len(frames)]))[0]
             else:
                 try:
                     values = of_sound(_waveform(example["waveform"], plain.settings.rate, chosen.longest))
@@ -81,9 +86,10 @@ class AudioInput(Task):
 
         The error of a bad file names it.
         """
+        where = example.get("file", "an example")
         if "frames" in example:
-            return {"frames": self._features(example["frames"])}
-        item, where = example["waveform"], example.get("file", "an example")
+            return {"frames": self._features(example["frames"], where)}
+        item = example["waveform"]
         value, error = tf.numpy_function(self._decoded, [item], (tf.float32, tf.string), stateful=False)
         value = tf.ensure_shape(value, (None,))
         with tf.control_dependencies([readable(error, where)]):
@@ -96,18 +102,19 @@ class AudioInput(Task):
         except InputError as error:
             return np.zeros(1, "float32"), str(error).encode()
 
-    def _features(self, frames):
+    def _features(self, frames, where):
         """(N, cepstra or filters) float32."""
-        width = self.front_end.settings.width
-        if frames.shape[-1] not in (None, width):
-            raise ZooError(f"the data have {frames.shape[-1]} features per frame, but the front end computes {width}")
-        too_long = f"an example has more than {self.most_frames} frames: set task.longest > {self.settings.longest:g}"
-        checks = [
-            tf.debugging.assert_less_equal(tf.shape(frames)[0], self.most_frames, too_long),
-            tf.debugging.assert_all_finite(frames, "an example has features that are not finite numbers"),
-        ]
-        with tf.control_dependencies([check for check in checks if check is not None]):
-            return tf.ensure_shape(tf.cast(frames, tf.float32), (None, width))
+        _check_width(frames, self.front_end.settings.width)
+        frames = tf.cast(frames, tf.float32)
+        error = self._frame_errors(frames[tf.newaxis], tf.shape(frames)[:1])[0]
+        with tf.control_dependencies([readable(error, where)]):
+            return tf.ensure_shape(frames, (None, self.front_end.settings.width))
+
+    def encode(self, item):
+        encoded = super().encode(item)
+        if len(frames := encoded.get("frames", ())) > self.most_frames:  # a batch of them would be padded to its length
+            raise InputError(f"{len(frames)} frames are more than the limit of {self.most_frames}")
+        return encoded
 
     def prepare(self, raw):
         """(T,) float32 -> `waveform`, and `samples` (); features -> `frames` and `frame_count` ()."""
@@ -115,13 +122,22 @@ class AudioInput(Task):
             return {"frames": raw["frames"], "frame_count": tf.shape(raw["frames"])[0]}
         return {"waveform": raw["waveform"], "samples": tf.size(raw["waveform"])}
 
+    def check_examples(self, source):
+        super().check_examples(source)
+        self._changes("frames" in source.dataset.element_spec)
+
+    def _changes(self, is_features: bool) -> dict:
+        """The changes of single sounds in training, by name; features can be changed by their speed only."""
+        changes = {key: self.settings.augment[key] for key in SOUND_CHANGES if key in self.settings.augment}
+        if is_features and (unknown := sorted(changes.keys() - {"speed"})):
+            raise ZooError(f"features can't be changed by {unknown[0]}: leave it out of task.augment")
+        return changes
+
     def augment_inputs(self, prepared, seed):
         """Changes the waveform, and draws the masks, which `finish` applies to the features of a batch."""
         chosen = self.settings.augment
-        if changes := {key: chosen[key] for key in SOUND_CHANGES if key in chosen}:
+        if changes := self._changes("frames" in prepared):
             if "frames" in prepared:
-                if unknown := sorted(changes.keys() - {"speed"}):
-                    raise ZooError(f"features can't be changed by {unknown[0]}: leave it out of task.augment")
                 frames = augmentation.change_tempo(prepared["frames"], seed, **changes)
                 prepared = {"frames": frames, "frame_count": tf.shape(frames)[0]}
             else:
@@ -184,9 +200,16 @@ class AudioInput(Task):
         return self.windows({"waveform": waveform, "samples": tf.where(is_good, samples, 1)}), error
 
     def _checked_features(self, frames, frame_count):
-        size = tf.shape(frames)[1]
-        is_inside = tf.range(size) < frame_count[:, tf.newaxis]  # (B, N)
+        is_inside = tf.range(tf.shape(frames)[1]) < frame_count[:, tf.newaxis]  # (B, N)
         frames = tf.where(is_inside[..., tf.newaxis], frames, 0.0)
+        error = self._frame_errors(frames, frame_count)
+        is_good = error == ""
+        frames = tf.pad(tf.where(is_good[:, tf.newaxis, tf.newaxis], frames, 0.0), [[0, 0], [0, 1], [0, 0]])
+        return self.windows({"frames": frames, "frame_count": tf.where(is_good, frame_count, 1)}), error
+
+    def _frame_errors(self, frames, frame_count):
+        """The error of each item, (B,), of features (B, N, cepstra or filters) that are 0 after an item's end."""
+        size = tf.shape(frames)[1]
         most = f" frames are more than the limit of {self.most_frames}"
         count = tf.strings.as_string(size)
         errors = [
@@ -195,10 +218,7 @@ class AudioInput(Task):
             (frame_count > self.most_frames, tf.strings.join([tf.strings.as_string(frame_count), most])),
             (tf.reduce_any(~tf.math.is_finite(frames), axis=(1, 2)), "features must be finite numbers"),
         ]
-        error = _first(errors, tf.shape(frame_count))
-        is_good = error == ""
-        frames = tf.pad(tf.where(is_good[:, tf.newaxis, tf.newaxis], frames, 0.0), [[0, 0], [0, 1], [0, 0]])
-        return self.windows({"frames": frames, "frame_count": tf.where(is_good, frame_count, 1)}), error
+        return _first(errors, tf.shape(frame_count))
 
     def seconds(self, frame):
         """The time at which a frame begins, half a step before its centre."""
@@ -229,6 +249,12 @@ class AudioInput(Task):
         levels = [np.sqrt(np.mean(part**2)) for part in np.array_split(waveform, min(40, len(waveform)))]
         places = np.round(np.divide(levels, max(levels) or 1.0) * (len(_SHADES) - 1)).astype(int)
         return f"{len(waveform) / self.rate:.2f} s  {''.join(_SHADES[place] for place in places)}".rstrip()
+
+
+def _check_width(frames, width: int) -> None:
+    """Raises ZooError if features of training data, (N, D), are not those of the front end."""
+    if frames.shape[-1] not in (None, width):
+        raise ZooError(f"the data have {frames.shape[-1]} features per frame, but the front end computes {width}")
 
 
 def _first(errors, shape):
