@@ -133,7 +133,10 @@ class Symbols:
         return self.resource.lookup(tf.strings.lower(symbols, "utf-8") if self.are_letters else symbols)
 
     def encode(self, texts):
-        symbols = self.split(texts)
+        return self.numbers(self.split(texts))
+
+    def numbers(self, symbols):
+        """Ragged symbols -> their ids."""
         return symbols.with_flat_values(self._ids(symbols.flat_values))
 
     def decode(self, ids):
