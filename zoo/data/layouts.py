@@ -294,8 +294,8 @@ class TextTable:
     """A table with the columns `text` and `label`, which its first line names; other columns are left out.
 
     A file .csv has commas between its columns, and quotes around values with commas or line ends, as spreadsheets write
-    it. A file .tsv has tabs, and a line for each row. The classes are the labels in the order of the alphabet. Rows with
-    the same text are in the same split; texts are compared in small letters and without regard to spaces.
+    it. A file .tsv has tabs, and a line for each row. The classes are the labels in the order of the alphabet. Rows
+    with the same text are in the same split; texts are compared in small letters and without regard to spaces.
     """
 
     file_suffix: ClassVar[tuple[str, ...]] = (".tsv", ".csv")
@@ -325,7 +325,7 @@ class TextTable:
     def _rows(self, path: Path) -> list[tuple[str, str]]:
         """(text, label) of every row."""
         if path.suffix.lower() == ".csv":
-            content = "\n".join(line for _, line in _lines(path, blank=True)) + "\n"
+            content = "\n".join(line for _, line in _lines(path, blank=True))
             table = csv.reader(io.StringIO(content), strict=True)
         else:
             table = csv.reader((line for _, line in _lines(path, blank=True)), delimiter="\t", quoting=csv.QUOTE_NONE)

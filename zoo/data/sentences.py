@@ -86,7 +86,7 @@ class _Sst(Sentences):
 
     kind: str
     homepage = "https://nlp.stanford.edu/sentiment"
-    citation = "Socher et al. 2013, Recursive deep models for semantic compositionality over a sentiment treebank, EMNLP"
+    citation = "Socher et al. 2013, Recursive deep models for semantic compositionality, EMNLP"
 
     def __init_subclass__(cls, **options):
         cls.MANUAL_DOWNLOAD_INSTRUCTIONS = (
@@ -218,7 +218,8 @@ def divided(rows: list[Row], count: int) -> list[list[Row]]:
 
     The part of a text depends on the texts and their classes, not on the order of the rows.
     """
-    classes = {key(text): label for text, label in reversed(rows)}  # of a text with two classes, the first
+    # Of a text with two classes, the one with the lower number.
+    classes = {key(text): label for text, label in sorted(rows, key=lambda row: -row[1])}
     order = sorted(classes, key=lambda text: (classes[text], hashlib.sha256(text.encode()).digest()))
     places = {text: place % count for place, text in enumerate(order)}
     parts: list[list[Row]] = [[] for _ in range(count)]

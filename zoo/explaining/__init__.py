@@ -52,8 +52,8 @@ def explain(
     feature maps (LeCun, Bengio & Hinton 2015, Figure 2). If a model averages several windows of an image, only the
     middle window is explained; label and score are those of this window.
 
-    Text classifiers have the kind "words": the weight of each word in the answer, by attention (Yang et al. 2016, Figure
-    5) or by the gradient.
+    Text classifiers have the kind "words": the weight of each word in the answer, by attention (Yang et al. 2016) or by
+    the gradient.
 
     Sound classifiers have the kind "heat": the features of a sound over time, with Grad-CAM over them.
 

@@ -58,7 +58,9 @@ def _weighed(task: Task, value: tuple) -> dict:
     return {
         **row,
         "weights": [float(each) for count, own in zip(counts, weights, strict=True) for each in own[:count]],
-        "sentences": [{"words": count, "weight": float(weight)} for count, weight in zip(counts, per_sentence)],
+        "sentences": [
+            {"words": count, "weight": float(weight)} for count, weight in zip(counts, per_sentence, strict=True)
+        ],
     }
 
 

@@ -48,9 +48,7 @@ class ContextAttention(layers.Layer):
         self.units = units
 
     def build(self, inputs_shape, mask_shape=None):
-        self.kernel = self.add_weight(
-            shape=(inputs_shape[-1], self.units), initializer="glorot_uniform", name="kernel"
-        )
+        self.kernel = self.add_weight(shape=(inputs_shape[-1], self.units), initializer="glorot_uniform", name="kernel")
         self.bias = self.add_weight(shape=(self.units,), initializer="zeros", name="bias")
         self.context = self.add_weight(shape=(self.units, 1), initializer="glorot_uniform", name="context")
 

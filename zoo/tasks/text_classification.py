@@ -161,9 +161,9 @@ class TextClassification(TextInput, Classification):
         sentences = tf.RaggedTensor.from_value_rowids(flat, tf.cumsum(tf.cast(ends, tf.int64), exclusive=True))
         return tf.RaggedTensor.from_value_rowids(sentences, tf.boolean_mask(texts, ends), words.nrows())
 
-    def written(self, item: str | bytes) -> list[list[str]]:
-        """A text -> the words of its sentences as the vocabulary reads them; a single list if the model reads words."""
-        words = self._words(self._read(tf.constant([item])))
+    def written(self, item) -> list[list[str]]:
+        """() string -> the words of its sentences as they are read; a single list if the model reads words."""
+        words = self._words(self._read(item[tf.newaxis]))
         rows = self._sentences(words)[0].to_list() if self.reads_sentences else [words[0].numpy().tolist()]
         return [[word.decode("utf-8") for word in row] for row in rows]
 
