@@ -23,12 +23,13 @@ OTHER_TYPES = {
     bool: ["x", 3, 1, 0.0, None, [1]],
     dict: ["x", 3, True, None, [1]],
     list: ["x", 3, True, None, {}],
+    str: [3, 1.5, True, None, [1], {}],
     Literal: ["other", "", 7, 1.5, True, 1.0, [1], {}],
 }
 
 
 def kind_of(field) -> Any:
-    """int, float, bool, dict, list or Literal."""
+    """int, float, bool, dict, list, str or Literal."""
     kinds = [get_origin(part) or part for part in (field.annotation, *get_args(field.annotation))]
     return next(kind for kind in kinds if kind in OTHER_TYPES)
 
@@ -125,6 +126,7 @@ def test_flags_are_the_settings_for_users():
         "language_modeling": ["length", "samples", "seed", "temperature"],
         "speech_recognition": ["beam"],
         "tensor_classification": ["top"],
+        "text_classification": ["top"],
         "translation": ["beam", "n_best"],
         "word_embedding": ["top"],
     }
