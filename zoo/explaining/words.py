@@ -55,7 +55,6 @@ def _weighed(task: Task, value: tuple) -> dict:
     per_sentence = layers["sentence_attention"][0].numpy()  # (S,)
     weights = layers["word_attention"].numpy() * per_sentence[:, np.newaxis]  # (S, W)
     counts = [len(words) for words in sentences]
-    pairs = zip(counts, per_sentence, strict=True)
     return {
         **row,
         "weights": [float(each) for count, own in zip(counts, weights, strict=True) for each in own[:count]],
