@@ -1,6 +1,6 @@
 """The peers' networks in PyTorch, layer by layer those of zoo/models: lenet5_modern, resnet_cifar20,
-efficientnet_lite0, attention_seq2seq, lstm_seq2seq, show_attend_tell and recurrent_language_model. Benchmarks read this
-file; it needs PyTorch alone.
+efficientnet_lite0, attention_seq2seq, lstm_seq2seq, show_attend_tell, recurrent_language_model and blstm_ctc.
+Benchmarks read this file; it needs PyTorch alone.
 """
 
 import torch
@@ -233,3 +233,22 @@ class LanguageModel(nn.Module):
             token = torch.multinomial(torch.softmax(logits[:, 0] / temperature, dim=-1), 1)
             tokens.append(token)
         return torch.cat(tokens, dim=1)
+
+
+class SpeechCtc(nn.Module):
+    """As zoo/models/speech/blstm_ctc.py with a frame per step; with one direction, as its streaming form."""
+
+    def __init__(self, features: int, symbols: int, units: int, depth: int, two_ways: bool = True):
+        super().__init__()
+        self.recurrent = nn.LSTM(features, units, depth, batch_first=True, bidirectional=two_ways)
+        self.head = nn.Linear(2 * units if two_ways else units, symbols + 1)
+
+    def forward(self, frames, frame_count, state=None):
+        """Frames (B, N, D) and their number (B,), or None for whole ones -> logits (B, N, V) and the last state."""
+        if frame_count is None:
+            outputs, state = self.recurrent(frames, state)
+        else:
+            packed = nn.utils.rnn.pack_padded_sequence(frames, frame_count, batch_first=True, enforce_sorted=False)
+            packed, state = self.recurrent(packed, state)
+            outputs, _ = nn.utils.rnn.pad_packed_sequence(packed, batch_first=True)
+        return self.head(outputs), state

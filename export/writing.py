@@ -73,6 +73,7 @@ def export(
     if not isinstance(name, str) or not re.fullmatch(r"\w[\w.-]*", name):
         raise ZooError(f"the name (--name) must have only letters, digits, '_', '-' and '.', got {name!r}")
     task = task_of(fold_batch_normalization(model), **settings)
+    task.check_exportable()
     if format in task.formats:
         task.check_complete()
         return write_version(out / f"{name}.{format}", lambda version: task.formats[format](task, version))

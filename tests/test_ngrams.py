@@ -51,3 +51,20 @@ def test_the_text_before_another_is_no_history():
     model = NGrams(np.array([START, A, B, START, C]), 3, size=4, vocabulary=3, start=START)
     across = model.probabilities(np.array([START, A, B, START, C]))[:, -1]
     np.testing.assert_allclose(across, model.probabilities(np.array([START, C]))[:, -1])
+
+
+def test_bigrams_and_their_counts_are_enough_for_order_2():
+    random = np.random.default_rng(1)
+    texts = [np.concatenate([[10], np.minimum(random.geometric(0.3, 200) - 1, 8)]) for _ in range(3)]
+    text = np.concatenate(texts)
+    pairs, counts = np.unique(
+        [pair for own in texts for pair in zip(own, own[1:], strict=False)], axis=0, return_counts=True
+    )
+    model = NGrams(text, 2, size=11, vocabulary=10, start=10)
+    same = NGrams.of_pairs(pairs[::-1], counts[::-1], size=11, vocabulary=10, start=10)
+    np.testing.assert_allclose(same.probabilities(text), model.probabilities(text), rtol=1e-12)
+    for token in (10, 0, 8, 9):  # the start, a common token, a rare one, and one that does not occur
+        expected = [model.probabilities(np.array([token, word]))[1, 1] for word in range(10)]
+        np.testing.assert_allclose(model.after(token)[:10], expected, rtol=1e-12)
+        np.testing.assert_allclose(same.after(token)[:10], expected, rtol=1e-12)
+        assert np.isnan(same.after(token)[10])

@@ -150,6 +150,22 @@ class Training(_Section):
         return self
 
 
+class Pretraining(_Section):
+    """Layer by layer, as restricted Boltzmann machines, before the training (see `training/pretraining.py`).
+
+    The defaults are the numbers of Mohamed, Dahl & Hinton 2012.
+    """
+
+    split: str | None = None  # of the data set, whose labels are not used; by default that of training
+    first_epochs: Whole = 225  # of the first machine, whose visible units are Gaussian
+    first_learning_rate: Positive = 0.002
+    epochs: Whole = 75  # of each other machine
+    learning_rate: Positive = 0.02
+    batch_size: Count = 128  # rows, such as frames
+    momentum: float = pydantic.Field(0.9, ge=0, lt=1)
+    weight_decay: NotNegative = 0.0002
+
+
 class Stage(_Section):
     """A later stage of a run: it starts from the preset of the stage before it."""
 
@@ -173,6 +189,7 @@ class Recipe(_Section):
     model_overrides: dict[str, Any] = {}
     data: Data = Data()
     task: dict[str, Any] = {}
+    pretraining: Pretraining | None = None
     training: Training
     stages: list[Stage] = []  # after the first
 
@@ -180,6 +197,8 @@ class Recipe(_Section):
     def _check_start(self):
         if self.training.start_share and not self.start_from:
             raise ValueError("training.start_share needs start_from: new weights have nothing to share")
+        if self.pretraining and self.start_from:
+            raise ValueError("pretraining is for new weights: leave out start_from")
         return self
 
     @pydantic.model_validator(mode="after")
@@ -195,7 +214,7 @@ class Recipe(_Section):
         stage, content = self.stages[number], self.model_dump()
         return Recipe.model_validate({
             **content, "model": None, "model_overrides": {}, "start_from": start_from, "freeze": stage.freeze,
-            "training": _merged(content["training"], stage.training), "stages": [],
+            "pretraining": None, "training": _merged(content["training"], stage.training), "stages": [],
         })  # fmt: skip
 
     def runs(self, out: Path) -> list[tuple[Path, "Recipe"]]:
@@ -370,7 +389,8 @@ def _first(error: pydantic.ValidationError) -> str:
         value = "" if isinstance(first["input"], dict) else f" = {first['input']!r}"
         return f"{stage}{where}{value}: {reason[0].lower()}{reason[1:]}"
     for parent in parents:
-        section = section.model_fields[parent].annotation
+        kind = section.model_fields[parent].annotation
+        section = next((each for each in get_args(kind) if each is not type(None)), kind)  # of an optional section
     near = difflib.get_close_matches(key, section.model_fields, n=1, cutoff=0.4)
     hint = f"did you mean {near[0]}?" if near else f"known: {', '.join(section.model_fields)}"
     return f"{stage}unknown key {where}; {hint}"

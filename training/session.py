@@ -27,6 +27,7 @@ from zoo.training.interruption import catch_signals
 from zoo.training.loop import Loop
 from zoo.training.not_finite import NotFinite
 from zoo.training.optimizers import make_optimizer
+from zoo.training.pretraining import pretrain
 from zoo.training.result import write_result
 from zoo.training.tensorboard_images import Pictures
 from zoo.training.workdir import BAD_BATCH, CantWrite
@@ -81,6 +82,8 @@ class Session:
             workdir.begin(recipe, strategy, adapted)
         if body is not None:
             self._freeze(body)
+        if recipe.pretraining and not checkpoint:
+            self._pretrain()
         self.pictures = Pictures(self.task, self.batches["validation"]) if "validation" in self.batches else None
         whole, trained = self._trained(learner)
         self.loop = Loop(
@@ -170,6 +173,14 @@ class Session:
             self.batches = frozen.FrozenOutputs(body, self.workdir, self.settings.frozen_versions).streams(
                 self.tasks, self.batches, self.sources, self.settings.augment, done
             )
+
+    def _pretrain(self) -> None:
+        """Trains layers without labels. It is repeated if a run was interrupted before its first checkpoint."""
+        source = setup.pretraining_source(self.recipe, self.sources)
+        batches = stream(self.task, source, self.settings.batch_size, augment=False, shuffle=False)
+        with named_errors():
+            pretrain(self.task.model, batches, self.recipe.pretraining, self.recipe.seed,
+                     lambda figures: self.report(0, self.last, figures))  # fmt: skip
 
     def _trained(self, learner: keras.Model) -> tuple[keras.Model, keras.Model]:
         """The model whose weights the steps update, built in the strategy's scope and at the recipe's precision.

@@ -27,13 +27,11 @@ def open_sources(recipe: Recipe) -> dict[str, Source]:
             chose the model, are not valid).
     """
     data = recipe.data
-    task = task_class(task_name(recipe))
-    name = data.name if data.name is not None else Path(data.folder)
     splits = {"train": data.train, "validation": data.validation}
 
     def open_split(split: str, slices: str) -> Source:
         try:
-            return open_source(name, slices, task.fields, task.layout, data.data_dir, skip_missing=data.skip_missing)
+            return _opened(recipe, slices)
         except NoSplitError as error:
             raise ZooError(f'{error}; to do without, set data.{split} = ""') from None
 
@@ -50,6 +48,34 @@ def open_sources(recipe: Recipe) -> dict[str, Source]:
                 'common: give slices such as "train[:90%]" and "train[90%:]", or "" to leave a split out'
             )
     return sources
+
+
+def pretraining_source(recipe: Recipe, sources: dict[str, Source]) -> Source:
+    """The data of the recipe's pretraining, of which `sources` are the result of `open_sources`.
+
+    Raises:
+        ZooError: it has examples of the validation or test split.
+    """
+    split = recipe.pretraining.split
+    if split is None:
+        return sources["train"]
+    source, others = _opened(recipe, split), {"validation": sources.get("validation")}
+    if recipe.data.test is not None:
+        with contextlib.suppress(ZooError):
+            others["test"] = _opened(recipe, recipe.data.test)
+    for name, other in others.items():
+        if other is not None and source.overlaps(other):
+            raise ZooError(
+                f"pretraining.split = {split!r} and data.{name} = {other.split!r} have examples in common: give a part "
+                "of the training split"
+            )
+    return source
+
+
+def _opened(recipe: Recipe, split: str) -> Source:
+    data, task = recipe.data, task_class(task_name(recipe))
+    name = data.name if data.name is not None else Path(data.folder)
+    return open_source(name, split, task.fields, task.layout, data.data_dir, skip_missing=data.skip_missing)
 
 
 def class_counts(recipe: Recipe) -> dict[str, dict[str, int]]:

@@ -1,9 +1,10 @@
 """Errors with messages of one line: what was wrong, what was expected, what to do."""
 
+import contextlib
 import difflib
 import os
 import warnings
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 
@@ -25,6 +26,19 @@ class Stopped(ZooError):
     def __init__(self, message: str, number: int):
         super().__init__(message)
         self.number = number
+
+
+@contextlib.contextmanager
+def reading_errors() -> Iterator[None]:
+    """Converts the errors of opening or reading a user's file to InputError, without the name of the file."""
+    try:
+        yield
+    except InputError:
+        raise
+    except FileNotFoundError:
+        raise InputError("the file does not exist") from None
+    except (OSError, ValueError) as error:  # ValueError: a zero byte in the path, a closed file
+        raise InputError(f"can't be read: {getattr(error, 'strerror', None) or error}") from None
 
 
 def unknown(kind: str, name: object, known: Iterable[str]) -> ZooError:

@@ -63,6 +63,35 @@ class NGrams:
             after[valid] = numbers
             before = after
 
+    @classmethod
+    def of_pairs(cls, pairs: np.ndarray, counts: np.ndarray, size: int, vocabulary: int, start: int) -> "NGrams":
+        """The model of order 2 of a text of which only the bigrams are known.
+
+        Args:
+            pairs: (G, 2) different bigrams, none of which ends with `start`.
+            counts: (G,) their counts in the text.
+            size, vocabulary, start: as for a text.
+        """
+        model = cls(np.zeros(0, np.int64), 0, size, vocabulary, start)
+        pairs, counts = np.asarray(pairs, np.int64).reshape(-1, 2), np.asarray(counts, np.int64)
+        keys = pairs[:, 0] * size + pairs[:, 1]
+        order = np.argsort(keys)
+        last = pairs[:, 1]
+        occurrences = np.bincount(last, counts, size).astype(np.int64)
+        different = np.bincount(last, minlength=size)
+        words = np.arange(size)
+        model.order = 2
+        model.orders = [
+            _Order(words, occurrences, different, np.zeros(size, np.int64)),
+            _Order(keys[order], counts[order], None, pairs[order, 0]),
+        ]
+        return model
+
+    def after(self, token: int) -> np.ndarray:
+        """(size,) float64, the probability of each token after a token, by the model of order 2; NaN for `start`."""
+        pairs = np.stack([np.full(self.size, token), np.arange(self.size)], axis=1)
+        return self.probabilities(pairs.ravel())[1, 1::2]
+
     def _keys(self, tokens, before, n) -> tuple[np.ndarray, np.ndarray]:
         """The key of the n-gram that ends at each place, and whether there is one inside the text."""
         if n == 1:

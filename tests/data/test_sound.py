@@ -120,9 +120,24 @@ FLAC = encoded(np.random.default_rng(0).uniform(-1, 1, 40_000), kind="FLAC")
 @pytest.mark.parametrize("name", ["item.wav", "item.raw"])
 def test_bad_files(content, message, name, tmp_path):
     (tmp_path / name).write_bytes(content)
-    with pytest.raises(InputError, match=message) as caught:
-        sound.read(tmp_path / name, 8_000)
-    assert "\n" not in str(caught.value)
+    for item in (tmp_path / name, io.BytesIO(content)):
+        with pytest.raises(InputError, match=message) as caught:
+            sound.read(item, 8_000)
+        assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("count", "longest", "message"),
+    [
+        (8_000, 0.25, "0.5 s of sound are more than the limit of 0.25 s"),
+        (16_160, 1.0, "1.01 s of sound are more than the limit of 1 s"),
+        (1_600, 0.005, "0.1 s of sound are more than the limit of 0.005 s"),
+    ],
+)
+def test_a_limit_below_a_second_is_stated(count, longest, message):
+    with pytest.raises(InputError) as caught:
+        sound.read(encoded(sine(16_000, count=count)), 16_000, longest)
+    assert str(caught.value) == message
 
 
 def test_bad_items(tmp_path):

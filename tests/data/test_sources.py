@@ -111,6 +111,10 @@ def test_folders_that_are_not_a_data_set(tmp_path, digits_folder):
         open_images(digits_folder, "validate", ("image",))
     with pytest.raises(ZooError, match="has no field 'text'; it has image, file, label"):
         open_images(digits_folder, "train", ("text",))
+    with pytest.raises(ZooError, match="has no field 'text' or 'frames'; it has image, file, label"):
+        open_images(digits_folder, "train", (("text", "frames"),))
+    assert open_images(digits_folder, "train", (("text", "image"), "label")).dataset.element_spec.keys() == {
+        "image", "file", "label"}  # fmt: skip
     for limit in (0, -3):
         with pytest.raises(ZooError, match="must be an integer >= 1"):
             open_images(digits_folder, "train", ("image",), limit=limit)

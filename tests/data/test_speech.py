@@ -5,6 +5,7 @@ import pytest
 import soundfile
 
 from zoo.data import speech
+from zoo.data.phones import write_alignments
 from zoo.data.sources import open_source
 from zoo.errors import ZooError
 
@@ -213,3 +214,43 @@ def test_damaged_an4(change, message, tmp_path):
     change(folder)
     with pytest.raises(ZooError, match=message):
         open_source("an4", "train", ("frames",), data_dir=tmp_path)
+
+
+def test_an4_in_phones(tmp_path):
+    """A word has its last pronunciation, in one letter per phone."""
+    folder = tmp_path / "downloads" / "manual" / "an4"
+    write_published(folder)
+    with pytest.raises(ZooError, match="there is no .*an4.dic: into an4/ put .* and the archive's etc/an4.dic"):
+        open_source("an4_phones", "test", ("frames",), data_dir=tmp_path)
+    numbers = "".join(f"{number} ZH\n" for number in range(12))
+    (folder / "etc" / "an4.dic").write_text(
+        f"WORD HH W ER D\nWORD(2) W ER D\nA AH\nA(2) EY\nB B IY\nGO G OW\n{numbers}"
+    )
+    found = {
+        row["name"].decode(): row["transcript"].decode()
+        for row in rows("an4_phones", "test", ("name", "transcript"), tmp_path)
+    }
+    assert found == {NAMES[12]: "go", NAMES[13]: "e bi"}
+    assert {row["transcript"] for row in rows("an4_phones", "train", ("transcript",), tmp_path)} == {b"wRd Z"}
+
+
+def test_an4_with_a_phone_per_frame(tmp_path):
+    folder = tmp_path / "downloads" / "manual" / "an4"
+    write_packed(folder)
+    with pytest.raises(ZooError, match="there is no .*phones.tsv: .* python -m zoo.training.align RUN"):
+        open_source("an4_frames", "test", ("phones",), data_dir=tmp_path)
+    runs = {name: [("SIL", 1), ("G", item % 6)] if item % 6 else [("OW", 1)] for item, name in enumerate(NAMES)}
+    write_alignments(folder / "phones.tsv", runs.items())
+    source = open_source("an4_frames", "test", ("frames", "phones"), data_dir=tmp_path)
+    assert source.labels[-2:] == ["ZH", "SIL"]
+    examples = sorted(source.dataset.as_numpy_iterator(), key=lambda row: len(row["phones"]))
+    assert [[source.labels[each] for each in row["phones"]] for row in examples] == [["OW"], ["SIL", "G"]]
+    np.testing.assert_array_equal(examples[1]["frames"], FRAMES[13, :2])
+
+
+def test_an_alignment_of_other_frames_is_refused(tmp_path):
+    folder = tmp_path / "downloads" / "manual" / "an4"
+    write_packed(folder)
+    write_alignments(folder / "phones.tsv", [(name, [("SIL", 3)]) for name in NAMES])
+    with pytest.raises(ZooError, match="phones.tsv has 3 frames of an.*, which has .: write it again"):
+        open_source("an4_frames", "test", ("phones",), data_dir=tmp_path)

@@ -87,7 +87,7 @@ def test_a_server_takes_sounds_of_unequal_lengths(tmp_path):
                         dict(zip(other["labels"], other["scores"], strict=True)), abs=1e-5
                     )
             assert client.predict(np.zeros(20_000, "float32"), errors="return")["error"] == (
-                "1 s of sound are more than the limit of 1 s"
+                "1.25 s of sound are more than the limit of 1 s"
             )
     finally:
         server.stop()

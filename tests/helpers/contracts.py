@@ -416,6 +416,32 @@ class SpeechRecognition(AudioClassification):
         return folder
 
 
+class FrameClassification(AudioClassification):
+    answers_no_items = True
+    settings = {"front_end": {"filters": 20, "normalize": "utterance"}}
+    training_settings = settings
+    learned_sizes = ("classes",)
+    shorter_answer = {"longest": 5.0}
+
+    def targets(self, model, inputs):
+        """A class for every frame."""
+        return np.random.default_rng(1).integers(0, model.output["logits"].shape[-1], inputs["frames"].shape[:2])
+
+    def training_data(self, model, folder):
+        """A low and a high tone of ten to thirty frames each; a frame is 25 ms at every 10 ms."""
+        random = np.random.default_rng(3)
+        folder.mkdir(parents=True)
+        lines = []
+        for number in range(40):
+            low, high = random.integers(10, 30, 2)
+            wave = np.concatenate([chirp(300, 0.01 * low), chirp(2700, 0.01 * high + 0.1)])
+            wave = wave[: 160 * (low + high) + 240]  # exactly so many frames
+            sf.write(folder / f"{number}.wav", wave, 16_000)
+            lines.append(f"{number}.wav\tLOW {low} HIGH {high}\n")
+        (folder / "phones.tsv").write_text("".join(lines))
+        return folder
+
+
 class WordEmbedding(Contract):
     answers_no_items = True
     assets = {
@@ -463,6 +489,7 @@ class WordEmbedding(Contract):
 CONTRACTS = {
     "audio_classification": AudioClassification(),
     "captioning": Captioning(),
+    "frame_classification": FrameClassification(),
     "image_classification": ImageClassification(),
     "language_modeling": LanguageModeling(),
     "speech_recognition": SpeechRecognition(),

@@ -21,15 +21,15 @@ OTHER_TYPES = {
     int: ["3", 1.5, True, None, [1], b"x"],
     float: ["3", True, None, [1], math.nan, math.inf, -math.inf],
     bool: ["x", 3, 1, 0.0, None, [1]],
+    str: [3, 1.5, True, None, [1], {}],
     dict: ["x", 3, True, None, [1]],
     list: ["x", 3, True, None, {}],
-    str: [3, 1.5, True, None, [1], {}],
     Literal: ["other", "", 7, 1.5, True, 1.0, [1], {}],
 }
 
 
 def kind_of(field) -> Any:
-    """int, float, bool, dict, list, str or Literal."""
+    """int, float, bool, str, dict, list or Literal."""
     kinds = [get_origin(part) or part for part in (field.annotation, *get_args(field.annotation))]
     return next(kind for kind in kinds if kind in OTHER_TYPES)
 
@@ -122,6 +122,7 @@ def test_flags_are_the_settings_for_users():
     assert flags == {
         "audio_classification": ["top"],
         "captioning": ["beam", "n_best"],
+        "frame_classification": [],
         "image_classification": ["top"],
         "language_modeling": ["length", "samples", "seed", "temperature"],
         "speech_recognition": ["beam"],

@@ -30,6 +30,7 @@ SLOW = dict.fromkeys(
         "attention_seq2seq.multi30k_en_de",
         "attention_seq2seq.multi30k_en_fr",
         "attention_seq2seq.tatoeba_fr_en",
+        "blstm_ctc.an4_phones",
         "blstm_ctc.digits",
         "blstm_ctc_streaming.digits",
         "cifar_convnet.cifar10",

@@ -2,6 +2,7 @@
 
     ClassFolders   a folder with one subfolder of files per class
     FolderTable    a folder of files and a table in it: file name, tab, text
+    FrameTable     the same, where the text has the labels of frames
     Pairs          a file of lines: source, tab, target
     Table          a file of tab-separated columns; its first line names them
     TextTable      a table of texts and their classes, with tabs or commas between its columns
@@ -227,6 +228,37 @@ class FolderTable:
         """Whether something is left of a text without punctuation, spaces and invisible characters."""
         rest = re.sub(self.punctuation, "", text) if self.punctuation else text
         return any(letter.isprintable() and not letter.isspace() for letter in rest)
+
+
+@dataclasses.dataclass(frozen=True)
+class FrameTable(FolderTable):
+    """A `FolderTable` whose texts are labels of frames with their numbers of frames: "SIL 12 HH 7 AH 5"."""
+
+    def open(self, path: Path, split: str) -> Source:
+        source = super().open(path, split)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # shown already
+            texts = self._texts(path)
+        runs = {str(path / name): self._runs(path / self.table, name, own) for name, own in texts.items()}
+        labels = sorted({label for own in runs.values() for label, _ in own})
+        files = [stub["file"].decode() for stub in source.stubs.as_numpy_iterator()]
+        numbers = tf.ragged.constant(
+            [[labels.index(label) for label, count in runs[file] for _ in range(count)] for file in files], tf.int64
+        )
+        stubs = tf.data.Dataset.from_tensor_slices({"file": files, self.text: numbers})
+        return dataclasses.replace(source, stubs=stubs, labels=labels)
+
+    @staticmethod
+    def _runs(table: Path, name: str, texts: list[str]) -> list[tuple[str, int]]:
+        parts = texts[0].split()
+        labels, counts = parts[::2], parts[1::2]
+        if (
+            len(texts) > 1
+            or len(labels) != len(counts)
+            or not all(re.fullmatch("[1-9][0-9]*", each) for each in counts)
+        ):
+            raise ZooError(f"{table}: {name} must have one line of labels with their numbers of frames: SIL 12 HH 7")
+        return [(label, int(count)) for label, count in zip(labels, counts, strict=True)]
 
 
 @dataclasses.dataclass(frozen=True)

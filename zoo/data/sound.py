@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from zoo.errors import InputError
+from zoo.errors import InputError, reading_errors
 
 LONGEST = 3_600.0  # seconds; as a waveform at 16 kHz this takes 230 MB
 _BLOCK = 1 << 18  # samples of all channels together that are read at once
@@ -51,7 +51,7 @@ def read_blocks(file: Any, rate: int, longest: float | None = None) -> Iterator[
             raise _refusal(opened, error) from None
         with sound:
             if longest is not None and sound.frames > longest * sound.samplerate:
-                raise _too_long(sound.frames / sound.samplerate, longest)
+                raise too_long(sound.frames / sound.samplerate, longest)
             resampler = None
             if sound.samplerate != rate:
                 resampler = soxr.ResampleStream(sound.samplerate, rate, 1, dtype="float32")
@@ -59,7 +59,7 @@ def read_blocks(file: Any, rate: int, longest: float | None = None) -> Iterator[
             for block in _mono(sound):
                 count += len(block)
                 if longest is not None and count > longest * sound.samplerate:
-                    raise _too_long(count / sound.samplerate, longest)
+                    raise too_long(count / sound.samplerate, longest)
                 yield resampler.resample_chunk(block) if resampler else block
             if not count:
                 raise InputError(NO_SAMPLES)
@@ -116,33 +116,24 @@ def _opened(file: Any) -> Iterator[Any]:
         yield io.BytesIO(file)
     elif isinstance(file, (str, os.PathLike)):
         path = Path(file)
-        try:
+        with reading_errors():
             mode = path.stat().st_mode
             if stat.S_ISDIR(mode):
                 raise InputError("a folder, not a sound file")
             if not stat.S_ISREG(mode):
                 raise InputError("not a regular file")
             opened = path.open("rb")
-        except InputError:
-            raise
-        except FileNotFoundError:
-            raise InputError("the file does not exist") from None
-        except (OSError, ValueError) as error:
-            raise InputError(f"can't be read: {getattr(error, 'strerror', None) or error}") from None
         with opened:
             yield opened
     elif callable(getattr(file, "read", None)):
         if isinstance(file, io.TextIOBase):
             raise InputError('the file was opened as text: open it with mode "rb"')
-        try:
+        with reading_errors():
             if file.seekable():
                 file.seek(0)
-                yield file
-                return
-            content = file.read()
-        except (OSError, ValueError) as error:
-            raise InputError(f"can't be read: {getattr(error, 'strerror', None) or error}") from None
-        yield io.BytesIO(content)
+            else:
+                file = io.BytesIO(file.read())
+        yield file
     else:
         raise InputError(
             f"an item of type {type(file).__name__} is not a sound file: give a path, an open file or bytes"
@@ -173,5 +164,7 @@ def _reason(error: Exception) -> str:
     return " ".join(text.removeprefix("Error : ").split())[:100].rstrip(".")
 
 
-def _too_long(seconds: float, longest: float) -> InputError:
-    return InputError(f"{seconds:,.0f} s of sound are more than the limit of {longest:,.0f} s")
+def too_long(seconds: float, longest: float) -> InputError:
+    """The error for a sound that is longer than the limit."""
+    length, limit = (f"{value:,.0f}" if value >= 100 else f"{value:.3g}" for value in (seconds, longest))
+    return InputError(f"{length} s of sound are more than the limit of {limit} s")

@@ -24,6 +24,8 @@ TERMS = {
     "fsdd": "CC BY-SA 4.0 (Z. Jackson and others)",
     "fsdd_strings": "CC BY-SA 4.0 (Z. Jackson and others)",
     "an4": "BSD-style, free for any purpose (Carnegie Mellon University)",
+    "an4_phones": "BSD-style, free for any purpose (Carnegie Mellon University)",
+    "an4_frames": "BSD-style, free for any purpose (Carnegie Mellon University)",
     "novels": "published from 1839 to 1930 (Project Gutenberg)",
     "novels_factbook": "public domain (Project Gutenberg); CC0 1.0 (factbook)",
     "trec": "none stated; cite Li & Roth 2002",
@@ -39,6 +41,7 @@ TERMS = {
 # For data sets that TFDS has in one shuffled split: slices for train, validation and test (the last fifth).
 _SLICES = {"train": ":70%", "validation": "70%:80%", "test": "80%:"}
 _ONE_PIECE = ("tf_flowers",)
+_CLASSES = ("label", "phones")  # fields with the class of an example, or those of its frames
 
 
 class Layout(Protocol):
@@ -53,7 +56,7 @@ class Layout(Protocol):
 def open_source(
     name: str | os.PathLike,
     split: str,
-    fields: Iterable[str],
+    fields: Iterable[str | tuple[str, ...]],
     layout: Layout | None = None,
     data_dir: str | os.PathLike | None = None,
     limit: int | None = None,
@@ -66,7 +69,7 @@ def open_source(
         name: a TFDS name ("mnist"), or the path of a folder or file. If a folder of the working directory has the name
             of a data set, the name is the data set, and the folder needs a separator: "./mnist".
         split: "train", "validation", "test", "all", or TFDS's slices ("train[:55000]").
-        fields: the fields to read.
+        fields: the fields to read; a tuple stands for the first of its names that the data set has.
         layout: reads the data set of a path.
         data_dir: the folder of TFDS's data; by default ~/tensorflow_datasets.
         limit: number of examples to use, from the start; None for all.
@@ -98,10 +101,14 @@ def open_source(
     if is_path and source.name == os.path.basename(source.name) and _is_registered(source.name):
         source = dataclasses.replace(source, name=os.path.join(os.curdir, source.name))
     spec = source.dataset.element_spec
+    names = []
     for field in fields:
-        if field not in spec:
-            raise ZooError(f"{source.name} has no field {field!r}; it has {', '.join(spec)}")
-    keep = [*fields, *({"file"} & set(spec))]  # the file's name, for error messages
+        options = field if isinstance(field, tuple) else (field,)
+        if not (known := [name for name in options if name in spec]):
+            wanted = " or ".join(map(repr, options))
+            raise ZooError(f"{source.name} has no field {wanted}; it has {', '.join(spec)}")
+        names.append(known[0])
+    keep = [*names, *({"file"} & set(spec))]  # the file's name, for error messages
 
     def load(stub, whole=source.load):
         example = whole(stub)
@@ -182,8 +189,10 @@ def _tfds(name: str, split: str, data_dir: str | os.PathLike | None, download: b
         read_config=tfds.ReadConfig(try_autocache=False, add_tfds_id=False),
     )
     labels = None
-    if "label" in builder.info.features and isinstance(builder.info.features["label"], tfds.features.ClassLabel):
-        labels = list(builder.info.features["label"].names)
+    for field in {*_CLASSES} & {*builder.info.features}:
+        kind = getattr(builder.info.features[field], "feature", builder.info.features[field])  # of a sequence
+        if isinstance(kind, tfds.features.ClassLabel):
+            labels = list(kind.names)
     terms = TERMS.get(builder.name, "see its homepage, " + str(builder.info.homepage))
     parts = builder.info.splits[tfds_split].file_instructions
     rows = [(part.filename, part.skip, part.examples_in_shard if part.take < 0 else part.skip + part.take)

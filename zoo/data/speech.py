@@ -3,6 +3,8 @@
     fsdd           recordings of single digits      waveform (T,), samples, label, speaker
     fsdd_strings   strings of digits made of these  waveform (T,), samples, transcript, speaker
     an4            features of spelled words        frames (N, 13), frame_count, transcript, speaker
+    an4_phones     the same, with phones as letters frames (N, 13), frame_count, transcript, speaker, name
+    an4_frames     the same, with a phone per frame frames (N, 13), frame_count, phones (N,), speaker, name
 
 Waveforms are float32 in [-1, 1], 8,000 samples per second. The user puts the files into a subfolder of TFDS's
 manual_dir, which each builder's instructions name. Importing this module registers the builders:
@@ -20,7 +22,7 @@ import numpy as np
 import tensorflow_datasets as tfds
 
 from zoo import quiet
-from zoo.data import sound
+from zoo.data import phones, sound
 from zoo.errors import InputError, ZooError
 
 RATE = 8_000  # of the Free Spoken Digit Dataset
@@ -204,13 +206,16 @@ def joined(recordings: list[np.ndarray], random: np.random.RandomState) -> np.nd
     return (signal * peak / np.abs(signal).max()).astype("float32")
 
 
-class An4(tfds.core.GeneratorBasedBuilder):
-    """CMU AN4: spelled names and addresses, digits and control words; 13 cepstra per frame, 100 frames per second.
+class Utterance(NamedTuple):
+    """An item of AN4."""
 
-    948 utterances of 74 speakers for training, of which eight speakers with 100 utterances are the validation split;
-    130 utterances of ten other speakers for test. The features are those of `zoo.preprocessing.front_end.SPHINX`.
-    Transcripts are in capitals, such as "RUBOUT G M E F THREE NINE".
-    """
+    name: str
+    transcript: str
+    frames: np.ndarray  # (N, 13)
+
+
+class An4Speech(tfds.core.GeneratorBasedBuilder, skip_registration=True):
+    """Base class of the builders of AN4; `targets` gives the other fields of an utterance than its features."""
 
     VERSION = tfds.core.Version("1.0.0")
     MANUAL_DOWNLOAD_INSTRUCTIONS = (
@@ -218,27 +223,32 @@ class An4(tfds.core.GeneratorBasedBuilder):
         "or an4_mfcc13.npz with the arrays train_feats, train_offsets, train_text, train_id and those of test"
     )
 
-    def _info(self):
+    def _dataset_info(self, own_features):
+        shared = {
+            "frames": _floats(None, 13),
+            "frame_count": tfds.features.Scalar(dtype=np.int32),
+            "speaker": tfds.features.Text(),
+        }
         return tfds.core.DatasetInfo(
             builder=self,
             description=self.__doc__,
-            features=tfds.features.FeaturesDict(
-                {
-                    "frames": _floats(None, 13),
-                    "frame_count": tfds.features.Scalar(dtype=np.int32),
-                    "transcript": tfds.features.Text(),
-                    "speaker": tfds.features.Text(),
-                }
-            ),
+            features=tfds.features.FeaturesDict({**shared, **own_features}),
             homepage="http://www.speech.cs.cmu.edu/databases/an4",
             citation="Acero 1993, Acoustical and environmental robustness in automatic speech recognition, Kluwer",
         )
+
+    def prepare(self, folder: Path) -> None:
+        """Reads what `targets` needs from the user's folder."""
+
+    def targets(self, utterance: Utterance) -> dict:
+        raise NotImplementedError
 
     def _split_generators(self, dl_manager):
         folder = Path(dl_manager.manual_dir) / "an4"
         read = _packed if (folder / "an4_mfcc13.npz").is_file() else _published
         try:
             train, test = [*read(folder, "train")], [*read(folder, "test")]
+            self.prepare(folder)
         except FileNotFoundError as error:
             raise ZooError(f"there is no {error.filename}: {self.MANUAL_DOWNLOAD_INSTRUCTIONS}") from None
         held_out = sorted({speaker_of(utterance.name) for utterance in train})[4::9]
@@ -249,23 +259,75 @@ class An4(tfds.core.GeneratorBasedBuilder):
 
     def _generate_examples(self, utterances):
         for utterance in utterances:
-            yield (
-                utterance.name,
-                {
-                    "frames": utterance.frames,
-                    "frame_count": len(utterance.frames),
-                    "transcript": utterance.transcript,
-                    "speaker": speaker_of(utterance.name),
-                },
+            shared = {
+                "frames": utterance.frames,
+                "frame_count": len(utterance.frames),
+                "speaker": speaker_of(utterance.name),
+            }
+            yield utterance.name, {**shared, **self.targets(utterance)}
+
+
+class An4(An4Speech):
+    """CMU AN4: spelled names and addresses, digits and control words; 13 cepstra per frame, 100 frames per second.
+
+    948 utterances of 74 speakers for training, of which eight speakers with 100 utterances are the validation split;
+    130 utterances of ten other speakers for test. The features are those of `zoo.preprocessing.front_end.SPHINX`.
+    Transcripts are in capitals, such as "RUBOUT G M E F THREE NINE".
+    """
+
+    def _info(self):
+        return self._dataset_info({"transcript": tfds.features.Text()})
+
+    def targets(self, utterance):
+        return {"transcript": utterance.transcript}
+
+
+class An4Phones(An4Speech):
+    """The utterances and splits of AN4; a transcript has one letter per phone, such as "go" or "ten TRti" (THIRTY).
+
+    The pronunciations are those of AN4's dictionary, and the letters those of `zoo.data.phones.LETTERS`.
+    """
+
+    MANUAL_DOWNLOAD_INSTRUCTIONS = f"{An4Speech.MANUAL_DOWNLOAD_INSTRUCTIONS}, and the archive's etc/an4.dic"
+
+    def _info(self):
+        return self._dataset_info({"transcript": tfds.features.Text(), "name": tfds.features.Text()})
+
+    def prepare(self, folder):
+        path = folder / "an4.dic"
+        self.dictionary = phones.read_dictionary(path if path.is_file() else folder / "etc" / "an4.dic")
+
+    def targets(self, utterance):
+        return {"transcript": phones.spoken(utterance.transcript, self.dictionary), "name": utterance.name}
+
+
+class An4Frames(An4Speech):
+    """The utterances and splits of AN4, with the phone of every frame, one of `zoo.data.phones.NAMES`.
+
+    The phones are read from a file that `zoo.training.align` writes.
+    """
+
+    MANUAL_DOWNLOAD_INSTRUCTIONS = (
+        f"{An4Speech.MANUAL_DOWNLOAD_INSTRUCTIONS}; and align its phones: python -m zoo.training.align RUN --out "
+        "an4/phones.tsv, where RUN is a run of zoo train blstm_ctc.an4_phones"
+    )
+
+    def _info(self):
+        labels = tfds.features.Sequence(tfds.features.ClassLabel(names=phones.NAMES))
+        return self._dataset_info({"phones": labels, "name": tfds.features.Text()})
+
+    def prepare(self, folder):
+        self.path = folder / "phones.tsv"
+        self.alignments = phones.read_alignments(self.path)
+
+    def targets(self, utterance):
+        own = self.alignments.get(utterance.name, ())
+        if len(own) != len(utterance.frames):
+            raise ZooError(
+                f"{self.path} has {len(own)} frames of {utterance.name}, which has {len(utterance.frames)}: write it "
+                "again with zoo.training.align"
             )
-
-
-class Utterance(NamedTuple):
-    """An item of AN4."""
-
-    name: str
-    transcript: str
-    frames: np.ndarray  # (N, 13)
+        return {"phones": own, "name": utterance.name}
 
 
 def speaker_of(name: str) -> str:

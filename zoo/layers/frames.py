@@ -78,3 +78,33 @@ class FrameMaximum(layers.Layer):
 
     def get_config(self):
         return {**super().get_config(), "more": self.more}
+
+
+@keras.saving.register_keras_serializable("zoo")
+class ContextFrames(layers.Layer):
+    """Each frame between its neighbours: (B, N, D), frame_count (B,) -> (B, N, (2 context + 1) D).
+
+    Before an item's first frame and after its last one, this frame repeats. The earliest frame comes first.
+
+    Args:
+        context: number of neighbours on each side.
+    """
+
+    def __init__(self, context: int, **kwargs):
+        super().__init__(**kwargs)
+        self.context = context
+
+    def call(self, values, frame_count):
+        count, size = ops.shape(values)[1], 2 * self.context + 1
+        places = ops.arange(count)[:, None] + ops.arange(size) - self.context  # (N, size)
+        last = ops.maximum(ops.cast(frame_count, "int32") - 1, 0)
+        places = ops.minimum(ops.maximum(places, 0)[None], last[:, None, None])  # (B, N, size)
+        window = ops.take_along_axis(values, ops.reshape(places, (-1, count * size, 1)), axis=1)
+        return ops.reshape(window, (-1, count, size * values.shape[-1]))
+
+    def compute_output_spec(self, values, frame_count):
+        batch, count, width = values.shape
+        return keras.KerasTensor((batch, count, (2 * self.context + 1) * width), dtype=values.dtype)
+
+    def get_config(self):
+        return {**super().get_config(), "context": self.context}

@@ -83,8 +83,7 @@ class FrontEnd:
         """
         s = self.settings
         for _ in range(s.deltas):
-            width = s.cepstra or s.filters
-            values = tf.concat([values, deltas(values[..., -width:], frame_count, s.delta_width)], axis=-1)
+            values = tf.concat([values, deltas(values[..., -s.width :], frame_count, s.delta_width)], axis=-1)
         if s.normalize == "utterance":
             values = normalize_utterance(values, frame_count)
         elif s.normalize == "running":

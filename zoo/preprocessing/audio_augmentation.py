@@ -78,6 +78,22 @@ def add_noise(waveform, seed, ratio, tilt=0.0):
     return waveform + noise * tf.sqrt(power * 10.0 ** (-ratio / 10.0) / tf.maximum(own, 1e-12))
 
 
+def change_tempo(frames, seed, speed: float):
+    """Features at a random speed: (N, D) -> (N', D), interpolated linearly between frames.
+
+    Args:
+        frames: (N, D) float32.
+        seed: (2,) integers.
+        speed: the greatest change, a fraction, up or down. The pitch stays, in contrast to that of `change_speed`.
+    """
+    factor = 1.0 + speed * tf.random.stateless_uniform((), tf.convert_to_tensor(seed), -1.0, 1.0)
+    last = tf.shape(frames)[0] - 1
+    position = tf.range(tf.floor(tf.cast(last, tf.float32) / factor) + 1.0) * factor  # (N',)
+    left = tf.minimum(tf.cast(position, tf.int32), last)
+    fraction = (position - tf.cast(left, tf.float32))[:, tf.newaxis]
+    return tf.gather(frames, left) * (1.0 - fraction) + tf.gather(frames, tf.minimum(left + 1, last)) * fraction
+
+
 def draw_masks(seed, frequency_masks: int = 2, time_masks: int = 2):
     """The random numbers of one item's `mask`: (2,) integers -> (2 + 2 * masks,) float32 in [0, 1)."""
     return tf.random.stateless_uniform((2 + 2 * (frequency_masks + time_masks),), tf.convert_to_tensor(seed) + [0, 2])

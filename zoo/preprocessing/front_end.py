@@ -132,9 +132,14 @@ class FrontEndSettings:
             raise ZooError("deviation must be > 0 for every feature")
 
     @property
+    def width(self) -> int:
+        """The number of features of a frame without deltas."""
+        return self.cepstra or self.filters
+
+    @property
     def dimension(self) -> int:
         """D, the number of features of a frame."""
-        return (self.cepstra or self.filters) * (1 + self.deltas)
+        return self.width * (1 + self.deltas)
 
 
 # librosa.feature.mfcc at its defaults; with cepstra=0, power_to_db(librosa.feature.melspectrogram()).

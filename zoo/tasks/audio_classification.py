@@ -1,7 +1,5 @@
 """Audio classification: a sound in, labels and their probabilities out."""
 
-import tensorflow as tf
-
 from zoo.tasks.inputs.audio import AudioInput
 from zoo.tasks.outputs.classification import Classification
 from zoo.tasks.settings import AudioClassificationSettings
@@ -12,22 +10,14 @@ class AudioClassification(AudioInput, Classification):
 
     name = "audio_classification"
     Settings = AudioClassificationSettings
-    fields = ("waveform", "label")
+    fields = (("waveform", "frames"), "label")
     explanations = {"heat": "zoo.explaining.spectrogram"}
 
     def portable(self, is_rounded):
         """`frames` and `frame_count` -> `scores` (B, classes); the runner has the front end."""
         self.check_complete()
-        dimension = self.front_end.settings.dimension
-        specs = {
-            "frames": tf.TensorSpec((None, None, dimension), tf.float32, "frames"),
-            "frame_count": tf.TensorSpec((None,), tf.int32, "frame_count"),
-        }
 
         def scores(frames, frame_count):
             return {"scores": self.probabilities(self.outputs({"frames": frames, "frame_count": frame_count}))}
 
-        return scores, specs, self.finish
-
-    def portable_manifest(self):
-        return {**super().portable_manifest(), "front_end": self.front_end.exported()}
+        return scores, self.portable_specs(), self.finish

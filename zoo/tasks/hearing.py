@@ -22,6 +22,8 @@ class Heard:
             raise ZooError(
                 f"{model.name} can't answer while sound arrives: it needs the whole sound; use `zoo predict`"
             )
+        if task.settings.decoder == "lexicon":
+            raise ZooError(f"{model.name} can't answer while sound arrives with decoder=lexicon: use `zoo predict`")
         task.check_complete()
         self.task = task
         _, _, front = task.front_end.stream(tf.zeros((1, 0)), tf.zeros((1,), tf.int32))

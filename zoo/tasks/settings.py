@@ -3,6 +3,7 @@
 A setting marked `flag=True` is also an option of the command line: `top` is `--top`, `n_best` is `--n-best`.
 """
 
+import os
 import types
 import typing
 from typing import Any, ClassVar, Literal
@@ -205,6 +206,11 @@ class AudioSettings(TaskSettings):
         "How features are computed from a waveform: the fields of preprocessing.front_end.FrontEndSettings, and "
         "convention: librosa, kaldi or sphinx, whose settings are then the defaults.",
     )
+    raw: Literal["waveform", "features"] = setting(
+        "waveform",
+        "What an answer is given for: a sound, or an array (frames, features) as the front end computes it before "
+        "deltas and normalisation.",
+    )
     longest: float = setting(30.0, "Greatest length of a sound, seconds; a longer one is refused.", gt=0)
     mean: list[float] = setting(
         [], "With front_end.normalize = running or fixed, the mean of each feature; training computes it from the data."
@@ -314,6 +320,32 @@ class TranscriptionSettings(TaskSettings):
     beam: int = setting(
         1, "Width of the prefix beam search; 1 takes the likeliest class of every step.", flag=True, ge=1, le=1000
     )
+    decoder: Literal["beam", "lexicon"] = setting(
+        "beam", "beam writes any text; lexicon writes known words only, is slower, and can't be exported."
+    )
+    lexicon: str | None = setting(
+        None,
+        "With decoder = lexicon, the path of a list of the known words, one per line; none: the words of the training "
+        "transcripts, with a bigram model of them.",
+    )
+    lexicon_beam: int = setting(100, "With decoder = lexicon, the width of the beam.", ge=1, le=10_000)
+    lexicon_weight: float = setting(
+        0.5, "With decoder = lexicon, the weight of the log probability of the bigram model.", ge=0, le=100
+    )
+    word_bonus: float = setting(
+        0.0, "With decoder = lexicon, what every word adds to the score of a transcript.", ge=-100, le=100
+    )
+
+    @pydantic.field_validator("lexicon", mode="before")
+    @classmethod
+    def _as_text(cls, path: Any) -> Any:
+        return os.fspath(path) if isinstance(path, os.PathLike) else path
+
+    @pydantic.model_validator(mode="after")
+    def _fits_the_decoder(self):
+        if self.lexicon is not None and self.decoder != "lexicon":
+            raise ValueError("a lexicon needs decoder='lexicon'")
+        return self
 
 
 class ImageClassificationSettings(ImageSettings, ClassificationSettings):
@@ -352,6 +384,17 @@ class TextClassificationSettings(ClassificationSettings):
 
 class SpeechRecognitionSettings(AudioSettings, TranscriptionSettings):
     """Settings of `speech_recognition`."""
+
+
+class FrameClassificationSettings(AudioSettings):
+    """Settings of `frame_classification`."""
+
+    @pydantic.field_validator("augment")
+    @classmethod
+    def _keeps_frames(cls, augment: dict) -> dict:
+        if moved := sorted({"speed", "warp"} & {*augment}):
+            raise ValueError(f"{moved[0]} moves frames, but not the labels of frames: leave it out")
+        return augment
 
 
 class TranslationSettings(GenerationSettings):

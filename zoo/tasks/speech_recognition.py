@@ -17,26 +17,23 @@ class SpeechRecognition(AudioInput, Transcription):
 
     name = "speech_recognition"
     Settings = SpeechRecognitionSettings
-    fields = ("waveform", "transcript")
+    fields = (("waveform", "frames"), "transcript")
     layout = FolderTable("transcripts.tsv", "waveform", "transcript", "sounds", SUFFIXES)
-
-    @staticmethod
-    def length(item):
-        prepared, _ = item
-        return prepared["samples"]
-
-    def seconds(self, frame):
-        """The time at which a frame begins, half a step before its centre."""
-        return tf.maximum(self.front_end.time_of(frame - 0.5), 0.0)
 
     def frame_counts(self, source):
         """The number of frames of each example; of a file, from its header."""
-        examples = source.stubs
-        if "file" in examples.element_spec:
-            files = [stub["file"].decode() for stub in examples.as_numpy_iterator()]
+        stubs = source.stubs
+        if "frames" in source.dataset.element_spec:
+            if "frame_count" in stubs.element_spec:
+                counts = stubs.map(lambda stub: stub["frame_count"])
+            else:
+                counts = source.dataset.map(lambda example: tf.shape(example["frames"])[0])
+            return [int(count) for count in counts.as_numpy_iterator()]
+        if "file" in stubs.element_spec:
+            files = [stub["file"].decode() for stub in stubs.as_numpy_iterator()]
             samples = [round(sound.seconds(file) * self.rate) for file in files]
-        elif "samples" in examples.element_spec:
-            samples = [*examples.map(lambda stub: stub["samples"]).as_numpy_iterator()]
+        elif "samples" in stubs.element_spec:
+            samples = [*stubs.map(lambda stub: stub["samples"]).as_numpy_iterator()]
         else:
             samples = [*source.dataset.map(lambda example: tf.size(example["waveform"])).as_numpy_iterator()]
         return self.front_end.frame_count(np.array(samples)).tolist()
@@ -46,19 +43,12 @@ class SpeechRecognition(AudioInput, Transcription):
         self.check_complete()
         if self.settings.beam > 1:
             raise ZooError(f"{self.name} can be exported as saved_model only with beam > 1: set beam=1")
-        specs = {
-            "frames": tf.TensorSpec((None, None, self.front_end.settings.dimension), tf.float32, "frames"),
-            "frame_count": tf.TensorSpec((None,), tf.int32, "frame_count"),
-        }
 
         def probabilities(frames, frame_count):
             logits = self.model({"frames": frames, "frame_count": frame_count}, training=False)["logits"]
             return {"probabilities": tf.nn.softmax(logits)}
 
-        return probabilities, specs, self.finish
-
-    def portable_manifest(self):
-        return {**super().portable_manifest(), "front_end": self.front_end.exported()}
+        return probabilities, self.portable_specs(), self.finish
 
     def hearing(self) -> Heard:
         """A function of the next chunk of a sound -> the answer so far.

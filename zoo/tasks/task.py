@@ -30,7 +30,7 @@ Output kind
     lines, csv_columns, csv_values, summary       how an answer is printed
     pictures         pictures that training writes for TensorBoard
 
-Either kind: adapt, check_source, check_examples, remarks, explanations, resources, op_libraries.
+Either kind: adapt, check_source, check_examples, check_exportable, remarks, explanations, resources, op_libraries.
 
 `preprocess` is `finish(prepare(raw))`. Data sets, pipelines and SavedModels use the same functions.
 """
@@ -66,7 +66,7 @@ class Task:
 
     name: ClassVar[str]
     Settings: ClassVar[type[TaskSettings]]
-    fields: ClassVar[tuple[str, ...]]  # fields of a data set that the task reads
+    fields: ClassVar[tuple]  # fields of a data set that the task reads (see `open_source`)
     layout: ClassVar[Layout | None] = None
     criterion: ClassVar[Criterion] = Criterion("loss", "min")
     answer_layout: ClassVar[answers.Layout]
@@ -276,6 +276,9 @@ class Task:
 
     def check_complete(self) -> None:
         """Raises ZooError if the model can't answer, such as one without a head or a vocabulary."""
+
+    def check_exportable(self) -> None:
+        """Raises ZooError if the model can't be exported with these settings, in any format."""
 
     def portable(self, is_rounded: bool) -> tuple[Callable, dict, Callable]:
         """The part of the task that runs in ONNX Runtime and LiteRT, without strings and image decoders.

@@ -18,6 +18,7 @@ class Classification(Task):
 
     criterion = Criterion("accuracy", "max")
     answer_layout = {"labels": "labels", "scores": "scores"}
+    label_field = "label"  # of an example
 
     def __init__(self, model, settings, labels, assets):
         super().__init__(model, settings, labels, assets)
@@ -47,7 +48,8 @@ class Classification(Task):
         if (numbers := self._numbers(source)) is None:
             return lambda example: example
         numbers = tf.constant(numbers, tf.int64)
-        return lambda example: {**example, "label": tf.gather(numbers, example["label"])}
+        field = self.label_field
+        return lambda example: {**example, field: tf.gather(numbers, example[field])}
 
     def _numbers(self, source) -> list[int] | None:
         """The model's number of each class of a data set, by name; None if the model or the data set has no names.
@@ -74,7 +76,7 @@ class Classification(Task):
         return [names for names in (self.labels, self.model.origin.data_labels) if names]
 
     def targets(self, example):
-        return example["label"]
+        return example[self.label_field]
 
     def loss(self, label_smoothing=0.0):
         entry = registry.entries().get(self.model.origin.model)

@@ -19,7 +19,7 @@ class Features(Task):
         return {name: name for name in self.model.output}
 
     def answer(self, outputs):
-        return {name: tf.cast(value, tf.float32) for name, value in outputs.items()}
+        return {name: tf.cast(outputs[name], tf.float32) for name in self.model.output}
 
     def to_python(self, outputs):
         return {name: np.asarray(outputs[name]) for name in self.model.output}

@@ -2,11 +2,13 @@
 
 import functools
 
+import numpy as np
 import tensorflow as tf
 
 from zoo import metrics
-from zoo.decoding import ctc
+from zoo.decoding import ctc, lexicon
 from zoo.errors import ZooError
+from zoo.tasks import lexicons
 from zoo.tasks.losses import CTC, CharacterErrorRate, TooLong
 from zoo.tasks.task import Criterion, Measured, Task
 
@@ -84,11 +86,13 @@ class Transcription(Task):
 
     @classmethod
     def adapt(cls, source, settings, assets):
-        """The alphabet of the training transcripts, unless the preset that training starts from has one."""
+        """The words of the training transcripts; and their alphabet, unless the preset to start from has one."""
         learned, files, arguments = super().adapt(source, settings, assets)
+        texts = transcripts_of(source)
+        files = {**files, lexicons.PAIRS: lexicons.pairs_of(texts)}
         if ALPHABET in assets:
             return learned, files, arguments
-        characters = "".join(sorted({character for text in transcripts_of(source) for character in text}))
+        characters = "".join(sorted({character for text in texts for character in text}))
         if not characters:
             raise ZooError(f"{source.name} has no transcripts with characters")
         return learned, {**files, ALPHABET: characters.encode("utf-8")}, {**arguments, "symbols": len(characters)}
@@ -102,16 +106,40 @@ class Transcription(Task):
         """
         if ALPHABET not in self.assets:
             raise ZooError(f"{self.model.name} has no alphabet yet: training makes it")
-        alphabet = Alphabet(self.assets[ALPHABET])
+        with tf.init_scope():  # its table must not belong to the first graph that uses it
+            alphabet = Alphabet(self.assets[ALPHABET])
         if alphabet.size != (size := self.model.output["logits"].shape[-1]):
             raise ZooError(
                 f"{self.model.name} has {size - 1} symbols, but its alphabet has {alphabet.size - 1} characters"
             )
         return alphabet
 
+    @functools.cached_property
+    def words(self) -> lexicons.Words:
+        """The words that decoder = lexicon writes.
+
+        Raises:
+            ZooError: the model does not have the words of its training transcripts, or the user's list is bad.
+        """
+        if self.settings.lexicon is not None:
+            return lexicons.own(self.settings.lexicon, self.alphabet.characters)
+        if lexicons.PAIRS not in self.assets:
+            raise ZooError(
+                f"{self.model.name} does not have the words of its training transcripts: set lexicon to the path of a "
+                "list of words, one per line"
+            )
+        return lexicons.of_pairs(self.assets[lexicons.PAIRS], self.alphabet.characters)
+
     def check_complete(self):
         super().check_complete()
         _ = self.alphabet
+        if self.settings.decoder == "lexicon":
+            _ = self.words
+
+    def check_exportable(self):
+        super().check_exportable()
+        if self.settings.decoder == "lexicon":
+            raise ZooError("decoder=lexicon is not part of an export, because it is Python: set decoder=beam")
 
     def resources(self):
         return [*super().resources(), self.alphabet.resource]
@@ -157,6 +185,7 @@ class Transcription(Task):
         """Word and character error rate, with the substitutions, insertions and deletions."""
         from zoo.tasks.dataset import stream
 
+        self.check_complete()
         batches = stream(self, source, batch_size, augment=False, shuffle=False)
         forward = tf.function(
             lambda inputs: self.answer(self.outputs(inputs))["transcript"], reduce_retracing=True, autograph=False
@@ -169,16 +198,49 @@ class Transcription(Task):
         return Measured(*metrics.transcription_figures(texts, transcripts_of(source)))
 
     def run(self, model, inputs):
-        """A batch of model inputs -> `logits`, the best `labels` (B, U), `label_count` and `score` (B,)."""
+        """A batch of model inputs -> `logits`, the best `labels` (B, U), `label_count` and `score` (B,).
+
+        The score is the log probability of the labels, or of their best path without a beam; with decoder = lexicon, it
+        includes the language model (see `decoding.lexicon`).
+        """
         logits = model(inputs, training=False)["logits"]
         count = tf.fill([tf.shape(logits)[0]], tf.shape(logits)[1])
-        if self.settings.beam == 1:
+        if self.settings.decoder == "lexicon":
+            kinds = tf.int32, tf.int32, tf.float32
+            labels, lengths, scores = tf.numpy_function(self._of_known_words, [logits], kinds, stateful=False)
+            labels, lengths = tf.ensure_shape(labels, (None, None)), tf.ensure_shape(lengths, (None,))
+            scores = tf.ensure_shape(scores, (None,))
+        elif self.settings.beam == 1:
             decoded = ctc.greedy(logits, count)
             labels, lengths, scores = decoded.tokens, decoded.lengths, decoded.scores
         else:
             decoded = ctc.prefix_beam_search(logits, count, self.settings.beam)
             labels, lengths, scores = decoded.tokens[:, 0], decoded.lengths[:, 0], decoded.scores[:, 0]
         return {"logits": logits, "labels": labels, "label_count": lengths, "score": scores}
+
+    def _of_known_words(self, logits: np.ndarray):
+        """(B, T, V) -> the best transcripts of known words: labels (B, U), their number (B,), and scores (B,)."""
+        logits = logits.astype("float64")
+        logits -= logits.max(axis=-1, keepdims=True)
+        values = logits - np.log(np.exp(logits).sum(axis=-1, keepdims=True))
+        found = [self.known_words(each) for each in values]
+        lengths = np.array([len(each.labels) for each in found], "int32")
+        labels = np.zeros((len(found), lengths.max(initial=0)), "int32")
+        for row, each in enumerate(found):
+            labels[row, : len(each.labels)] = each.labels
+        return labels, lengths, np.array([each.score for each in found], "float32")
+
+    def known_words(self, log_probabilities: np.ndarray, **changed) -> lexicon.Hypothesis:
+        """The best transcript of known words of one item, (T, V), by the settings.
+
+        Args:
+            log_probabilities: (T, V), natural logarithms.
+            changed: arguments of `decoding.lexicon.beam_search` other than those of the settings.
+        """
+        chosen = self.settings
+        options = {"width": chosen.lexicon_beam, "weight": chosen.lexicon_weight, "bonus": chosen.word_bonus}
+        words, following = self.words
+        return lexicon.beam_search(log_probabilities, words, following=following, **{**options, **changed})
 
     def answer(self, outputs):
         """`transcript` and `score` (B,); its `words` (B, W), their `starts` and `ends`, and `word_count` (B,).

@@ -50,7 +50,7 @@ def _samples(item, rate: int, longest: float) -> np.ndarray:
     if not samples.size:
         raise InputError(sound.NO_SAMPLES)
     if samples.size > longest * rate:
-        raise InputError(f"{samples.size / rate:,.0f} s of sound are more than the limit of {longest:,.0f} s")
+        raise sound.too_long(samples.size / rate, longest)
     if samples.dtype.kind == "i" and not isinstance(item, (list, tuple)):
         return (samples / -float(np.iinfo(samples.dtype).min)).astype("float32")
     samples = samples.astype("float32")

@@ -7,7 +7,7 @@ from collections.abc import Iterator, KeysView, ValuesView
 from pathlib import Path
 from typing import Any
 
-from zoo.errors import InputError
+from zoo.errors import InputError, reading_errors
 
 MAX_BYTES = 256 << 20
 
@@ -23,7 +23,7 @@ def content_of(path: Path, wanted: str) -> bytes:
         InputError: the file is missing, a folder, not a regular file, too large, or can't be read. The message does not
             name the file.
     """
-    try:
+    with reading_errors():
         status = path.stat()
         if stat.S_ISDIR(status.st_mode):
             has_files = any(inner.is_file() for inner in path.iterdir())
@@ -33,12 +33,6 @@ def content_of(path: Path, wanted: str) -> bytes:
         if status.st_size > MAX_BYTES:
             raise InputError(f"{status.st_size >> 20} MB are more than the limit of {MAX_BYTES >> 20} MB")
         return path.read_bytes()
-    except InputError:
-        raise
-    except FileNotFoundError:
-        raise InputError("the file does not exist") from None
-    except (OSError, ValueError) as error:
-        raise InputError(f"can't be read: {getattr(error, 'strerror', None) or error}") from None
 
 
 def is_file_object(item: Any) -> bool:
@@ -54,12 +48,10 @@ def content_of_object(file: Any) -> bytes:
     """
     if isinstance(file, io.TextIOBase):
         raise InputError('the file was opened as text: open it with mode "rb"')
-    try:
+    with reading_errors():
         if hasattr(file, "seekable") and file.seekable():
             file.seek(0)
         content = file.read(MAX_BYTES + 1)
-    except (OSError, ValueError) as error:
-        raise InputError(f"can't be read: {getattr(error, 'strerror', None) or error}") from None
     if not isinstance(content, bytes):
         raise InputError(f"an open file of {type(content).__name__}, not of bytes")
     if len(content) > MAX_BYTES:
