@@ -1,9 +1,9 @@
 """Pretraining without labels: the sigmoid layers of a network, one by one, as restricted Boltzmann machines.
 
 Hinton, Osindero & Teh 2006, "A fast learning algorithm for deep belief nets", Neural Computation 18(7); Mohamed, Dahl &
-Hinton 2012, doi:10.1109/TASL.2011.2109382, whose numbers are the defaults of a recipe's [pretraining]. The visible
-units of the first machine are Gaussian, so the inputs should have a variance of about 1; those of the others are
-binary, and their data are the probabilities of the hidden units below.
+Hinton 2012, doi:10.1109/TASL.2011.2109382. The visible units of the first machine are Gaussian, so the inputs should
+have a variance of about 1; those of the others are binary, and their data are the probabilities of the hidden units
+below.
 """
 
 import functools

@@ -71,8 +71,8 @@ class RBM:
             visible: (B, V).
             seed: (2,) integers.
             steps: k.
-            sample_visible: whether reconstructions are sampled; otherwise they are means, which has less noise, as in
-                Mohamed et al. 2012.
+            sample_visible: whether reconstructions are sampled; otherwise they are means, which has less noise (Hinton
+                2010, section 3.2).
         """
         seeds = tf.random.experimental.stateless_split(seed, 2 * steps)
         first = probabilities = self.hidden(visible)

@@ -151,10 +151,7 @@ class Training(_Section):
 
 
 class Pretraining(_Section):
-    """Layer by layer, as restricted Boltzmann machines, before the training (see `training/pretraining.py`).
-
-    The defaults are the numbers of Mohamed, Dahl & Hinton 2012.
-    """
+    """Layer by layer, as restricted Boltzmann machines, before the training (see `training/pretraining.py`)."""
 
     split: str | None = None  # of the data set, whose labels are not used; by default that of training
     first_epochs: Whole = 225  # of the first machine, whose visible units are Gaussian

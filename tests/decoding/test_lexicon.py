@@ -107,7 +107,7 @@ def test_without_a_space_there_is_one_word():
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        ([], "^there are no words$"),
+        ([], "^the list of words is empty$"),
         (["ab", "cab!"], "^the word 'cab!' has characters that are not in the alphabet ' ab': '!' 'c'$"),
         (["a b"], "^the word 'a b' has characters that are not in the alphabet ' ab': ' '$"),
         (["a", ""], "^a word has no characters$"),

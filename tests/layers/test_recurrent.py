@@ -73,7 +73,7 @@ def test_from_given_states(cell, sequences):
 @pytest.mark.parametrize(("policy", "tolerance"), [("float32", 1e-5), ("mixed_bfloat16", 3e-2)])
 @pytest.mark.parametrize("has_mask", [False, True])
 def test_the_gradient_of_an_lstm_in_training(policy, tolerance, has_mask, sequences):
-    """Of inputs, states, and weights, with recurrent dropout, against that of TensorFlow's loop in float32."""
+    """For inputs, states, and weights, with recurrent dropout, against that of TensorFlow's loop in float32."""
     inputs, mask = map(tf.convert_to_tensor, sequences)
     valid = tf.transpose(mask)[:, :, None] if has_mask else None
     random = np.random.default_rng(2)

@@ -150,7 +150,7 @@ def test_without_the_words_of_training_there_is_one_line(old, tmp_path):
     ("content", "message"),
     [
         (None, "the lexicon {path}: the file does not exist"),
-        (b"\n \n", "the lexicon {path}: there are no words"),
+        (b"\n \n", "the lexicon {path}: the list of words is empty"),
         (
             b"a\nbx!",
             "the lexicon {path}: the word 'bx!' has characters that are not in the alphabet \"' abc\": '!' 'x'",

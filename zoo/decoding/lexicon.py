@@ -46,12 +46,13 @@ class Lexicon:
         alphabet: the characters; class n of the model is character n - 1.
 
     Raises:
-        ZooError: there are no words, or one has a character that is not in the alphabet, a space in it, or none at all.
+        ZooError: the list of words is empty, or a word has a character that is not in the alphabet, a space in it, or
+            none at all.
     """
 
     def __init__(self, words: list[str], alphabet: str):
         if not words:
-            raise ZooError("there are no words")
+            raise ZooError("the list of words is empty")
         self.words = words
         self.space = alphabet.find(" ") + 1  # BLANK, if words can't have one between them
         numbers = {character: number for number, character in enumerate(alphabet, start=1) if character != " "}
