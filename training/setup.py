@@ -145,6 +145,8 @@ def make_model(
     model.origin.assets |= assets
     if model.origin.labels is None or not source.labels:
         model.origin.labels = model.origin.data_labels = source.labels
+    if not recipe.start_from and task_class(model.origin.task).start is not Task.start:
+        task_of(model).start()
     return model
 
 

@@ -328,6 +328,59 @@ class LanguageModeling(Contract):
         return path
 
 
+class TextClassification(Contract):
+    has_padding = True
+    assets = {"words.txt": "\n".join([*WORDS[:23], ".", "!", "'s"]).encode()}
+    training_settings = {"longest": 20}
+    learned_sizes = ("vocabulary",)
+    learning_rate = 1e-2
+
+    def inputs(self, model, size, seed=1):
+        """Texts of unequal lengths, with random tokens behind them."""
+        random = np.random.default_rng(seed)
+        if "word_counts" not in model.input:
+            tokens = random.integers(0, model.get_layer("embedding").input_dim, (size, 7)).astype("int32")
+            return {"tokens": tokens, "token_count": np.resize([4, 7, 1, 5], size).astype("int32")}
+        tokens = random.integers(0, model.get_layer("embedding").input_dim, (size, 3, 5)).astype("int32")
+        counts = np.resize([[3, 5, 1], [4, 0, 0], [1, 2, 0], [5, 5, 5]], (size, 3)).astype("int32")
+        return {"tokens": tokens, "word_counts": counts}
+
+    def beside(self, inputs):
+        tokens, counts = inputs.values()
+        other = np.concatenate([tokens[:1], (tokens[1:] + 1) % 20 + 1])
+        return {**inputs, "tokens": other, next(reversed(inputs)): np.concatenate([counts[:1], counts[1:][::-1]])}
+
+    def repadded(self, inputs):
+        tokens, counts = inputs.values()
+        is_padding = np.arange(tokens.shape[-1]) >= counts[..., None]
+        tokens = np.where(is_padding, (tokens + 3) % 20, tokens)
+        tokens = np.concatenate([tokens, tokens[..., :3]], axis=-1)
+        if counts.ndim == 1:
+            return {**inputs, "tokens": tokens}
+        counts = np.concatenate([counts, np.zeros_like(counts[:, :2])], axis=1)
+        return {"tokens": np.concatenate([tokens, tokens[:, :2]], axis=1), "word_counts": counts}
+
+    def files(self, model, folder):
+        good, bad, other = folder / "good.txt", folder / "bad.txt", folder / "other.txt"
+        good.write_text("The bird is a zebra.")
+        bad.write_bytes(b"caf\xe9")
+        other.write_text("A cat! The dog isn't a bird ... the boy's car and a boat.")
+        return [good, bad, other]
+
+    def item(self, file):
+        return file.read_bytes()
+
+    def served(self, files):
+        return {"text": [file.read_bytes() for file in files]}
+
+    def training_data(self, model, folder):
+        random = np.random.default_rng(3)
+        path = folder.with_suffix(".tsv")
+        rows = [f"{' '.join(random.choice(WORDS[:12], 5))} {label}.\t{label}\n" for label in "abc" for _ in range(20)]
+        path.write_text("text\tlabel\n" + "".join(rows))
+        return path
+
+
 class SpeechRecognition(AudioClassification):
     answers_no_items = True
     assets = {"alphabet.txt": b" abcd"}
@@ -441,6 +494,7 @@ CONTRACTS = {
     "image_classification": ImageClassification(),
     "language_modeling": LanguageModeling(),
     "speech_recognition": SpeechRecognition(),
+    "text_classification": TextClassification(),
     "tensor_classification": TensorClassification(),
     "translation": Translation(),
     "word_embedding": WordEmbedding(),

@@ -127,6 +127,7 @@ def test_flags_are_the_settings_for_users():
         "language_modeling": ["length", "samples", "seed", "temperature"],
         "speech_recognition": ["beam"],
         "tensor_classification": ["top"],
+        "text_classification": ["top"],
         "translation": ["beam", "n_best"],
         "word_embedding": ["top"],
     }

@@ -5,16 +5,18 @@
     FrameTable     the same, where the text has the labels of frames
     Pairs          a file of lines: source, tab, target
     Table          a file of tab-separated columns; its first line names them
+    TextTable      a table of texts and their classes, with tabs or commas between its columns
 
 The examples are shuffled with seed 0 and divided into train, validation and test (70, 10 and 20 per cent), unless the
-folder already has these splits. Each class of a folder is divided in this proportion, as far as its files allow. The
-split "all" has all examples. The examples of a split stay in this random order, so that the first ones, as `limit`
+folder already has these splits. Each class is divided in this proportion, as far as its examples allow. The split "all"
+has all examples. The examples of a split stay in this random order, so that the first ones, as `limit`
 takes them, are of all classes.
 """
 
 import csv
 import dataclasses
 import hashlib
+import io
 import os
 import random
 import re
@@ -29,6 +31,7 @@ from zoo.data.source import Source
 from zoo.errors import NoSplitError, ZooError
 
 _PARTS = {"train": (0.0, 0.7), "validation": (0.7, 0.8), "test": (0.8, 1.0), "all": (0.0, 1.0)}
+LONGEST_FIELD = 1 << 24  # characters of a text in a table
 # Names of the subfolders of a folder that is already divided.
 _DIVIDED = {"train": "train", "validation": "validation", "val": "validation", "valid": "validation", "test": "test"}
 
@@ -318,19 +321,85 @@ class Table:
         return Source(str(path), "", split, len(rows), None, stubs, dict, "the file's own", parts, mark)
 
 
+@dataclasses.dataclass(frozen=True)
+class TextTable:
+    """A table with the columns `text` and `label`, which its first line names; other columns are left out.
+
+    A file .csv has commas between its columns, and quotes around values with commas or line ends, as spreadsheets write
+    it. A file .tsv has tabs, and a line for each row. The classes are the labels in the order of the alphabet. Rows
+    with the same text are in the same split; texts are compared in small letters and without regard to spaces.
+    """
+
+    file_suffix: ClassVar[tuple[str, ...]] = (".tsv", ".csv")
+
+    def open(self, path: Path, split: str) -> Source:
+        if split not in _PARTS:
+            raise NoSplitError(f"the file {path} has no split {split!r}; it has {', '.join(_PARTS)}")
+        rows = self._rows(path)
+        labels = sorted({label for _, label in rows})
+        if len(labels) < 2:
+            known = f"one, {labels[0]!r}" if labels else "none: it has no rows"
+            raise ZooError(f"{path} needs two or more classes in its column 'label'; it has {known}")
+        texts: dict[str, list[tuple[str, int]]] = {}
+        for text, label in rows:
+            texts.setdefault(" ".join(text.lower().split()), []).append((text, labels.index(label)))
+        order = _stratified([(key, own[0][1]) for key, own in texts.items()])
+        part = [row for key, _ in _part(order, split) for row in texts[key]]
+        if not part:
+            raise ZooError(f"{path} has too few examples for the split {split!r}: {len(texts)} different texts in all")
+        if split == "train" and (unseen := sorted({*range(len(labels))} - {number for _, number in part})):
+            raise ZooError(f"{path} has too few texts of the class {labels[unseen[0]]!r}: none is in the split 'train'")
+        contents, numbers = zip(*part, strict=True)
+        stubs = tf.data.Dataset.from_tensor_slices({"text": list(contents), "label": tf.constant(numbers, tf.int64)})
+        parts, mark = [(str(path), *_PARTS[split])], _fingerprint(str(value) for row in part for value in row)
+        return Source(str(path), "", split, len(part), labels, stubs, dict, "the file's own", parts, mark)
+
+    def _rows(self, path: Path) -> list[tuple[str, str]]:
+        """(text, label) of every row."""
+        if path.suffix.lower() == ".csv":
+            content = "\n".join(line for _, line in _lines(path, blank=True))
+            table = csv.reader(io.StringIO(content), strict=True)
+        else:
+            table = csv.reader((line for _, line in _lines(path, blank=True)), delimiter="\t", quoting=csv.QUOTE_NONE)
+        rows, places, usual = [], None, csv.field_size_limit(LONGEST_FIELD)
+        try:
+            for values in table:
+                where = f"{path}, line {table.line_num}"
+                values = [value.strip() for value in values]
+                if not any(values):
+                    continue
+                if places is None:
+                    if missing := [name for name in ("text", "label") if name not in values]:
+                        raise ZooError(f"{path} has no column {missing[0]!r}: its first line must name text and label")
+                    places = [values.index(name) for name in ("text", "label")]
+                    continue
+                row = [values[place] if place < len(values) else "" for place in places]
+                for name, value in zip(("text", "label"), row, strict=True):
+                    if not value:
+                        raise ZooError(f"{where}: the {name} is empty: fill it in, or remove the row")
+                rows.append(tuple(row))
+        except csv.Error as error:
+            raise ZooError(f"{path}, line {table.line_num}: {error}") from None
+        finally:
+            csv.field_size_limit(usual)
+        if places is None:
+            raise ZooError(f"{path} is empty: expected a first line that names text and label, and a row per text")
+        return rows
+
+
 def _subfolders(path: Path) -> list[str]:
     return sorted(entry.name for entry in path.iterdir() if entry.is_dir() and not entry.name.startswith("."))
 
 
-def _lines(path: Path) -> Iterable[tuple[int, str]]:
-    """(line number from 1, line) of each line of a UTF-8 text file, without blank lines."""
+def _lines(path: Path, blank: bool = False) -> Iterable[tuple[int, str]]:
+    """(line number from 1, line) of each line of a UTF-8 text file; blank lines only if `blank`."""
     if not path.is_file():
         raise ZooError(f"{path} is not a file; expected a text file with tabs between its columns")
     try:
         lines = path.read_text("utf-8-sig").split("\n")
     except UnicodeDecodeError as error:
         raise ZooError(f"{path}: byte {error.start:,} is not UTF-8; save the file in this encoding") from None
-    return ((number, line.rstrip("\r")) for number, line in enumerate(lines, start=1) if line.strip())
+    return ((number, line.rstrip("\r")) for number, line in enumerate(lines, start=1) if blank or line.strip())
 
 
 def _listed(names: list[str], most: int = 5) -> str:

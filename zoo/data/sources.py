@@ -28,6 +28,14 @@ TERMS = {
     "an4_frames": "BSD-style, free for any purpose (Carnegie Mellon University)",
     "novels": "published from 1839 to 1930 (Project Gutenberg)",
     "novels_factbook": "public domain (Project Gutenberg); CC0 1.0 (factbook)",
+    "trec": "none stated; cite Li & Roth 2002",
+    "sst2": "none stated; cite Socher et al. 2013",
+    "sst5": "none stated; cite Socher et al. 2013",
+    "mr": "CC BY 4.0 (B. Pang and L. Lee)",
+    "subj": "CC BY 4.0 (B. Pang and L. Lee)",
+    "cr": "none stated; cite Hu & Liu 2004",
+    "mpqa": "none stated; cite Wiebe et al. 2005",
+    "film_reviews": "CC BY 4.0 (B. Pang and L. Lee)",
     "word_similarity": "Apache 2.0 (analogies); others none stated, cite the papers",
 }
 # For data sets that TFDS has in one shuffled split: slices for train, validation and test (the last fifth).
@@ -39,7 +47,8 @@ _CLASSES = ("label", "phones")  # fields with the class of an example, or those 
 class Layout(Protocol):
     """A way to read a user's own files (see `zoo.data.layouts`)."""
 
-    file_suffix: str | None  # a name of a data set with this ending is a path, even without a separator
+    # A name of a data set with this ending, or one of these, is a path, even without a separator.
+    file_suffix: str | tuple[str, ...] | None
 
     def open(self, path: Path, split: str) -> Source: ...
 
@@ -114,7 +123,7 @@ def open_source(
 
 def _register() -> None:
     """Registers the builders of this package and of other distributions with TFDS."""
-    from zoo.data import captions, corpora, novels, speech, text_pairs  # noqa: F401
+    from zoo.data import captions, corpora, novels, sentences, speech, text_pairs  # noqa: F401
 
     for point in metadata.entry_points(group="zoo.data"):
         try:

@@ -52,6 +52,9 @@ def explain(
     feature maps (LeCun, Bengio & Hinton 2015, Figure 2). If a model averages several windows of an image, only the
     middle window is explained; label and score are those of this window.
 
+    Text classifiers have the kind "words": the weight of each word in the answer, by attention (Yang et al. 2016) or by
+    the gradient.
+
     Sound classifiers have the kind "heat": the features of a sound over time, with Grad-CAM over them.
 
     Language models have two kinds. "surprise" shows how unlikely each token of a text is, in bits. "reach" shows how
@@ -87,7 +90,8 @@ def explain(
         single dict {"layer", "filters"}, (h, w, C, count). "attention": {"input", "translation", "score",
         "alternatives", "source", "target", "attention"}; "source" and "target" are lists of words, and "attention" has
         the shape (target words, source words). "surprise": {"input", "tokens", "bits", "perplexity"}. "reach":
-        {"input", "gradient"}, by distance from 0, relative to the value there. "posteriors": {"input", "transcript",
+        {"input", "gradient"}, by distance from 0, relative to the value there. "words": {"input", "label", "score",
+        "words", "weights"}, and with attention "sentences". "posteriors": {"input", "transcript",
         "score", "words", "symbols", "posteriors", "step_times"}; "posteriors" has the shape (steps, symbols), where the
         first symbol is the blank.
 

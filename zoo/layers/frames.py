@@ -57,6 +57,30 @@ class FrameAverage(layers.Layer):
 
 
 @keras.saving.register_keras_serializable("zoo")
+class FrameMaximum(layers.Layer):
+    """The greatest value of each feature over an item's frames: (B, N, D), frame_count (B,) -> (B, D).
+
+    Args:
+        more: an item has this number of frames more than `frame_count`, as after a convolution with padding.
+    """
+
+    def __init__(self, more: int = 0, **kwargs):
+        super().__init__(**kwargs)
+        self.more = more
+
+    def call(self, values, frame_count):
+        is_valid = _is_valid(values, ops.cast(frame_count, "int32") + self.more, 1)
+        lowest = -6e4 if keras.backend.standardize_dtype(values.dtype) == "float16" else -3e38
+        return ops.max(ops.where(is_valid, values, ops.cast(lowest, values.dtype)), axis=1)
+
+    def compute_output_spec(self, values, frame_count):
+        return keras.KerasTensor((values.shape[0], values.shape[2]), dtype=values.dtype)
+
+    def get_config(self):
+        return {**super().get_config(), "more": self.more}
+
+
+@keras.saving.register_keras_serializable("zoo")
 class ContextFrames(layers.Layer):
     """Each frame between its neighbours: (B, N, D), frame_count (B,) -> (B, N, (2 context + 1) D).
 

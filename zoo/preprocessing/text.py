@@ -133,7 +133,10 @@ class Symbols:
         return self.resource.lookup(tf.strings.lower(symbols, "utf-8") if self.are_letters else symbols)
 
     def encode(self, texts):
-        symbols = self.split(texts)
+        return self.numbers(self.split(texts))
+
+    def numbers(self, symbols):
+        """Ragged symbols -> their ids."""
         return symbols.with_flat_values(self._ids(symbols.flat_values))
 
     def decode(self, ids):
@@ -208,6 +211,38 @@ class Words(Symbols):
 
     def decode(self, ids):
         return tf.strings.regex_replace(super().decode(ids), _BEFORE_SIGN, r"\1")
+
+    def problem(self, texts):
+        """(B,) strings -> (B,), always "": there is a token for unknown words."""
+        return tf.fill([tf.size(texts)], "")
+
+
+# English endings that are words of their own: "is n't", "it 's", as in treebanks (Kim 2014 splits texts like this).
+_ENDING = r"(?i)(\pL)(n't|'(?:s|m|d|re|ve|ll))\b"
+
+
+def sentence_words_of(texts):
+    """(B,) strings -> ragged (B, None): their words and signs, with the endings 's and n't as words.
+
+    >>> sentence_words_of(tf.constant(["It isn't Tom\u2019s, is it?"])).to_list()
+    [[b'It', b'is', b"n't", b'Tom', b"'s", b',', b'is', b'it', b'?']]
+    """
+    texts = tf.strings.regex_replace(tf.strings.regex_replace(texts, r"\x00", " "), "\u2019", "'")
+    return words_of(tf.strings.regex_replace(texts, _ENDING, r"\1 \2"))
+
+
+class SentenceWords(Symbols):
+    """The words and signs of sentences; others are the unknown token.
+
+    Args:
+        listed: the words, one per line, in UTF-8.
+    """
+
+    def __init__(self, listed: bytes):
+        super().__init__(listed, are_letters=False)
+
+    def split(self, texts):
+        return sentence_words_of(texts)
 
     def problem(self, texts):
         """(B,) strings -> (B,), always "": there is a token for unknown words."""

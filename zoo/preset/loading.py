@@ -12,6 +12,8 @@ from zoo.preset.folders import is_folder, is_path, names, open_preset
 from zoo.preset.parts import open_part, part_of
 from zoo.preset.preset import WEIGHTS, Preset
 
+OF_CLASSES = ("wordnet_ids.txt",)  # assets that describe the classes of a head
+
 
 def create_model(
     name: str, classes: int | None = None, freeze: str | None = None, taps: Iterable[str] | None = None, **overrides
@@ -113,7 +115,9 @@ def load_model(
     origin.task, origin.settings, origin.labels = record["task"]["name"], settings, labels
     origin.data_labels = None if labels is None else record["task"].get("data_labels") or labels
     origin.preset, origin.terms = preset.name, record.get("terms", {})
-    origin.assets = {} if is_changed else preset.assets()  # assets describe the classes of the old head
+    origin.assets = preset.assets()
+    if is_changed:  # what describes the classes of the old head is left out; a vocabulary stays
+        origin.assets = {name: content for name, content in origin.assets.items() if name not in OF_CLASSES}
     if not is_changed or classes == 0:
         origin.parent, origin.digest = preset, weights.digest(model)
     return model

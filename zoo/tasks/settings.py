@@ -360,6 +360,28 @@ class AudioClassificationSettings(AudioSettings, ClassificationSettings):
     """Settings of `audio_classification`."""
 
 
+class TextClassificationSettings(ClassificationSettings):
+    """Settings of `text_classification`."""
+
+    tokens: Literal["sentence_words"] = setting(
+        "sentence_words", "The tokens are words and signs; the English endings n't and 's are words of their own."
+    )
+    vocabulary_size: int = setting(
+        30_000, "Most words of a vocabulary that training makes, the unknown one among them.", ge=2
+    )
+    least_count: int = setting(1, "A vocabulary has the words that occur this often in the training texts.", ge=1)
+    lower_case: bool = setting(True, "Read texts in small letters.")
+    longest: int = setting(1000, "Words of a text that are read, from its start; later ones have no influence.", ge=1)
+    sentence_longest: int = setting(
+        50, "For a model that reads sentences, their most words; a longer one is divided.", ge=1
+    )
+    vectors: str | None = setting(
+        None,
+        "A preset with word vectors: in a new model, the words that it knows start with its vectors, the others with "
+        "random ones.",
+    )
+
+
 class SpeechRecognitionSettings(AudioSettings, TranscriptionSettings):
     """Settings of `speech_recognition`."""
 

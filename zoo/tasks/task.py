@@ -106,6 +106,9 @@ class Task:
         """
         return {}, {}, {}
 
+    def start(self) -> None:
+        """Sets the first weights of a new model that are not random, such as word vectors."""
+
     def check_source(self, source) -> None:
         """Raises ZooError if a data set does not fit the model, such as a data set of other classes."""
 

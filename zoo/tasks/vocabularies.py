@@ -13,7 +13,9 @@ from zoo.preprocessing import text
 
 PIECES = "sentencepiece.model"  # one vocabulary for both sides
 SYMBOLS = {"source": "source_symbols.txt", "target": "target_symbols.txt"}
-FREQUENT = {"words": "words.txt", "characters": "characters.json"}  # of running text
+FREQUENT = {"words": "words.txt", "sentence_words": "words.txt", "characters": "characters.json"}  # most frequent ones
+_SPLIT = {"words": text.words_of, "sentence_words": text.sentence_words_of, "characters": text.characters_of}
+_FREQUENT = {"words": text.Words, "sentence_words": text.SentenceWords, "characters": text.Characters}
 _BYTE = re.compile(r"<0x([0-9A-F]{2})>")  # the name of a piece that is a byte
 CROWDED = 4  # mean tokens per word; a text with more is not written in words and spaces
 
@@ -31,23 +33,25 @@ def learn(tokens: str, size: int, texts: dict[str, list[str]]) -> dict[str, byte
     return {SYMBOLS[side]: text.symbols_of(items, side == "source") for side, items in texts.items()}
 
 
-def learn_frequent(tokens: str, size: int, texts: Iterable) -> dict[str, bytes]:
-    """The asset of a vocabulary of the most frequent tokens of running text.
+def learn_frequent(tokens: str, size: int, texts: Iterable, least_count: int = 1) -> dict[str, bytes]:
+    """The asset of a vocabulary of the most frequent tokens of texts.
 
     Args:
-        tokens: "words" or "characters".
+        tokens: "words", "sentence_words" or "characters".
         size: most tokens, the unknown one among them.
         texts: batches of texts, (B,) strings each.
+        least_count: tokens that occur less often are left out.
     """
-    split = text.words_of if tokens == "words" else text.characters_of
+    split = _SPLIT[tokens]
     counts: collections.Counter = collections.Counter()
     for batch in texts:
         names, _, occurrences = tf.unique_with_counts(split(batch).flat_values)
         counts.update(dict(zip(names.numpy().tolist(), occurrences.numpy().tolist(), strict=True)))
     # equally frequent tokens in the order of their bytes, so that the vocabulary depends on the text alone
-    chosen = sorted(counts, key=lambda name: (-counts[name], name))[: size - 1]
+    common = [name for name, count in counts.items() if count >= least_count]
+    chosen = sorted(common, key=lambda name: (-counts[name], name))[: size - 1]
     names = [name.decode("utf-8") for name in chosen]
-    listed = "\n".join(names) if tokens == "words" else json.dumps(names)
+    listed = json.dumps(names) if tokens == "characters" else "\n".join(names)
     return {FREQUENT[tokens]: listed.encode("utf-8")} if names else {}
 
 
@@ -57,7 +61,7 @@ def open_vocabulary(tokens: str, assets: dict[str, bytes], side: str):
     if asset not in assets:
         return None
     if tokens in FREQUENT:
-        return (text.Words if tokens == "words" else text.Characters)(assets[asset])
+        return _FREQUENT[tokens](assets[asset])
     return text.Pieces(assets[asset]) if tokens == "pieces" else text.Symbols(assets[asset], side == "source")
 
 

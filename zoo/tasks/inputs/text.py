@@ -10,8 +10,6 @@ from zoo.preprocessing import text
 from zoo.tasks import vocabularies
 from zoo.tasks.task import Task
 
-LONGEST_INPUT = 100_000  # bytes; a longer text is refused before it is split into tokens
-
 
 def with_end(ids):
     """Ragged token ids (B, None), each followed by the end."""
@@ -26,6 +24,7 @@ class TextInput(Task):
 
     raw_kinds = {"sentence": "text"}
     layout = Pairs()
+    longest_input = 100_000  # bytes; a longer text is refused before it is split into tokens
 
     def __init__(self, model, settings, labels, assets):
         super().__init__(model, settings, labels, assets)
@@ -64,11 +63,7 @@ class TextInput(Task):
 
     def checked_ids(self, sentences):
         """(B,) strings -> ragged token ids (B, None), none of a bad sentence, and error (B,)."""
-        plain = tf.strings.unicode_transcode(sentences, "UTF-8", "UTF-8", errors="replace")
-        size = tf.strings.length(sentences)
-        too_long = tf.strings.join([tf.as_string(size), f" bytes: the limit is {LONGEST_INPUT}"])
-        error = tf.where(size > LONGEST_INPUT, too_long, tf.where(plain != sentences, "not UTF-8", ""))
-        sentences = self._read(tf.where(error == "", sentences, ""))
+        sentences, error = self.checked_texts(sentences)
         error = tf.where(error == "", self.source_vocabulary.problem(sentences), error)
         ids = self.source_vocabulary.encode(sentences)
         count = tf.cast(ids.row_lengths(), tf.int32)
@@ -78,6 +73,14 @@ class TextInput(Task):
         error = tf.where((error == "") & (count > limit), too_long, error)
         is_good = error == ""
         return tf.ragged.boolean_mask(ids, ids.with_values(tf.gather(is_good, ids.value_rowids()))), error
+
+    def checked_texts(self, texts):
+        """(B,) strings -> (B,) as the vocabulary reads them, "" for a bad one, and error (B,)."""
+        plain = tf.strings.unicode_transcode(texts, "UTF-8", "UTF-8", errors="replace")
+        size = tf.strings.length(texts)
+        too_long = tf.strings.join([tf.as_string(size), f" bytes: the limit is {self.longest_input}"])
+        error = tf.where(size > self.longest_input, too_long, tf.where(plain != texts, "not UTF-8", ""))
+        return self._read(tf.where(error == "", texts, "")), error
 
     def _read(self, sentences):
         """(B,) strings as the vocabulary reads them."""
