@@ -134,7 +134,9 @@ class StoryInput(TextInput):
         rest = tf.as_string(count - self.memory)
         lines = tf.strings.join(["the story has ", tf.as_string(count), " lines; the oldest ", rest, " are not read"])
         lines = tf.where(count > self.memory, lines, "")
-        quoted = unknown[:, :LISTED].with_flat_values(tf.strings.join(["'", unknown[:, :LISTED].flat_values, "'"]))
+        unknown = _distinct(unknown)
+        quoted = unknown[:, :LISTED]
+        quoted = quoted.with_flat_values(tf.strings.join(["'", quoted.flat_values, "'"]))
         words = tf.strings.reduce_join(quoted, axis=-1, separator=", ")
         more = tf.where(unknown.row_lengths() > LISTED, " and others", "")
         words = tf.where(words == "", "", tf.strings.join(["unknown words are not read: ", words, more]))
@@ -153,6 +155,15 @@ class StoryInput(TextInput):
             symbol for symbol in self.source_vocabulary.symbols if text.words_of([symbol]).flat_values.shape[0] == 1
         )
         return {"story": word, "question": word}
+
+
+def _distinct(words):
+    """Ragged strings (B, None) -> the different ones of each row, in the order of their first occurrence."""
+    rows = words.value_rowids()
+    names, number = tf.unique(tf.strings.join([tf.as_string(rows), " ", words.flat_values]))
+    first = tf.math.unsorted_segment_min(tf.range(tf.size(rows)), number, tf.size(names))
+    chosen = tf.gather(words.flat_values, first)
+    return tf.RaggedTensor.from_value_rowids(chosen, tf.gather(rows, first), words.nrows())
 
 
 def _padded(ids):
