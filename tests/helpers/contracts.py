@@ -386,7 +386,7 @@ class QuestionAnswering(Contract):
     has_padding = True
     answers_no_items = True
     assets = {"words.txt": "\n".join(WORDS).encode()}
-    learned_sizes = ("vocabulary",)
+    learned_sizes = ("vocabulary", "classes")
     learning_rate = 1e-2
 
     def inputs(self, model, size, seed=1):
