@@ -10,8 +10,11 @@ import zoo
 from tests.helpers.contracts import CONTRACTS, WORDS
 from tests.helpers.models import make
 from zoo.data.sources import open_source
-from zoo.errors import InputError, ZooError
+from zoo.errors import ZooError
 from zoo.tasks import task_of
+from zoo.tasks.question_answering import QuestionAnswering
+from zoo.training import setup
+from zoo.training.recipe import read_recipe
 
 NUMBER = {word: number for number, word in enumerate(WORDS, start=4)}
 
@@ -118,43 +121,34 @@ def test_accuracy_per_task(model, tmp_path):
     assert task_of(model).figures(source, y, predicted) == {}
 
 
-@pytest.fixture(scope="module")
-def run(tmp_path_factory):
-    """A run on a file of one's own, with a linear start."""
-    folder = tmp_path_factory.mktemp("run")
-    data = CONTRACTS["question_answering"].training_data(None, folder / "data")
-    training = {"epochs": 2, "batch_size": 14, "optimizer": {"name": "adam", "learning_rate": 0.05}}
-    zoo.train(
-        "memory_network", folder / "run", data={"folder": str(data)}, training=training,
-        model_overrides={"embedding": 12, "hops": 2, "memory": 10, "softmax": False},
-        stages=[{"model_overrides": {"softmax": True}, "training": {"epochs": 15}}],
-    )  # fmt: skip
-    return folder
+def test_stages_share_weights_and_differ_in_the_softmax(tmp_path):
+    """The recipe's linear start: the second stage has the weights of the first, and a softmax."""
+    _, recipe = read_recipe("memory_network.babi")
+    (_, first), (_, second) = recipe.runs(tmp_path)
+    assert first.model_overrides == {"softmax": False}
+    assert (second.model, second.model_overrides) == (None, {"softmax": True})
+    start = make("memory_network", **first.model_overrides, classes=3)
+    zoo.save(start, second.start_from)
+    data = CONTRACTS["question_answering"].training_data(None, tmp_path / "data")
+    source = open_source(data, "train", QuestionAnswering.fields, QuestionAnswering.layout)
+    model = setup.make_model(second, source, ({}, {}, {}))
+    assert model.get_layer("memory").softmax
+    assert model.origin.overrides == {**start.origin.overrides, "softmax": True}
+    for own, other in zip(model.get_weights(), start.get_weights(), strict=True):
+        np.testing.assert_array_equal(own, other)
+    wrong = second.model_copy(update={"model_overrides": {"hops": 4}})
+    with pytest.raises(ZooError, match="do not fit the model memory_network: it holds 6 arrays, the model has 10"):
+        setup.make_model(wrong, source, ({}, {}, {}))
 
 
-def test_stages_share_weights_and_differ_in_the_softmax(run):
-    first, last = zoo.load(run / "run" / "stage1"), zoo.load(run / "run")
-    assert [model.get_layer("memory").softmax for model in (first, last)] == [False, True]
-    assert last.origin.overrides["embedding"] == 12
-    metrics = zoo.evaluate(run / "run", run / "data.jsonl", split="all")["metrics"]
-    assert metrics["accuracy"] > 0.6  # a third by chance
-
-
-def test_a_story_of_the_run(run, tmp_path):
-    model = zoo.load(run / "run")
-    symbols = task_of(model).source_vocabulary.symbols
-    assert symbols[:3] == ["x", "y", "z"]
-    assert {"the", "where", "is", "in"} <= {*symbols[3:]}
-    item = {"story": "The boat is in the x.\nThe bird is in the z.", "question": "Where is the bird?"}
-    [row] = zoo.explain(model, item, tmp_path / "hops.png")
-    answer = zoo.pipeline(model)(item)
-    assert (row["label"], row["score"]) == (answer["labels"][0], pytest.approx(answer["scores"][0], abs=1e-6))
-    assert row["lines"] == item["story"].split("\n")
-    assert row["weights"].shape == (2, 2)
-    np.testing.assert_allclose(row["weights"].sum(axis=1), 1, rtol=1e-5)
-    assert (tmp_path / "hops.png").stat().st_size > 1000
-    with pytest.raises(InputError, match="question: empty text"):
-        zoo.explain(model, {**item, "question": ""}, tmp_path / "hops.png")
+def test_the_vocabulary_begins_with_the_answers(tmp_path):
+    data = CONTRACTS["question_answering"].training_data(None, tmp_path / "data")
+    source = open_source(data, "train", QuestionAnswering.fields, QuestionAnswering.layout)
+    _, files, arguments = QuestionAnswering.adapt(source, {}, {})
+    words = files["words.txt"].decode().split("\n")
+    assert words == ["x", "y", "z", *sorted(["the", "is", "in", "where", *WORDS[3:6]])]
+    assert arguments == {"classes": 3, "vocabulary": 4 + len(words)}
+    assert QuestionAnswering.adapt(source, {}, files) == ({}, {}, {"classes": 3})
 
 
 def test_answers_that_differ_in_capitals_are_refused(tmp_path):
@@ -163,5 +157,22 @@ def test_answers_that_differ_in_capitals_are_refused(tmp_path):
         {"story": f"A {n}.", "question": "Is it?", "answer": answer} for n, answer in enumerate(["Yes", "yes"] * 9)
     ]
     path.write_text("".join(json.dumps(item) + "\n" for item in items))
+    source = open_source(path, "train", QuestionAnswering.fields, QuestionAnswering.layout)
     with pytest.raises(ZooError, match="has several answers that are 'yes' in small letters: keep one of them"):
-        zoo.train("memory_network", tmp_path / "run", data={"folder": str(path)})
+        QuestionAnswering.adapt(source, {}, {})
+
+
+def test_the_lines_that_each_hop_reads(model, pipeline, tmp_path):
+    item = {"story": "The boat is a car.\nZebra\nThe bird is in the bag.", "question": "Is the bird in the zebra?"}
+    rows = zoo.explain(model, [item, {**item, "question": ""}], tmp_path / "hops.png", errors="return")
+    answer = pipeline(item)
+    assert (rows[0]["label"], rows[0]["score"]) == (answer["labels"][0], pytest.approx(answer["scores"][0], abs=1e-6))
+    assert rows[0]["lines"] == ["The boat is a car.", "The bird is in the bag."]
+    assert rows[0]["warning"] == answer["warning"]
+    assert rows[0]["weights"].shape == (2, 2)
+    np.testing.assert_allclose(rows[0]["weights"].sum(axis=1), 1, rtol=1e-5)
+    inputs, _ = task_of(model).checked({name: tf.constant([text]) for name, text in item.items()})
+    _, weights = model.get_layer("memory")(*[inputs[name] for name in model.input])
+    np.testing.assert_allclose(rows[0]["weights"], weights[0, :, ::-1], rtol=1e-5)
+    assert rows[1]["error"] == "question: empty text"
+    assert (tmp_path / "hops.png").stat().st_size > 1000
