@@ -9,6 +9,7 @@ import tensorflow as tf
 import zoo
 from tests.helpers.contracts import CONTRACTS, WORDS
 from tests.helpers.models import make
+from zoo import terminal
 from zoo.data.sources import open_source
 from zoo.errors import ZooError
 from zoo.tasks import task_of
@@ -80,6 +81,21 @@ def test_bad_items(pipeline):
     assert answers[7]["error"].startswith("story: an item of type int is not a text")
     assert answers[8]["error"].startswith("expected a JSON object with story, question: ")
     assert answers[9]["scores"] == answers[10]["scores"]
+
+
+def test_a_line_is_printed_for_each_line_of_a_file(pipeline, tmp_path, capsys):
+    good = {"story": "A cat.", "question": "The dog?"}
+    path = tmp_path / "lines.jsonl"
+    path.write_text(f"{json.dumps(good)}\n\n{json.dumps({**good, 'story': ''})}\n{json.dumps(good)}\n")
+    with path.open("rb") as file:
+        items = terminal.items((), file, pipeline.task)
+        rows = terminal.with_blank_lines(pipeline.answers(items, errors="return"), pipeline.task, 0)
+        assert terminal.text_rows(rows, pipeline.task, 0) == 1
+    printed = capsys.readouterr()
+    pairs = zip(pipeline(good)["labels"], pipeline(good)["scores"], strict=True)
+    expected = ", ".join(f"{label} {score:.1%}" for label, score in pairs)
+    assert printed.out.split("\n") == [expected, "", "", expected, ""]
+    assert printed.err == 'zoo: line 3: {"story": "", "question": "The dog?"}: story: empty text\n'
 
 
 def test_empty_lines_in_training(model):

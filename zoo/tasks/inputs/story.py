@@ -45,6 +45,11 @@ class StoryInput(TextInput):
         """
         return opened(self, "source", self.words)
 
+    @classmethod
+    def takes_text(cls):
+        """True: answers are printed without the story in front, one line for each line of a file."""
+        return True
+
     def check_examples(self, source):
         _ = self.source_vocabulary
 
