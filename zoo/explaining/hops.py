@@ -19,7 +19,7 @@ def explain(task: Task, items: list, errors: str) -> list[dict]:
 
     Returns:
         {"input", "label", "score", "lines", "weights"}: the best answer, the lines that were read, oldest first, and an
-        array (hops, lines) of their weights, which sum to 1 at each hop.
+        array (hops, lines) of their weights, which sum to 1 at each hop if the model has a softmax.
     """
     return rows_of(items, errors, functools.partial(_read, task), functools.partial(_explained, task))
 
