@@ -167,12 +167,13 @@ class Stage(_Section):
     """A later stage of a run: it starts from the preset of the stage before it."""
 
     freeze: str | None = None
+    model_overrides: dict[str, Any] = {}  # arguments of the builder that leave the weights as they are
     training: dict[str, Any] = {}  # differences from the recipe's [training]
 
     @pydantic.model_validator(mode="after")
     def _is_not_empty(self):
         if not self.model_fields_set:
-            raise ValueError("must have freeze or training")
+            raise ValueError("must have freeze, model_overrides or training")
         return self
 
 
@@ -210,8 +211,9 @@ class Recipe(_Section):
     def _stage(self, number: int, start_from: str) -> "Recipe":
         stage, content = self.stages[number], self.model_dump()
         return Recipe.model_validate({
-            **content, "model": None, "model_overrides": {}, "start_from": start_from, "freeze": stage.freeze,
-            "pretraining": None, "training": _merged(content["training"], stage.training), "stages": [],
+            **content, "model": None, "model_overrides": stage.model_overrides, "start_from": start_from,
+            "freeze": stage.freeze, "pretraining": None, "training": _merged(content["training"], stage.training),
+            "stages": [],
         })  # fmt: skip
 
     def runs(self, out: Path) -> list[tuple[Path, "Recipe"]]:

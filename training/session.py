@@ -121,9 +121,12 @@ class Session:
 
         The weights are not those that the stage will start from.
         """
+        overrides = self.recipe.model_overrides
         for number, recipe in enumerate(self.later, start=self.number + 1):
-            model = setup.make_model(self.recipe.model_copy(update={"freeze": None}), self.sources["train"], adapted)
             with named_stage(number):
+                overrides = {**overrides, **recipe.model_overrides}
+                changes = {"freeze": None, "model_overrides": overrides}
+                model = setup.make_model(self.recipe.model_copy(update=changes), self.sources["train"], adapted)
                 registry.freeze_layers(model, recipe.freeze)
                 stage = copy.copy(self)
                 stage.recipe, stage.settings, stage.model, stage.task = recipe, recipe.training, model, task_of(model)

@@ -383,6 +383,21 @@ def coloured_text(texts: list[tuple[list[str], list[float], str]], unit: str, pa
     figure.savefig(path, dpi=110)
 
 
+def hops(stories: list[tuple[list[str], np.ndarray, str]], path: Path) -> None:
+    """Lines of text with a column of shades per hop beside them; (lines, weights (hops, lines), title) each."""
+    heights = [0.25 * len(lines) + 0.7 for lines, _, _ in stories]
+    figure = Figure(figsize=(7.0, sum(heights)), layout="constrained")
+    panels = figure.subplots(len(stories), 1, squeeze=False, height_ratios=heights)[:, 0]
+    for axes, (lines, weights, title) in zip(panels, stories, strict=True):
+        axes.imshow(weights.T, cmap="Greys", vmin=0, vmax=1, aspect="auto")
+        shown, families = drawable([line if len(line) <= 70 else f"{line[:67]}..." for line in lines])
+        axes.set_yticks(range(len(lines)), shown, family=families, parse_math=False)
+        axes.set_xticks(range(len(weights)), [f"hop {hop}" for hop in range(1, len(weights) + 1)])
+        axes.set_title(title, fontsize=10, loc="left", parse_math=False)
+        axes.tick_params(length=0)
+    figure.savefig(path, dpi=110)
+
+
 def posteriors(rows: list[dict], path: Path) -> None:
     """Sounds: the features over time, the probabilities of the symbols under them, and the words under these.
 

@@ -5,6 +5,7 @@ do. A new task adds one class and one row of the table; tests select laws by wha
 imports zoo, so that a process without it can read the same files.
 """
 
+import json
 import string
 from pathlib import Path
 
@@ -381,6 +382,67 @@ class TextClassification(Contract):
         return path
 
 
+class QuestionAnswering(Contract):
+    has_padding = True
+    answers_no_items = True
+    assets = {"words.txt": "\n".join(WORDS).encode()}
+    learned_sizes = ("vocabulary", "classes")
+    learning_rate = 1e-2
+
+    def inputs(self, model, size, seed=1):
+        """Stories of unequal lengths, one of them longer than the memory, with an empty line in another."""
+        random = np.random.default_rng(seed)
+        layer = model.get_layer("memory")
+        words = np.resize([[5, 3, 4, 1, 2, 5, 1], [4, 0, 3, 0, 0, 0, 0], [1, 2, 0, 0, 0, 0, 0]], (size, 7))
+        asked = np.resize([3, 1, 4], size)
+        story = random.integers(4, layer.vocabulary, (size, 7, 5)) * (np.arange(5) < words[..., None])
+        question = random.integers(4, layer.vocabulary, (size, 4)) * (np.arange(4) < asked[:, None])
+        inputs = {"story": story, "line_count": np.resize([7, 3, 2], size), "question": question}
+        return {name: value.astype("int32") for name, value in inputs.items()}
+
+    def beside(self, inputs):
+        story, line_count, question = inputs.values()
+        return {
+            "story": np.concatenate([story[:1], np.where(story[1:], (story[1:] + 1) % 20 + 4, 0)]),
+            "line_count": np.concatenate([line_count[:1], line_count[1:][::-1]]),
+            "question": np.concatenate([question[:1], np.where(question[1:], (question[1:] + 1) % 20 + 4, 0)]),
+        }
+
+    def repadded(self, inputs):
+        """Other lines after the last one, and places without a word after every line and question."""
+        story, line_count, question = inputs.values()
+        is_line = np.arange(story.shape[1]) < line_count[:, None]
+        story = np.where(is_line[..., None], story, story[::-1, ::-1])
+        story = np.pad(np.concatenate([story, story[:, :2]], axis=1), [(0, 0), (0, 0), (0, 3)])
+        return {**inputs, "story": story, "question": np.pad(question, [(0, 0), (0, 2)])}
+
+    def files(self, model, folder):
+        good, bad, other = folder / "good.json", folder / "bad.json", folder / "other.json"
+        good.write_text(json.dumps({"story": "The bird is a zebra.\n\nA cat.", "question": "The cat?"}))
+        bad.write_text(json.dumps({"story": "A cat.", "question": "  "}))
+        long = "One boy, the girl. A dog\n" * 10
+        other.write_text(json.dumps({"story": long, "question": "Is the zebra a dog"}))
+        return [good, bad, other]
+
+    def item(self, file):
+        return json.loads(file.read_text())
+
+    def served(self, files):
+        items = [self.item(file) for file in files]
+        return {name: [item[name] for item in items] for name in ("story", "question")}
+
+    def training_data(self, model, folder):
+        """Where somebody is, which the last line with the name says."""
+        random = np.random.default_rng(3)
+        path, rows = folder.with_suffix(".jsonl"), []
+        for _ in range(80):
+            lines = [f"The {random.choice(WORDS[3:6])} is in the {place}." for place in random.choice(list("xyz"), 4)]
+            name, place = lines[-1].split()[1], lines[-1].split()[-1].strip(".")
+            rows.append({"story": "\n".join(lines), "question": f"Where is the {name}?", "answer": place})
+        path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+        return path
+
+
 class SpeechRecognition(AudioClassification):
     answers_no_items = True
     assets = {"alphabet.txt": b" abcd"}
@@ -492,6 +554,7 @@ CONTRACTS = {
     "captioning": Captioning(),
     "frame_classification": FrameClassification(),
     "image_classification": ImageClassification(),
+    "question_answering": QuestionAnswering(),
     "language_modeling": LanguageModeling(),
     "speech_recognition": SpeechRecognition(),
     "text_classification": TextClassification(),

@@ -92,8 +92,8 @@ def test_a_recipe_with_stages_survives_its_own_toml(digits_folder, tmp_path):
     [
         ([{"training": {"epoch": 3}}], "stage 2: unknown key training.epoch; did you mean epochs"),
         ([*STAGES, {"training": {"epochs": 0}}], "stage 4: training.epochs = 0"),
-        ([{}], "stage 2 must have freeze or training"),
-        ([{"training": {}, "foo": 1}], "stage 2: unknown key foo; known: freeze, training"),
+        ([{}], "stage 2 must have freeze, model_overrides or training"),
+        ([{"training": {}, "foo": 1}], "stage 2: unknown key foo; known: freeze, model_overrides, training"),
         ([{"freeze": "all but head"}, {"training": 3}], "stage 3: training = 3: must be a table of settings"),
         ([{"freeze": True}], "stage 2: freeze = True: must be a string"),
         ("two", "stages must be tables, got 'two': begin each later stage with a line [[stages]]"),

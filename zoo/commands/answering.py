@@ -137,6 +137,7 @@ def explain(preset, inputs, out, kind, label, layer, changes, as_json, **flags) 
     layers     the feature maps of one image, layer by layer
     map        words in the plane, near each other if their vectors are
     attention  the weights of each generated word over the words of its source
+    hops       the lines of a story that each hop of a memory network reads
     surprise   the bits of each token of a text
     reach      how far back in a text a language model looks, as the gradient by distance
     """

@@ -6,6 +6,7 @@
     Pairs          a file of lines: source, tab, target
     Table          a file of tab-separated columns; its first line names them
     TextTable      a table of texts and their classes, with tabs or commas between its columns
+    StoryLines     a file of JSON objects: stories, questions and answers
 
 The examples are shuffled with seed 0 and divided into train, validation and test (70, 10 and 20 per cent), unless the
 folder already has these splits. Each class is divided in this proportion, as far as its examples allow. The split "all"
@@ -17,6 +18,7 @@ import csv
 import dataclasses
 import hashlib
 import io
+import json
 import os
 import random
 import re
@@ -385,6 +387,51 @@ class TextTable:
         if places is None:
             raise ZooError(f"{path} is empty: expected a first line that names text and label, and a row per text")
         return rows
+
+
+@dataclasses.dataclass(frozen=True)
+class StoryLines:
+    """A file .jsonl with an object {"story", "question", "answer"} of texts per line; other keys are left out.
+
+    The classes are the answers in the order of the alphabet. Questions about the same story are in the same split.
+    """
+
+    file_suffix: ClassVar[str] = ".jsonl"
+
+    def open(self, path: Path, split: str) -> Source:
+        if split not in _PARTS:
+            raise NoSplitError(f"the file {path} has no split {split!r}; it has {', '.join(_PARTS)}")
+        rows = [self._row(f"{path}, line {number}", line) for number, line in _lines(path)]
+        labels = sorted({answer for _, _, answer in rows})
+        if len(labels) < 2:
+            raise ZooError(f"{path} needs two or more different answers; it has {labels[0] if labels else 'none'}")
+        stories: dict[str, list[tuple]] = {}
+        for row in rows:
+            stories.setdefault(row[0], []).append(row)
+        order = sorted(stories)
+        random.Random(0).shuffle(order)
+        part = [row for story in _part(order, split) for row in stories[story]]
+        if not part:
+            raise ZooError(f"{path} has too few examples for the split {split!r}: {len(stories)} different stories")
+        columns = dict(zip(("story", "question", "answer"), zip(*part, strict=True), strict=True))
+        numbers = tf.constant([labels.index(answer) for answer in columns["answer"]], tf.int64)
+        texts = {name: list(columns[name]) for name in ("story", "question")}
+        stubs = tf.data.Dataset.from_tensor_slices({**texts, "answer": numbers})
+        parts, mark = [(str(path), *_PARTS[split])], _fingerprint(value for row in part for value in row)
+        return Source(str(path), "", split, len(part), labels, stubs, dict, "the file's own", parts, mark)
+
+    @staticmethod
+    def _row(where: str, line: str) -> tuple[str, str, str]:
+        try:
+            content = json.loads(line)
+        except ValueError as error:
+            raise ZooError(f"{where}: expected a JSON object with story, question and answer: {error}") from None
+        if not isinstance(content, dict):
+            raise ZooError(f"{where}: expected a JSON object with story, question and answer, got {line[:40]}")
+        for name in ("story", "question", "answer"):
+            if not isinstance(content.get(name), str) or not content[name].strip():
+                raise ZooError(f"{where}: {name} must be a text that is not empty, got {content.get(name)!r}")
+        return content["story"], content["question"], content["answer"].strip()
 
 
 def _subfolders(path: Path) -> list[str]:

@@ -36,12 +36,13 @@ TERMS = {
     "cr": "none stated; cite Hu & Liu 2004",
     "mpqa": "none stated; cite Wiebe et al. 2005",
     "film_reviews": "CC BY 4.0 (B. Pang and L. Lee)",
+    "babi": "CC BY 3.0 (Facebook Research)",
     "word_similarity": "Apache 2.0 (analogies); others none stated, cite the papers",
 }
 # For data sets that TFDS has in one shuffled split: slices for train, validation and test (the last fifth).
 _SLICES = {"train": ":70%", "validation": "70%:80%", "test": "80%:"}
 _ONE_PIECE = ("tf_flowers",)
-_CLASSES = ("label", "phones")  # fields with the class of an example, or those of its frames
+_CLASSES = ("label", "answer", "phones")  # fields with the class of an example, or those of its frames
 
 
 class Layout(Protocol):
@@ -123,7 +124,7 @@ def open_source(
 
 def _register() -> None:
     """Registers the builders of this package and of other distributions with TFDS."""
-    from zoo.data import captions, corpora, novels, sentences, speech, text_pairs  # noqa: F401
+    from zoo.data import captions, corpora, novels, sentences, speech, stories, text_pairs  # noqa: F401
 
     for point in metadata.entry_points(group="zoo.data"):
         try:

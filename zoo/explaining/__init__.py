@@ -55,6 +55,9 @@ def explain(
     Text classifiers have the kind "words": the weight of each word in the answer, by attention (Yang et al. 2016) or by
     the gradient.
 
+    Memory networks have the kind "hops": the weights of the lines of a story at each hop (Sukhbaatar et al. 2015,
+    Figure 2).
+
     Sound classifiers have the kind "heat": the features of a sound over time, with Grad-CAM over them.
 
     Language models have two kinds. "surprise" shows how unlikely each token of a text is, in bits. "reach" shows how
@@ -91,7 +94,8 @@ def explain(
         "alternatives", "source", "target", "attention"}; "source" and "target" are lists of words, and "attention" has
         the shape (target words, source words). "surprise": {"input", "tokens", "bits", "perplexity"}. "reach":
         {"input", "gradient"}, by distance from 0, relative to the value there. "words": {"input", "label", "score",
-        "words", "weights"}, and with attention "sentences". "posteriors": {"input", "transcript",
+        "words", "weights"}, and with attention "sentences". "hops": {"input", "label", "score", "lines", "weights"};
+        "weights" has the shape (hops, lines). "posteriors": {"input", "transcript",
         "score", "words", "symbols", "posteriors", "step_times"}; "posteriors" has the shape (steps, symbols), where the
         first symbol is the blank.
 

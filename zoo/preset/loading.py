@@ -80,6 +80,7 @@ def load_model(
     freeze: str | None = None,
     settings: dict | None = None,
     keep_head: bool = True,
+    changes: dict | None = None,
 ):
     """A preset's model with its weights, not compiled; works on every Keras backend.
 
@@ -89,13 +90,14 @@ def load_model(
         freeze: as in create_model.
         settings: task settings that replace those of the preset.
         keep_head: whether a head of the right size keeps its weights and labels; if not, it gets new weights.
+        changes: arguments of the builder that differ from those of the preset; the weights must fit nevertheless.
     """
     from zoo.layers.model import outputs_of  # imports Keras
     from zoo.preset import weights  # imports NumPy and h5py, which listings do without
 
     record = preset.record
     parts = record.get("parts") or {}
-    overrides = {**record["model"]["overrides"], **{part: _part(preset, part) for part in parts}}
+    overrides = {**record["model"]["overrides"], **(changes or {}), **{part: _part(preset, part) for part in parts}}
     try:
         model = create_model(record["model"]["name"], **overrides)
     except (ZooError, TypeError) as error:

@@ -382,6 +382,20 @@ class TextClassificationSettings(ClassificationSettings):
     )
 
 
+class StorySettings(TaskSettings):
+    """Settings of tasks that read a story and a question."""
+
+    tokens: Literal["words"] = setting("words", "The tokens are words in small letters; signs are left out.")
+    longest: int = setting(50, "Words of a line and of a question that are read, from its start.", ge=1)
+    noise: float = setting(
+        0.1, "Training adds empty lines at random places of a story, at most this number per line.", ge=0, le=1
+    )
+
+
+class QuestionAnsweringSettings(StorySettings, ClassificationSettings):
+    """Settings of `question_answering`."""
+
+
 class SpeechRecognitionSettings(AudioSettings, TranscriptionSettings):
     """Settings of `speech_recognition`."""
 

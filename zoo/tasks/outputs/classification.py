@@ -99,18 +99,26 @@ class Classification(Task):
 
         batches = stream(self, source, batch_size, augment=False, shuffle=False, finish=self.windows)
         metrics, counts = self.metrics(), np.zeros((self.classes, self.classes), int)
+        classes, answers = [], []
         forward = tf.function(lambda inputs: self.outputs(inputs)["logits"], reduce_retracing=True, autograph=False)
         done = 0
         for inputs, y in batches.epoch(0):
             logits = forward(inputs)
             for metric in metrics:
                 metric.update_state(y, logits)
-            np.add.at(counts, (y.numpy(), np.argmax(logits, axis=-1)), 1)
+            classes.append(y.numpy())
+            answers.append(np.argmax(logits, axis=-1))
+            np.add.at(counts, (classes[-1], answers[-1]), 1)
             done += len(y)
             if report:
                 report(done, batches.examples)
         values = {metric.name: float(metric.result()) for metric in metrics}
+        values |= self.figures(source, np.concatenate(classes), np.concatenate(answers))
         return Measured(values, functools.partial(plotting.confusion, counts, self.names()))
+
+    def figures(self, source, y: np.ndarray, predicted: np.ndarray) -> dict[str, float]:
+        """Metrics beside those of `metrics`, from the classes (N,) of the examples and those of their answers."""
+        return {}
 
     def names(self) -> list[str]:
         """The labels, or the numbers of the classes if they have no labels."""
