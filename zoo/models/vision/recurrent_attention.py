@@ -2,7 +2,7 @@
 
 arXiv 1406.6247, sections 3 and 4 and Figure 1. The model sees an image in a few glimpses and decides itself where to
 look next. The class follows from the last state of the core network. Layers have the paper's names: glimpse sensor,
-glimpse network, core network, location network, and the baseline of equation 8.
+glimpse network, core network, location network, baseline.
 
 Locations are (y, x), fractions of half the image from its centre: (-1, -1) is the upper left corner.
 """
@@ -20,7 +20,7 @@ COLUMNS = ("y", "x", "log_probability", "baseline", "answer")
 
 @keras.saving.register_keras_serializable("zoo")
 def reinforce(y_true, y_pred):
-    """REINFORCE with a learned baseline, equation 8, and the baseline's squared error, for each item.
+    """REINFORCE with a learned baseline (section 3.2), and the baseline's squared error, for each item.
 
     The reward R is 1 if the answer is right, else 0, after the last glimpse. The gradient is that of
     sum_t -(R - b_t) log p(l_t) + (R - b_t)^2, where (R - b_t) of the first term is a constant. The value is that of the
@@ -177,8 +177,8 @@ class Policy(layers.Layer):
     paper="Mnih, Heess, Graves & Kavukcuoglu 2014, Recurrent models of visual attention, arXiv 1406.6247",
     variants={"recurrent_attention": {}},
     parameters=209_165,
-    # MNIST's own framing, a digit of 20 pixels in 28x28. Black is 0, because the sensor sees zeros outside the image.
-    settings={"colour": "grey", "polarity": "light_on_dark", "centre": "ink", "fraction": 0.7143},
+    # The ground is 0, as the sensor sees zeros outside the image.
+    settings={"colour": "grey", "polarity": "light_on_dark"},
     tiny={
         "input_shape": (16, 16, 1),
         "glimpses": 3,
@@ -208,7 +208,7 @@ def recurrent_attention(
     Args:
         input_shape: (H, W, C).
         classes: number of classes; 0 gives the core's last state as `embeddings`.
-        glimpses: number of glimpses. The paper has 6 or 7 for MNIST and for translated digits of 60x60.
+        glimpses: number of glimpses; the paper has up to 7 for MNIST.
         patch: height and width of a patch of the glimpse sensor: 8 for MNIST, 12 for translated digits.
         scales: number of patches of a glimpse, each twice as wide as the one before: 1 for MNIST, 3 for translated
             digits.
