@@ -239,7 +239,8 @@ def recurrent_attention(
     detached = Detached(dtype="float32", name="detached")
     location_network = layers.Dense(2, activation="tanh", dtype="float32", name="location_network")
     draw = GaussianLocation(noise, seed, dtype="float32", name="location")
-    expected_reward = layers.Dense(1, dtype="float32", name="baseline")
+    # At first it expects no reward, whatever the state.
+    expected_reward = layers.Dense(1, kernel_initializer="zeros", dtype="float32", name="baseline")
 
     image = keras.Input(tuple(input_shape), name="image")  # (B, H, W, C)
     state = Zeros(units, name="first_state")(image)  # (B, units)
