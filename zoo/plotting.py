@@ -212,7 +212,20 @@ def glimpses(pictures: list[np.ndarray], rows: list[dict], titles: list[str], pa
             for width in row["widths"]:
                 corner = (right - width / 2, down - width / 2)
                 axes.add_patch(Rectangle(corner, width, width, fill=False, edgecolor=colour, linewidth=1.5))
-            axes.text(right, down, str(number + 1), color=colour, fontsize=9, weight="bold", ha="center", va="center")
+            axes.text(
+                right,
+                down,
+                str(number + 1),
+                clip_on=True,
+                color=colour,
+                fontsize=9,
+                weight="bold",
+                ha="center",
+                va="center",
+            )
+        height, width = picture.shape[:2]
+        beyond = 0.15 * max(height, width)  # squares may reach farther, but panels have one size
+        axes.set(xlim=(-0.5 - beyond, width - 0.5 + beyond), ylim=(height - 0.5 + beyond, -0.5 - beyond))
     figure.savefig(path, dpi=110)
 
 
