@@ -39,6 +39,13 @@ def without_target(inputs: dict) -> dict:
     return {key: value for key, value in inputs.items() if key != "target"}
 
 
+def total_loss(model: keras.Model, inputs: dict, targets) -> tf.Tensor:
+    """The mean loss in training, summed over the outputs that have a loss."""
+    outputs, loss = run(model, inputs, training=True), task_of(model).loss()
+    losses = loss if isinstance(loss, dict) else {"logits": loss}
+    return sum(tf.reduce_mean(own(targets, outputs[name])) for name, own in losses.items())
+
+
 def has_batch_norm(model: keras.Model) -> bool:
     return any(isinstance(layer, keras.layers.BatchNormalization) for layer in model.layers)
 
@@ -79,7 +86,7 @@ def test_every_weight_has_a_finite_gradient(name):
     model = make(name)
     inputs, targets = batch(model)
     with tf.GradientTape() as tape:
-        loss = tf.reduce_mean(task_of(model).loss()(targets, run(model, inputs, training=True)["logits"]))
+        loss = total_loss(model, inputs, targets)
     gradients = tape.gradient(loss, [weight.value for weight in model.trainable_weights])
     for weight, gradient in zip(model.trainable_weights, gradients, strict=True):
         assert gradient is not None, f"{weight.path} has no gradient"
@@ -290,7 +297,7 @@ def test_mixed_precision_has_the_gradients_of_float32(name):
         inputs, targets = batch(model)
         variables = [weight.value for weight in model.trainable_weights]
         with tf.GradientTape() as tape:
-            loss = tf.reduce_mean(task_of(model).loss()(targets, run(model, inputs, training=True)["logits"]))
+            loss = total_loss(model, inputs, targets)
         found = [tf.convert_to_tensor(gradient) for gradient in tape.gradient(loss, variables)]
         assert {gradient.dtype for gradient in found} == {tf.float32}
         gradients.append(np.concatenate([np.ravel(gradient) for gradient in found]))

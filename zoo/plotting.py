@@ -10,6 +10,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import ListedColormap, Normalize
 from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
 from matplotlib.ticker import MaxNLocator
 
 
@@ -182,6 +183,49 @@ def heat(pictures: list[np.ndarray], rows: list[dict], titles: list[str], path: 
         laid = steps[:, :3] * steps[:, 3:] + 0.5 * (1 - steps[:, 3:])  # over a middle grey
         figure.colorbar(ScalarMappable(cmap=ListedColormap(laid)), bar, label="relative strength")
         bar.tick_params(labelsize=8)
+    figure.savefig(path, dpi=110)
+
+
+def glimpses(pictures: list[np.ndarray], rows: list[dict], titles: list[str], path: Path) -> None:
+    """For each picture (h, w, C) in [0, 1] the glimpses on it: squares from dark to light, and the way between them.
+
+    Args:
+        pictures: values in [0, 1].
+        rows: for each picture {"locations" (glimpses, 2), rows and columns in pixels, "widths" of the squares}.
+        titles: for each picture, of two lines.
+        path: the file that is written.
+    """
+    columns = min(4, len(pictures))
+    count = -(-len(pictures) // columns)
+    figure = Figure(figsize=(3.3 * columns, 3.7 * count), layout="constrained")
+    panels = figure.subplots(count, columns, squeeze=False)
+    for axes in panels.flat:
+        axes.set_axis_off()
+    for axes, picture, row, title in zip(panels.flat, pictures, rows, titles, strict=False):
+        _picture(axes, picture)
+        (title,), fonts = drawable([title])
+        axes.set_title(title, fontsize=11, family=fonts, parse_math=False)
+        places = row["locations"] - 0.5  # the centre of the first pixel is drawn at 0
+        axes.plot(places[:, 1], places[:, 0], color="red", linewidth=1.0)
+        for number, (down, right) in enumerate(places):
+            colour = colormaps["plasma"](0.15 + 0.8 * number / max(len(places) - 1, 1))
+            for width in row["widths"]:
+                corner = (right - width / 2, down - width / 2)
+                axes.add_patch(Rectangle(corner, width, width, fill=False, edgecolor=colour, linewidth=1.5))
+            axes.text(
+                right,
+                down,
+                str(number + 1),
+                clip_on=True,
+                color=colour,
+                fontsize=9,
+                weight="bold",
+                ha="center",
+                va="center",
+            )
+        height, width = picture.shape[:2]
+        beyond = 0.15 * max(height, width)  # squares may reach farther, but panels have one size
+        axes.set(xlim=(-0.5 - beyond, width - 0.5 + beyond), ylim=(height - 0.5 + beyond, -0.5 - beyond))
     figure.savefig(path, dpi=110)
 
 

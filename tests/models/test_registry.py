@@ -6,6 +6,7 @@ import re
 import shutil
 import sys
 
+import keras
 import pytest
 
 import zoo
@@ -58,6 +59,16 @@ def test_a_dropped_file_is_listed_described_and_created(models):
     assert [tuple(weight.shape) for weight in model.weights] == [(4, 3), (3,), (3, 4), (4,)]
     assert registry.entries()["dropped_small"].tiny == {"units": 2}
     assert registry.entries()["dropped_small"].loss_function()(1, 2) == 7.0
+
+
+def test_losses_by_output_and_explanations_of_a_model(models):
+    facts = """loss={"more": "own_loss", "other": "mse"},\n    explanations={"steps": "some.module"},"""
+    drop(models, NET.replace('loss="own_loss",', facts))
+    entry = registry.entries()["dropped_small"]
+    losses = entry.loss_function()
+    assert losses["more"](1, 2) == 7.0
+    assert losses["other"] is keras.losses.get("mse")
+    assert entry.explanations == {"steps": "some.module"}
 
 
 def test_the_record_of_a_variant(models):
@@ -144,6 +155,9 @@ def test_ways_to_name_a_model(models, decorator, name):
         ),
         ("@register_model(task='t', paper='p', parameters='many')", "parameters must be int or dict, got 'many'"),
         ("@register_model(task='t', paper='p', settings=['low'])", "settings must be dict, got ['low']"),
+        ("@register_model(task='t', paper='p', loss=3)", "loss must be str or dict, got 3"),
+        ("@register_model(task='t', paper='p', loss={'more': 3})", "loss must map names to names, got {'more': 3}"),
+        ("@register_model(task='t', paper='p', explanations={1: 'a'})", "explanations must map names to names, got {1"),
     ],
 )
 def test_a_mistake_in_a_file_is_named_with_its_line(models, decorator, expected):

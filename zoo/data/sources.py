@@ -15,6 +15,7 @@ from zoo.errors import ZooError, checked_count, unknown, warn_once
 # Terms of use of the data, as stated by the publisher.
 TERMS = {
     "mnist": "CC BY-SA 3.0 (Y. LeCun and C. Cortes)",
+    "mnist_translated": "CC BY-SA 3.0 (Y. LeCun and C. Cortes)",
     "cifar10": "none stated; cite Krizhevsky 2009",
     "tf_flowers": "CC BY 2.0 by photo",
     "multi30k": "research and education (cite Elliott et al. 2016)",
@@ -124,7 +125,11 @@ def open_source(
 
 def _register() -> None:
     """Registers the builders of this package and of other distributions with TFDS."""
+<<<<<<< HEAD
     from zoo.data import captions, corpora, novels, sentences, speech, stories, text_pairs  # noqa: F401
+=======
+    from zoo.data import captions, corpora, digits, novels, sentences, speech, text_pairs  # noqa: F401
+>>>>>>> w-glimpse
 
     for point in metadata.entry_points(group="zoo.data"):
         try:

@@ -1,6 +1,7 @@
 """Explanations of a model's answers: pictures, and the values that they show.
 
-The `explanations` of a task map each kind to the name of a module; the first kind is the default. A module defines:
+The `explanations` of a task map each kind to the name of a module; the first kind is the default. A model may have
+kinds of its own before those of its task (see `register_model`). A module defines:
 
     ITEMS                    greatest number of inputs in one picture; 0 if the kind takes no inputs
     SAMPLES                  optional: False if the kind does without inputs, rather than with the preset's samples
@@ -28,6 +29,7 @@ import keras  # isort: skip
 import numpy as np
 
 from zoo import preset as presets
+from zoo import registry
 from zoo.errors import ZooError, checked_picture
 from zoo.preset import Preset
 from zoo.tasks.task import Task
@@ -50,7 +52,8 @@ def explain(
     arXiv 1706.03825). If no layer of the model has a spatial output, there is no Grad-CAM, and the picture says so.
     "filters" shows the weights of the first layer. "layers" shows the outputs of the layers for one input, most of them
     feature maps (LeCun, Bengio & Hinton 2015, Figure 2). If a model averages several windows of an image, only the
-    middle window is explained; label and score are those of this window.
+    middle window is explained; label and score are those of this window. Models that look at parts of an image one by
+    one have the kind "glimpses" too, as their default: the parts in their order.
 
     Text classifiers have the kind "words": the weight of each word in the answer, by attention (Yang et al. 2016) or by
     the gradient.
@@ -76,7 +79,7 @@ def explain(
         name: a preset's name or path, or a model from load or create_model.
         inputs: an input that the task takes, or several as a pipeline takes them; None takes the preset's samples.
         out: the picture to write, a .png, .pdf or .svg file.
-        kind: a kind of explanation of the model's task; the first kind by default.
+        kind: a kind of explanation of the model or its task; the first kind by default.
         errors: "raise", or "return" for {"input", "error"} in the place of an input that can't be answered; the
             other inputs are drawn.
         settings: settings of the task, such as {"beam": 1}.
@@ -90,7 +93,9 @@ def explain(
         the maximum 1, and is 0 where there is no evidence for the class; "gradient" (h, w) is >= 0; "layer" and "heat"
         are None if no layer has a spatial output. In the place of "gradient" that of a sound has "features" (N, M),
         frames and mel filters. "layers": {"input", "label", "score", "layers"}, with the outputs by name. "filters": a
-        single dict {"layer", "filters"}, (h, w, C, count). "attention": {"input", "translation", "score",
+        single dict {"layer", "filters"}, (h, w, C, count). "glimpses": {"input", "label", "score", "locations",
+        "widths"}; "locations" (glimpses, 2) are rows and columns of the centres in pixels of the model's input,
+        "widths" those of the patches. "attention": {"input", "translation", "score",
         "alternatives", "source", "target", "attention"}; "source" and "target" are lists of words, and "attention" has
         the shape (target words, source words). "surprise": {"input", "tokens", "bits", "perplexity"}. "reach":
         {"input", "gradient"}, by distance from 0, relative to the value there. "words": {"input", "label", "score",
@@ -109,7 +114,7 @@ def explain(
     out = checked_picture(out, "out")
     settings = settings or {}
     name, preset, task = _opened(name, settings)
-    kind, module = _module(task, name, kind)
+    kind, module = _module(task, preset, name, kind)
     options = {key: value for key, value in options.items() if value is not None}
     _check_options(kind, module, options)
     if isinstance(task, type):
@@ -127,13 +132,13 @@ def explain(
 
 
 def module_of(name: str | os.PathLike | keras.Model, kind: str | None = None) -> ModuleType:
-    """The module of a kind of explanation, or of the default kind of the model's task.
+    """The module of a kind of explanation, or of the default kind of the model.
 
     Raises:
         ZooError: an unknown model or kind.
     """
-    name, _, task = _opened(name, {})
-    return _module(task, name, kind)[1]
+    name, preset, task = _opened(name, {})
+    return _module(task, preset, name, kind)[1]
 
 
 def printable(row: dict, arrays: tuple[str, ...] = ()) -> dict:
@@ -163,9 +168,16 @@ def _opened(name, settings: dict) -> tuple[str, Preset | None, Task | type[Task]
     return preset.name, preset, task_class(preset.record["task"]["name"])
 
 
-def _module(task: Task | type[Task], name: str, kind: str | None) -> tuple[str, ModuleType]:
-    """The kind, by default the first kind of the task, and its module."""
-    kinds = task.explanations
+def _own(task: Task | type[Task], preset: Preset | None) -> dict[str, str]:
+    """The kinds of explanation that the model has beside those of its task."""
+    model = preset.record["model"]["name"] if isinstance(task, type) else task.model.origin.model
+    entry = registry.entries().get(model)
+    return entry.explanations if entry else {}
+
+
+def _module(task: Task | type[Task], preset: Preset | None, name: str, kind: str | None) -> tuple[str, ModuleType]:
+    """The kind, by default the first kind of the model or else of the task, and its module."""
+    kinds = {**_own(task, preset), **task.explanations}
     if not kinds:
         raise ZooError(f"{name} can't be explained: its task, {task.name}, has no explanations")
     kind = next(iter(kinds)) if kind is None else kind

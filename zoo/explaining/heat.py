@@ -104,7 +104,8 @@ def _score(task: Task, logits: tf.Tensor, number: int) -> tf.Tensor:
     The logit of LeNet-5 of 1998 is minus a distance, whose gradient vanishes if the answer is certain. For such a model
     the score is the logit's difference from the mean of all classes, which determines the softmax as well.
     """
-    is_softmax = isinstance(task.loss(), CrossEntropy)
+    loss = task.loss()
+    is_softmax = isinstance(loss["logits"] if isinstance(loss, dict) else loss, CrossEntropy)
     return logits[:, number] if is_softmax else logits[:, number] - tf.reduce_mean(logits, axis=-1)
 
 

@@ -63,7 +63,8 @@ class ZooModel(PlainErrors, keras.Model):
     """A functional model with an origin: the class of all models that the registry creates from a graph of layers.
 
     If it has one input, it takes an array, or a dict of the input's name; if it has one output, it returns a tensor.
-    Losses, metrics, targets and weights of the only output may be given by its name, too.
+    Losses, metrics, targets and weights of the only output may be given by its name, too. The targets of a model with
+    several named outputs may be a single array, which is then the target of each.
 
     Args:
         origin: the model's origin, or the value of its `get_config`.
@@ -107,15 +108,20 @@ class ZooModel(PlainErrors, keras.Model):
         return inputs[name] if name in inputs else next(iter(inputs.values()))
 
     def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
-        return super().compute_loss(x, self._own(y), y_pred, self._own(sample_weight), training)
+        return super().compute_loss(x, self._each(self._own(y)), y_pred, self._own(sample_weight), training)
 
     def compute_metrics(self, x, y, y_pred, sample_weight=None):
-        return super().compute_metrics(x, self._own(y), y_pred, self._own(sample_weight))
+        return super().compute_metrics(x, self._each(self._own(y)), y_pred, self._own(sample_weight))
 
     def _own(self, value: Any) -> Any:
         """The part of targets or weights by name that belongs to the only output."""
         is_named = isinstance(value, dict) and isinstance(self.output, keras.KerasTensor)
         return value[self.output_names[0]] if is_named else value
+
+    def _each(self, y: Any) -> Any:
+        """Targets that are one array, by output for a model with named outputs."""
+        is_one = y is not None and not isinstance(y, (dict, list, tuple))
+        return dict.fromkeys(self.output, y) if is_one and isinstance(self.output, dict) else y
 
 
 class GeneratorModel(PlainErrors, keras.Model):

@@ -20,6 +20,7 @@ from zoo.errors import ZooError, unknown, warn_once
 MODELS = Path(__file__).parents[1] / "models"
 # Types of the arguments of @register_model that are not strings.
 _TYPES = {"parameters": (int, dict), "variants": (dict,), "settings": (dict,), "tiny": (dict,), "parts": (dict,)}
+_TYPES |= {"loss": (str, dict), "explanations": (dict,)}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -33,9 +34,11 @@ class Entry:
     settings: dict  # the task settings that the model needs
     overrides: dict  # the builder's arguments for this variant
     tiny: dict  # the builder's arguments for a model small enough for tests
-    loss: str | None  # name of a Keras loss or of a function in the model's file; None: the task's loss
+    # Name of a Keras loss or of a function in the model's file, or a dict of them by output; None: the task's loss.
+    loss: str | dict[str, str] | None
     parts: dict  # models inside this one: builder argument -> task of the models that fit
     settings_from: str | None  # the part whose settings of the raw input the model shares
+    explanations: dict  # kinds of explanation that the task's other models lack: kind -> module
     arguments: dict  # the builder's arguments and their defaults for this variant; ... for an argument without one
     description: str  # the first line of the builder's docstring
     module: str
@@ -46,12 +49,19 @@ class Entry:
         """Imports the model's file and returns the builder."""
         return getattr(importlib.import_module(self.module), self.builder)
 
-    def loss_function(self) -> Callable:
-        """The function named by `loss`, (y_true, y_pred) -> (B,), from the model's file or else from Keras."""
+    def loss_function(self) -> Callable | dict[str, Callable]:
+        """The function named by `loss`, (y_true, y_pred) -> (B,), from the model's file or else from Keras.
+
+        If `loss` is a dict by output, so is the result.
+        """
+        if isinstance(self.loss, dict):
+            return {output: self._loss_function(name) for output, name in self.loss.items()}
+        return self._loss_function(self.loss)
+
+    def _loss_function(self, name: str) -> Callable:
         import keras
 
-        own = getattr(importlib.import_module(self.module), self.loss, None)
-        return own or keras.losses.get(self.loss)
+        return getattr(importlib.import_module(self.module), name, None) or keras.losses.get(name)
 
 
 def register_model(
@@ -63,9 +73,10 @@ def register_model(
     variants: dict[str, dict] | None = None,
     settings: dict | None = None,
     tiny: dict | None = None,
-    loss: str | None = None,
+    loss: str | dict[str, str] | None = None,
     parts: dict[str, str] | None = None,
     settings_from: str | None = None,
+    explanations: dict[str, str] | None = None,
 ) -> Callable:
     """Registers the decorated builder under `name`, or under each name in `variants`.
 
@@ -79,15 +90,19 @@ def register_model(
         variants: name -> keyword arguments of the builder.
         settings: the task settings that the model needs (scaling, polarity, ...).
         tiny: keyword arguments for a model small enough for tests.
-        loss: the name of a Keras loss, or of a function in the same file, that replaces the task's loss.
+        loss: the name of a Keras loss, or of a function in the same file, that replaces the task's loss. A dict of them
+            by output gives further outputs a loss, and the output that the task reads keeps the task's.
         parts: models inside this one, {name: task of the models that fit}. The name is an argument of the builder,
             which gets a keras.Model with this name and must call it as one layer. To read inner tensors of the part,
             the builder creates `keras.Model(encoder.input, {"grid": encoder.get_layer(...).output}, name=encoder.name)`
             and keeps only that model.
         settings_from: the part that reads the model's raw input; the model takes its settings for this input, such as
             the scaling of pixels.
+        explanations: kinds of explanation that the task's other models lack, {kind: module} (see zoo/explaining/). They
+            come before those of the task, so that the first is the default.
     """
-    del name, task, paper, parameters, variants, settings, tiny, loss, parts, settings_from  # `entries` reads the file
+    # `entries` reads the arguments from the file.
+    del name, task, paper, parameters, variants, settings, tiny, loss, parts, settings_from, explanations
     return lambda builder: builder
 
 
@@ -193,6 +208,11 @@ def _entries(builder: ast.FunctionDef, decorator: ast.Call, path: Path, module: 
         if not isinstance(value, kinds) and (value is not None or key in ("task", "paper")):
             raise ZooError(f"{where}: {key} must be {' or '.join(kind.__name__ for kind in kinds)}, got {value!r}")
     _check_parts(facts.get("parts") or {}, builder, where)
+    for key in ("loss", "explanations"):
+        if isinstance(facts.get(key), dict) and not all(
+            isinstance(part, str) for pair in facts[key].items() for part in pair
+        ):
+            raise ZooError(f"{where}: {key} must map names to names, got {facts[key]!r}")
     if facts.get("settings_from") not in (None, *(facts.get("parts") or {})):
         raise ZooError(f"{where}: settings_from must name one of the parts, got {facts['settings_from']!r}")
     variants = facts.get("variants") or {facts.get("name") or builder.name: {}}
@@ -211,6 +231,7 @@ def _entries(builder: ast.FunctionDef, decorator: ast.Call, path: Path, module: 
             loss=facts.get("loss"),
             parts=facts.get("parts") or {},
             settings_from=facts.get("settings_from"),
+            explanations=facts.get("explanations") or {},
             arguments=_arguments(builder) | overrides,
             description=(ast.get_docstring(builder) or "").partition("\n")[0],
             module=module,

@@ -80,13 +80,21 @@ class Classification(Task):
 
     def loss(self, label_smoothing=0.0):
         entry = registry.entries().get(self.model.origin.model)
-        if entry is None or entry.loss is None:
+        if entry is None or entry.loss is None or self.classes is None:
             return CrossEntropy(label_smoothing)
+        if isinstance(entry.loss, dict):
+            more = {output: FunctionLoss(function) for output, function in entry.loss_function().items()}
+            return {"logits": CrossEntropy(label_smoothing), **more}
         if label_smoothing:
             raise ZooError(f"{self.model.origin.model} has its own loss, which does not take label_smoothing")
         return FunctionLoss(entry.loss_function())
 
     def metrics(self):
+        """Of the logits; by output if a further output has a loss, as Keras then wants it."""
+        metrics = self._metrics()
+        return {"logits": metrics} if isinstance(self.loss(), dict) else metrics
+
+    def _metrics(self) -> list:
         metrics = [keras.metrics.MeanMetricWrapper(accuracy, name="accuracy")]
         if self.classes > 20:
             metrics.append(keras.metrics.MeanMetricWrapper(top_5_accuracy, name="top_5_accuracy"))
@@ -98,7 +106,7 @@ class Classification(Task):
         from zoo.tasks.dataset import stream
 
         batches = stream(self, source, batch_size, augment=False, shuffle=False, finish=self.windows)
-        metrics, counts = self.metrics(), np.zeros((self.classes, self.classes), int)
+        metrics, counts = self._metrics(), np.zeros((self.classes, self.classes), int)
         classes, answers = [], []
         forward = tf.function(lambda inputs: self.outputs(inputs)["logits"], reduce_retracing=True, autograph=False)
         done = 0
