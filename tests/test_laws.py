@@ -383,7 +383,8 @@ def test_one_replica_equals_two(tmp_path):
     for name, line in zip(BUILDERS, map(json.loads, lines), strict=True):
         tolerance = tolerances[name]
         np.testing.assert_allclose(line["one"], line["mirrored"], rtol=tolerance, atol=tolerance, err_msg=name)
-        if not has_batch_norm(models[name]):
+        # A sum of losses need not fall: that of a baseline rises when the first answers are right.
+        if not has_batch_norm(models[name]) and not isinstance(ENTRIES[name].loss, dict):
             assert line["one"][-1] < line["one"][0], name
     for name in BUILDERS:
         tolerance = 10 * tolerances[name]

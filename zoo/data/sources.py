@@ -125,11 +125,7 @@ def open_source(
 
 def _register() -> None:
     """Registers the builders of this package and of other distributions with TFDS."""
-<<<<<<< HEAD
-    from zoo.data import captions, corpora, novels, sentences, speech, stories, text_pairs  # noqa: F401
-=======
-    from zoo.data import captions, corpora, digits, novels, sentences, speech, text_pairs  # noqa: F401
->>>>>>> w-glimpse
+    from zoo.data import captions, corpora, digits, novels, sentences, speech, stories, text_pairs  # noqa: F401
 
     for point in metadata.entry_points(group="zoo.data"):
         try:
