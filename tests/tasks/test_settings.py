@@ -125,6 +125,7 @@ def test_flags_are_the_settings_for_users():
         "frame_classification": [],
         "image_classification": ["top"],
         "language_modeling": ["length", "samples", "seed", "temperature"],
+        "sequence_transduction": [],
         "speech_recognition": ["beam"],
         "tensor_classification": ["top"],
         "text_classification": ["top"],
