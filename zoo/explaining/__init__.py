@@ -95,9 +95,9 @@ def explain(
         the shape (target words, source words). "surprise": {"input", "tokens", "bits", "perplexity"}. "reach":
         {"input", "gradient"}, by distance from 0, relative to the value there. "words": {"input", "label", "score",
         "words", "weights"}, and with attention "sentences". "memory": {"input", "vectors", "write_weights",
-        "read_weights", "adds", "reads"}, (steps, heads, places or numbers of a place). "posteriors": {"input", "transcript",
-        "score", "words", "symbols", "posteriors", "step_times"}; "posteriors" has the shape (steps, symbols), where the
-        first symbol is the blank.
+        "read_weights", "adds", "reads"}, (steps, heads, places or numbers of a place).
+        "posteriors": {"input", "transcript", "score", "words", "symbols", "posteriors", "step_times"}; "posteriors" has the shape (steps, symbols), where
+        the first symbol is the blank.
 
     Raises:
         InputError: an input can't be answered; the message names it.

@@ -12,8 +12,18 @@ from keras import layers, ops
 from zoo.layers.recurrent import scan
 
 CONTROLLERS = ("lstm", "feed_forward")
+SHOWN = ("outputs", "read_weights", "write_weights", "reads", "erases", "adds")
 FIRST = 1e-6  # of every number of the memory
 TINY = 1e-16  # keeps the logarithm and the division by a norm finite
+
+
+def _matmul_transposed(a, b):
+    """(B, I, W) and (B, N, W) -> (B, I, N); `keras.ops` would transpose the memory itself, here and in the gradient."""
+    if keras.backend.backend() != "tensorflow":
+        return ops.matmul(a, ops.swapaxes(b, 1, 2))
+    import tensorflow as tf
+
+    return tf.matmul(a, b, transpose_b=True)
 
 
 @keras.saving.register_keras_serializable("zoo")
@@ -72,17 +82,26 @@ class TuringMachine(layers.Layer):
         )
 
     def call(self, inputs):
-        return self.run(inputs)["outputs"]
+        return self.run(inputs, ("outputs",))["outputs"]
 
-    def run(self, inputs) -> dict:
+    def run(self, inputs, names: tuple[str, ...] = SHOWN) -> dict:
         """What happens at every step.
+
+        Args:
+            inputs: as for a call.
+            names: those of the tensors to return; every one takes time.
 
         Returns:
             "outputs" (B, T, U + H W); "read_weights" and "write_weights" (B, T, H, N), the attention of the heads; and
             "reads", "erases" and "adds" (B, T, H, W).
         """
         products = ops.transpose(inputs, (1, 0, 2))  # (T, B, G)
-        _, steps = scan(self._step, self._first(ops.shape(inputs)[0]), products)
+
+        def step(carry, products):
+            carry, shown = self._step(carry, products)
+            return carry, {name: shown[name] for name in names}
+
+        _, steps = scan(step, self._first(ops.shape(inputs)[0]), products)
         return {name: ops.swapaxes(value, 0, 1) for name, value in steps.items()}
 
     def _first(self, batch):
@@ -136,7 +155,7 @@ class TuringMachine(layers.Layer):
         edges = [sum(self.sizes[:number]) for number in range(1, len(self.sizes))]
         key, strength, gate, shifts, sharpness = ops.split(parameters, edges, axis=-1)
         key = ops.tanh(key)
-        products = ops.matmul(key, ops.swapaxes(memory, 1, 2))  # (B, 2 H, N)
+        products = _matmul_transposed(key, memory)  # (B, 2 H, N)
         norms = ops.sqrt(ops.sum(key * key, axis=-1, keepdims=True) + TINY)
         lengths = ops.sqrt(ops.sum(memory * memory, axis=-1) + TINY)[:, None]
         similarity = products / (norms * lengths)  # equation 6
