@@ -96,8 +96,8 @@ def explain(
         {"input", "gradient"}, by distance from 0, relative to the value there. "words": {"input", "label", "score",
         "words", "weights"}, and with attention "sentences". "memory": {"input", "vectors", "write_weights",
         "read_weights", "adds", "reads"}, (steps, heads, places or numbers of a place).
-        "posteriors": {"input", "transcript", "score", "words", "symbols", "posteriors", "step_times"}; "posteriors" has the shape (steps, symbols), where
-        the first symbol is the blank.
+        "posteriors": {"input", "transcript", "score", "words", "symbols", "posteriors", "step_times"}; "posteriors"
+        has the shape (steps, symbols), where the first symbol is the blank.
 
     Raises:
         InputError: an input can't be answered; the message names it.
