@@ -488,7 +488,7 @@ class SequenceTransduction(Contract):
     def training_data(self, model, folder):
         """Three vectors and their copy, most of them ones."""
         random, path = np.random.default_rng(3), folder.with_suffix(".jsonl")
-        rows = [(random.random((3, 3)) < 0.9).astype(int).tolist() for _ in range(60)]
+        rows = [(random.random((3, 3)) < 0.95).astype(int).tolist() for _ in range(120)]
         path.write_text("".join(json.dumps({"input": row, "output": row}) + "\n" for row in rows))
         return path
 
