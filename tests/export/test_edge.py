@@ -31,8 +31,6 @@ REFUSED = {
     ("conv3d_classifier", "litert"): "MaxPool3D",
     ("blstm_ctc", "litert"): "TensorListReserve",
     ("blstm_ctc_streaming", "litert"): "TensorListReserve",
-    ("lstm_transducer", "litert"): "TensorListReserve",
-    ("neural_turing_machine", "litert"): "TensorListReserve",
 }
 
 
