@@ -449,16 +449,17 @@ def memories(rows: list[dict], path: Path) -> None:
     """Sequences: what a machine reads and writes over time. To the left is writing, to the right reading.
 
     Args:
-        rows: of each sequence "input", "_sequence" (S, D), the outputs "vectors" with their "bits"; "adds" and "reads"
+        rows: of each sequence "input", "_sequence" (S, D), "_bits" (A, bits) of the answer; "adds" and "reads"
             (S, H, W), and "write_weights" and "read_weights" (S, H, N).
     """
     figure = Figure(figsize=(10.0, 6.4 * len(rows)), layout="constrained")
     for row, part in zip(rows, np.atleast_1d(figure.subfigures(len(rows), 1)), strict=True):
         [title], fonts = drawable([row["input"]])
         part.suptitle(title, family=fonts, fontsize=10, parse_math=False)
-        steps, bits = len(row["_sequence"]), [vector["bits"] for vector in row["vectors"]]
-        outputs = np.full((steps, np.shape(bits)[1]), np.nan)
-        outputs[steps - len(bits) :] = bits
+        steps = len(row["_sequence"])
+        outputs = np.pad(
+            row["_bits"], ((steps - len(row["_bits"]), 0), (0, 0)), constant_values=np.nan
+        )  # (S, bits), empty before the answer
         panels = [
             [("input", row["_sequence"]), ("output", outputs)],
             [("adds", row["adds"].reshape(steps, -1)), ("reads", row["reads"].reshape(steps, -1))],

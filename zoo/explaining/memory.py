@@ -44,6 +44,7 @@ def _explained(task: Task, inputs: dict) -> dict:
     return {
         **task.to_python(answer),
         **{name: steps[name][0].numpy() for name in ARRAYS},
+        "_bits": answer["bits"].astype("float32"),
         "_sequence": inputs["sequence"][0].numpy(),
     }
 
