@@ -151,6 +151,8 @@ def _readme(manifest: dict) -> str:
     output = "`scores` (B, classes) in the order of `labels` in manifest.json"
     if "alphabet" in manifest:
         output = "`probabilities` (B, steps, classes) of a blank and of the characters of `alphabet` in manifest.json"
+    if "bits" in manifest:
+        output = "`logits` (B, steps, bits), of which the steps after the input and one more are the answer"
     return README.format(
         output=output, packages=f"{packages} {package}", rows=rows, shape=shape, length=length, **manifest
     )

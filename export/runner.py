@@ -40,9 +40,13 @@ class Model:
     def __call__(self, item) -> dict:
         """A path, or an array (pixels (H, W, 3) uint8, or samples (T,)), to {"labels", "scores"}.
 
-        A model that transcribes answers with {"transcript", "score", "words"}. A bad item raises an error.
+        A model that transcribes answers with {"transcript", "score", "words"}, and one that writes vectors of bits
+        with {"vectors"}. A bad item raises an error.
         """
-        outputs = self.run(self.inputs(item))
+        inputs = self.inputs(item)
+        outputs = self.run(inputs)
+        if "logits" in outputs:
+            return transduced(outputs["logits"][0], inputs[self.manifest["input"]["name"]].shape[1])
         if "probabilities" in outputs:
             return transcribed(outputs["probabilities"][0], self.manifest)
         scores = outputs["scores"][0]
@@ -55,6 +59,14 @@ class Model:
         value = self.prepare(item, self.settings, wanted)
         length = {wanted["length"]: np.array([len(value)], "int32")} if "length" in wanted else {}
         return {wanted["name"]: value[np.newaxis], **length}
+
+
+def transduced(logits, length):
+    """(S, bits) -> the vectors after the input and its end mark: their bits, and the probability of all bits."""
+    logits = logits[length + 1 :].astype("float64")
+    scores = np.exp(-np.log1p(np.exp(-np.abs(logits))).sum(axis=-1))
+    bits = (logits > 0).astype(int).tolist()
+    return {"vectors": [{"bits": row, "score": float(score)} for row, score in zip(bits, scores, strict=True)]}
 
 
 def transcribed(probabilities, manifest):
@@ -118,13 +130,22 @@ def _count(inputs) -> int:
 def tensor(item, settings, wanted):
     """A .npy file or an array -> float32 of the model's shape."""
     array = np.load(item, allow_pickle=False) if isinstance(item, (str, Path)) else np.asarray(item)
-    if array.dtype.kind not in "biuf" or list(array.shape) != wanted["shape"]:
-        raise ValueError(
-            f"expected an array of numbers of shape {tuple(wanted['shape'])}, got {array.dtype} of shape {array.shape}"
-        )
+    shape = wanted["shape"]
+    is_good = array.ndim == len(shape) and all(
+        own >= 1 if size is None else own == size for own, size in zip(array.shape, shape, strict=True)
+    )
+    if array.dtype.kind not in "biuf" or not is_good:
+        sizes = str(tuple(shape)).replace("None", "any")
+        raise ValueError(f"expected an array of numbers of shape {sizes}, got {array.dtype} of shape {array.shape}")
     array = array.astype("float32")
     if not np.isfinite(array).all():
         raise ValueError("values must be finite as float32, got NaN or infinity")
+    if "longest" in settings:  # a sequence of bits
+        if len(array) > settings["longest"]:
+            raise ValueError(f"{len(array)} vectors are more than the limit of {settings['longest']}")
+        bits = array[:, : array.shape[1] - max(settings["reals"], int(settings["repeats"]))]
+        if not np.isin(bits, (0, 1)).all():
+            raise ValueError("the bits of a vector must be 0 or 1")
     return array
 
 
@@ -386,7 +407,8 @@ def main() -> int:
         if not arguments.json:
             row = rows[-1]
             pairs = zip(row.get("labels", ()), row.get("scores", ()), strict=True)
-            shown = row.get("transcript") or ", ".join(f"{label} {score:.3f}" for label, score in pairs)
+            vectors = " ".join("".join(map(str, vector["bits"])) for vector in row.get("vectors", ()))
+            shown = row.get("transcript") or vectors or ", ".join(f"{label} {score:.3f}" for label, score in pairs)
             print(f"{item}: {row.get('error') or shown}")
     if arguments.json:
         print(json.dumps(rows, ensure_ascii=False, indent=1))

@@ -117,8 +117,8 @@ def test_a_neighbour_changes_nothing(name):
 def test_padding_changes_nothing(name, training, shared):
     model = shared(name)
     inputs, _ = batch(model)
-    expected = model(inputs, training=training)["logits"]
-    padded = model(contract_of(model).repadded(inputs), training=training)["logits"]
+    expected = run(model, inputs, training=training)["logits"]
+    padded = run(model, contract_of(model).repadded(inputs), training=training)["logits"]
     padded = padded[:, : expected.shape[1]]  # a model with an output per step has more of them
     np.testing.assert_allclose(padded, expected, rtol=1e-5, atol=1e-5)
 
@@ -374,8 +374,13 @@ def test_one_replica_equals_two(tmp_path):
     folders = {
         name: contract_of(model).training_data(model, tmp_path / f"{name}-data") for name, model in models.items()
     }
-    optimizers = {True: '{"name": "sgd", "learning_rate": 0.003}', False: '{"name": "adam", "learning_rate": 0.003}'}
-    arguments = [(name, str(folders[name]), optimizers[has_batch_norm(models[name])]) for name in BUILDERS]
+    optimizers = {
+        name: {"name": "sgd", "learning_rate": 0.003}
+        if has_batch_norm(model)
+        else {"name": "adam", "learning_rate": contract_of(model).learning_rate}
+        for name, model in models.items()
+    }
+    arguments = [(name, str(folders[name]), json.dumps(optimizers[name])) for name in BUILDERS]
     lines = run_child(TWO_REPLICAS, str(tmp_path), *sum(arguments, ())).splitlines()
     assert len(lines) == len(BUILDERS)
     tolerances = {name: 1e-3 if has_batch_norm(model) else 1e-5 for name, model in models.items()}

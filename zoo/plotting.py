@@ -502,3 +502,41 @@ def reaches(lines: dict[str, list[float]], path: Path) -> None:
     axes.grid(alpha=0.3)
     figure.legend(loc="outside lower center", fontsize=8)
     figure.savefig(path, dpi=110)
+
+
+def memories(rows: list[dict], path: Path) -> None:
+    """Sequences: what a machine reads and writes over time. To the left is writing, to the right reading.
+
+    Args:
+        rows: of each sequence "input", "_sequence" (S, D), "_bits" (A, bits) of the answer; "adds" and "reads"
+            (S, H, W), and "write_weights" and "read_weights" (S, H, N).
+    """
+    figure = Figure(figsize=(10.0, 6.4 * len(rows)), layout="constrained")
+    for row, part in zip(rows, np.atleast_1d(figure.subfigures(len(rows), 1)), strict=True):
+        [title], fonts = drawable([row["input"]])
+        part.suptitle(title, family=fonts, fontsize=10, parse_math=False)
+        steps = len(row["_sequence"])
+        outputs = np.pad(
+            row["_bits"], ((steps - len(row["_bits"]), 0), (0, 0)), constant_values=np.nan
+        )  # (S, bits), empty before the answer
+        panels = [
+            [("input", row["_sequence"]), ("output", outputs)],
+            [("adds", row["adds"].reshape(steps, -1)), ("reads", row["reads"].reshape(steps, -1))],
+            [
+                ("write weightings", row["write_weights"].max(axis=1)),
+                ("read weightings", row["read_weights"].max(axis=1)),
+            ],
+        ]
+        grid = part.subplots(3, 2, sharex=True, height_ratios=[1, 1.4, 2.6])
+        for axes, (name, values) in zip(grid.ravel(), sum(panels, []), strict=True):
+            colours = "RdBu_r" if name in ("adds", "reads") else "viridis"
+            most = np.abs(values).max() if name in ("adds", "reads") else 1.0
+            lowest = -most if name in ("adds", "reads") else 0.0
+            axes.imshow(values.T, aspect="auto", cmap=colours, vmin=lowest, vmax=most, interpolation="nearest")
+            axes.set_title(name, fontsize=9)
+            axes.set_yticks([])
+        for axes in grid[2]:
+            axes.set_xlabel("step")
+            axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        grid[2, 0].set_ylabel("place")
+    figure.savefig(path, dpi=110)

@@ -505,6 +505,55 @@ class FrameClassification(AudioClassification):
         return folder
 
 
+class SequenceTransduction(Contract):
+    has_padding = True
+    answers_no_items = True
+    learned_sizes = ("width", "bits")
+    learning_rate = 1e-2
+    shorter_answer = {"answer_length": 2}
+
+    def inputs(self, model, size, seed=1):
+        """Vectors of bits, in unequal numbers, an end mark, and zeros."""
+        width, lengths = inputs_of(model)["sequence"].shape[-1], np.resize([4, 2, 1, 3], size)
+        vectors = np.random.default_rng(seed).integers(0, 2, (size, 9, width))
+        steps = np.arange(9) - lengths[:, None]
+        vectors = np.where(steps[..., None] < 0, vectors, 0)
+        vectors[..., -1] = steps == 0
+        return {"sequence": vectors.astype("float32")}
+
+    def targets(self, model, inputs):
+        """Bits for every step, most of them 1, so that they can be learned a little."""
+        sizes = (*inputs["sequence"].shape[:2], outputs_of(model)["logits"].shape[-1])
+        return (np.random.default_rng(1).random(sizes) < 0.9).astype("float32")
+
+    def repadded(self, inputs):
+        """More steps after the last one."""
+        return {"sequence": np.concatenate([inputs["sequence"], inputs["sequence"][:, :3] + 3], axis=1)}
+
+    def files(self, model, folder):
+        good, bad, other = folder / "good.npy", folder / "bad.npy", folder / "other.npy"
+        width = inputs_of(model)["sequence"].shape[-1] - 1
+        values = np.random.default_rng(2).integers(0, 2, (9, width))
+        np.save(good, values[:5].astype(bool))
+        np.save(bad, values[:4] + 0.5)
+        np.save(other, values[5:7].astype("float32"))
+        return [good, bad, other]
+
+    def served(self, files):
+        """Sequences with ones behind them."""
+        sequences = [np.load(file).astype("float32") for file in files]
+        longest = max(map(len, sequences)) + 1
+        padded = [np.pad(each, ((0, longest - len(each)), (0, 0)), constant_values=1.0) for each in sequences]
+        return {"sequence": padded, "length": np.array([*map(len, sequences)], "int32")}
+
+    def training_data(self, model, folder):
+        """Three vectors and their copy, most of them ones."""
+        random, path = np.random.default_rng(3), folder.with_suffix(".jsonl")
+        rows = [(random.random((3, 3)) < 0.95).astype(int).tolist() for _ in range(120)]
+        path.write_text("".join(json.dumps({"input": row, "output": row}) + "\n" for row in rows))
+        return path
+
+
 class WordEmbedding(Contract):
     answers_no_items = True
     assets = {
@@ -556,6 +605,7 @@ CONTRACTS = {
     "image_classification": ImageClassification(),
     "question_answering": QuestionAnswering(),
     "language_modeling": LanguageModeling(),
+    "sequence_transduction": SequenceTransduction(),
     "speech_recognition": SpeechRecognition(),
     "text_classification": TextClassification(),
     "tensor_classification": TensorClassification(),

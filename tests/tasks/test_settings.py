@@ -126,6 +126,7 @@ def test_flags_are_the_settings_for_users():
         "image_classification": ["top"],
         "language_modeling": ["length", "samples", "seed", "temperature"],
         "question_answering": ["top"],
+        "sequence_transduction": [],
         "speech_recognition": ["beam"],
         "tensor_classification": ["top"],
         "text_classification": ["top"],

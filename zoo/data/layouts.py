@@ -4,6 +4,7 @@
     FolderTable    a folder of files and a table in it: file name, tab, text
     FrameTable     the same, where the text has the labels of frames
     Pairs          a file of lines: source, tab, target
+    SequenceLines  a file of JSON lines: sequences of vectors, as input and output
     Table          a file of tab-separated columns; its first line names them
     TextTable      a table of texts and their classes, with tabs or commas between its columns
     StoryLines     a file of JSON objects: stories, questions and answers
@@ -27,6 +28,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import ClassVar
 
+import numpy as np
 import tensorflow as tf
 
 from zoo.data.source import Source
@@ -321,6 +323,43 @@ class Table:
         stubs = tf.data.Dataset.from_tensor_slices(columns)
         parts, mark = [(str(path), *_PARTS[split])], _fingerprint(str(value) for row in rows for value in row)
         return Source(str(path), "", split, len(rows), None, stubs, dict, "the file's own", parts, mark)
+
+
+@dataclasses.dataclass(frozen=True)
+class SequenceLines:
+    """A file of JSON lines: {"input": vectors, "output": vectors}, where vectors are lists of lists of numbers.
+
+    All vectors of a field have the same size; the number of vectors may differ from line to line.
+    """
+
+    file_suffix: ClassVar[str | None] = ".jsonl"
+
+    def open(self, path: Path, split: str) -> Source:
+        rows: list[tuple[np.ndarray, ...]] = []
+        for number, line in _lines(path):
+            where = f"{path}, line {number}"
+            try:
+                record = json.loads(line)
+                row = tuple(np.array(record[field], "float32") for field in ("input", "output"))
+            except (ValueError, TypeError, KeyError):
+                row = ()
+            if not row or any(values.ndim != 2 or not values.size for values in row):
+                raise ZooError(f'{where}: expected {{"input": [[...], ...], "output": [[...], ...]}}, lists of vectors')
+            for field, own, first in zip(("input", "output"), row, rows[0] if rows else row, strict=True):
+                if own.shape[1] != first.shape[1]:
+                    sizes = f"{own.shape[1]} numbers, those of the first line {first.shape[1]}"
+                    raise ZooError(f"{where}: the vectors of {field} have {sizes}")
+            rows.append(row)
+        part = _shuffled_part(rows, split, path)
+        fields = {
+            field: tf.RaggedTensor.from_row_lengths(np.concatenate(values), [len(each) for each in values])
+            for field, values in zip(("input", "output"), zip(*part, strict=True), strict=True)
+        }
+        stubs = tf.data.Dataset.from_tensor_slices(fields)
+        mark = _fingerprint(str(values.tolist()) for row in part for values in row)
+        return Source(
+            str(path), "", split, len(part), None, stubs, dict, "the file's own", [(str(path), *_PARTS[split])], mark
+        )
 
 
 @dataclasses.dataclass(frozen=True)

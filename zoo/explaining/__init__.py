@@ -66,6 +66,9 @@ def explain(
     Language models have two kinds. "surprise" shows how unlikely each token of a text is, in bits. "reach" shows how
     far back in a text a model looks: the gradient of its predictions by distance in tokens.
 
+    Machines with a memory have the kind "memory": what they write and read at every step, and where (Graves, Wayne &
+    Danihelka 2014, arXiv 1410.5401, Figure 6).
+
     Word vectors have the kind "map": the inputs, which may be left out, and frequent words, as places in the plane.
 
     Translators have the kind "attention": the attention weights of each word of a translation over the source words
@@ -100,9 +103,10 @@ def explain(
         the shape (target words, source words). "surprise": {"input", "tokens", "bits", "perplexity"}. "reach":
         {"input", "gradient"}, by distance from 0, relative to the value there. "words": {"input", "label", "score",
         "words", "weights"}, and with attention "sentences". "hops": {"input", "label", "score", "lines", "weights"};
-        "weights" has the shape (hops, lines). "posteriors": {"input", "transcript",
-        "score", "words", "symbols", "posteriors", "step_times"}; "posteriors" has the shape (steps, symbols), where the
-        first symbol is the blank.
+        "weights" has the shape (hops, lines). "memory": {"input", "vectors", "write_weights", "read_weights", "adds",
+        "reads"}, (steps, heads, places or numbers of a place). "posteriors": {"input", "transcript", "score", "words",
+        "symbols", "posteriors", "step_times"}; "posteriors" has the shape (steps, symbols), where the first symbol is
+        the blank.
 
     Raises:
         InputError: an input can't be answered; the message names it.

@@ -212,3 +212,62 @@ class TooLong(keras.metrics.Mean):
     def update_state(self, y_true, y_pred, sample_weight=None):
         values = tf.cast(is_too_long(tf.cast(y_true, tf.int32), y_pred), tf.float32)
         return super().update_state(values, sample_weight)
+
+
+def _answer_mask(y_true, sample_weight):
+    """(B, S), true at steps whose targets (B, S, bits) are bits and whose weight is not 0."""
+    mask = y_true[..., 0] <= 1
+    return mask if sample_weight is None else mask & (tf.cast(sample_weight, tf.float32) > 0.0)
+
+
+def _wrong_bits(y_true, y_pred):
+    """(B, S, bits), true where a logit has the wrong sign."""
+    return tf.math.logical_xor(y_pred > 0.0, tf.cast(y_true, tf.float32) > 0.5)
+
+
+@keras.saving.register_keras_serializable("zoo")
+class BitErrorRate(keras.metrics.Mean):
+    """The fraction of wrong bits: the signs of logits (B, S, bits) against targets 0 and 1; others do not count."""
+
+    def __init__(self, name: str = "bit_error_rate", **options):
+        super().__init__(name, **options)
+
+    def update_state(self, y_true, y_pred, sample_weight=None):
+        wrong = tf.reduce_mean(tf.cast(_wrong_bits(y_true, y_pred), tf.float32), axis=-1)
+        return super().update_state(wrong, tf.cast(_answer_mask(y_true, sample_weight), tf.float32))
+
+
+@keras.saving.register_keras_serializable("zoo")
+class SequenceErrorRate(keras.metrics.Mean):
+    """The fraction of sequences with a wrong bit; arguments as those of `BitErrorRate`."""
+
+    def __init__(self, name: str = "sequence_error_rate", **options):
+        super().__init__(name, **options)
+
+    def update_state(self, y_true, y_pred, sample_weight=None):
+        mask = _answer_mask(y_true, sample_weight)
+        wrong = tf.reduce_any(_wrong_bits(y_true, y_pred), axis=-1) & mask
+        has_answer = tf.cast(tf.reduce_any(mask, axis=1), tf.float32)  # not of a row that fills a batch
+        return super().update_state(tf.cast(tf.reduce_any(wrong, axis=1), tf.float32), has_answer)
+
+
+@keras.saving.register_keras_serializable("zoo")
+class ItemAccuracy(keras.metrics.Mean):
+    """The fraction of items, `size` vectors of an answer each, without a wrong bit; other arguments as above."""
+
+    def __init__(self, size: int = 1, name: str = "item_accuracy", **options):
+        super().__init__(name, **options)
+        self.size = size
+
+    def update_state(self, y_true, y_pred, sample_weight=None):
+        mask = _answer_mask(y_true, sample_weight)
+        wrong = tf.cast(tf.reduce_any(_wrong_bits(y_true, y_pred), axis=-1), tf.int32)
+        batch, steps = tf.unstack(tf.shape(mask))
+        item = (tf.cumsum(tf.cast(mask, tf.int32), axis=1) - 1) // self.size
+        place = tf.where(mask, tf.range(batch)[:, tf.newaxis] * steps + item, -1)  # negative ones are left out
+        is_wrong = tf.math.unsorted_segment_max(wrong, place, batch * steps) > 0
+        is_item = tf.math.unsorted_segment_max(tf.ones_like(wrong), place, batch * steps) > 0
+        return super().update_state(tf.cast(~is_wrong, tf.float32), tf.cast(is_item, tf.float32))
+
+    def get_config(self):
+        return {**super().get_config(), "size": self.size}

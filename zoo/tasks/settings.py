@@ -360,6 +360,28 @@ class AudioClassificationSettings(AudioSettings, ClassificationSettings):
     """Settings of `audio_classification`."""
 
 
+class SequenceTransductionSettings(TaskSettings):
+    """Settings of `sequence_transduction`."""
+
+    answer_length: int | None = setting(
+        None, "Vectors of an answer; none: as many as the input has, or as `repeats` says.", ge=1
+    )
+    repeats: bool = setting(
+        False,
+        "The last value of the last vector is a number of repetitions n >= 1; an answer has n times as many vectors as "
+        "there are before the last one, and an end mark.",
+    )
+    reals: int = setting(0, "The last values of a vector that may be any number, such as a priority.", ge=0)
+    item: int = setting(1, "Vectors of an item; item_accuracy is the fraction of items without a wrong bit.", ge=1)
+    longest: int = setting(200, "Most vectors of an input; a longer one is refused.", ge=1)
+
+    @pydantic.model_validator(mode="after")
+    def _one_length(self):
+        if self.repeats and self.answer_length is not None:
+            raise ValueError("repeats sets the length of an answer: leave out answer_length")
+        return self
+
+
 class TextClassificationSettings(ClassificationSettings):
     """Settings of `text_classification`."""
 

@@ -1,6 +1,7 @@
 """A user's tensor (array, nested lists of numbers, .npy file, open file, bytes) -> float32 of the model's shape."""
 
 import io
+import json
 import math
 import numbers
 import os
@@ -21,16 +22,21 @@ def tensor_of(item, shape: tuple[int | None, ...] | None) -> np.ndarray:
     """One item as float32; the graph checks whether its values are finite.
 
     Args:
-        item: an array, nested lists of numbers, the path of a `.npy` file, or such a file, open or as bytes.
+        item: an array; nested lists of numbers, also as the text of JSON; the path of a `.npy` file or of a file of
+            JSON; or such a file, open or as bytes.
         shape: the shape that it must have; None allows any shape, or in the place of a size any size of 1 or more.
 
     Raises:
         InputError: the item is missing, empty, damaged, pickled, not of numbers, or of another shape.
     """
-    if isinstance(item, (str, os.PathLike)):
+    if isinstance(item, str) and item.lstrip().startswith("["):
+        item = item.encode()
+    elif isinstance(item, (str, os.PathLike)):
         item = content_of(Path(item), "a .npy file")
     elif is_file_object(item):
         item = content_of_object(item)
+    if isinstance(item, (bytes, bytearray, memoryview)) and bytes(item[:100]).lstrip().startswith(b"["):
+        item = _json(bytes(item))
     if isinstance(item, (bytes, bytearray, memoryview)):
         array = _npy(bytes(item), shape)
     elif isinstance(item, (list, tuple)) or hasattr(item, "__array__"):
@@ -79,6 +85,13 @@ def _check(actual: tuple[int, ...], dtype: np.dtype, shape: tuple[int | None, ..
     if not is_good:
         wanted = str(shape).replace("None", "any")
         raise InputError(f"expected an array of shape {wanted}, got {actual}")
+
+
+def _json(encoded: bytes) -> list:
+    try:
+        return json.loads(encoded)
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"not a JSON list of numbers: {error}") from None
 
 
 def _npy(encoded: bytes, shape: tuple[int | None, ...] | None) -> np.ndarray:
