@@ -377,7 +377,7 @@ def test_one_replica_equals_two(tmp_path):
     optimizers = {
         name: {"name": "sgd", "learning_rate": 0.003}
         if has_batch_norm(model)
-        else {"name": "adam", "learning_rate": contract_of(model).learning_rate}
+        else {"name": "adam", "learning_rate": min(contract_of(model).learning_rate, 0.01)}
         for name, model in models.items()
     }
     arguments = [(name, str(folders[name]), json.dumps(optimizers[name])) for name in BUILDERS]
