@@ -59,7 +59,7 @@ def test_list_by_pattern():
 
 def test_list_of_an_unknown_task():
     status, _, err = run_zoo("list", "--task", "image_clasification")
-    hint = "did you mean image_classification or frame_classification or audio_classification?"
+    hint = "did you mean image_classification or frame_classification or text_classification?"
     assert (status, err) == (2, f"zoo: unknown task 'image_clasification'; {hint}\n")
 
 

@@ -16,7 +16,10 @@ from zoo.explaining import heat
 from zoo.registry import Origin
 from zoo.tasks import task_of
 
-CLASSIFIERS = [name for name in BUILDERS if ENTRIES[name].task == "image_classification"]
+# Models with explanations of their own have layers that are called several times, of which no output is the output.
+CLASSIFIERS = [
+    name for name in BUILDERS if ENTRIES[name].task == "image_classification" and not ENTRIES[name].explanations
+]
 
 # By their papers' figures: the last convolution that still has an extent, after its activation.
 LAST = {
