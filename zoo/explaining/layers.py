@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import tensorflow as tf
 
-from zoo import plotting
+from zoo import plotting, registry
 from zoo.explaining import images
 from zoo.explaining.images import line
 from zoo.explaining.rows import rows_of
@@ -34,6 +34,7 @@ def _layers(task: Task, image: tf.Tensor) -> dict:
         for stage in activations.stages(recorded)
         if stage[0].has_extent or any(activation.has_weights for activation in stage)
     ]
+    stages.sort(key=lambda stage: registry.is_head(stage[-1].name))  # last, even if the model has layers beside it
     places = np.unique(np.linspace(0, len(stages) - 1, LAYERS).round().astype(int))
     ends = [stages[place][-1] for place in places]
     arrays = {activation.name: np.array(activation.output[0], "float32") for activation in ends}
