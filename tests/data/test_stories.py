@@ -73,9 +73,9 @@ def test_own_stories(tmp_path):
     found = {split: [row[:3] for row in rows(source)] for split, source in opened.items()}
     assert sorted(found["all"]) == sorted((item["story"], item["question"], item["answer"]) for item in items)
     assert sorted(found["train"] + found["validation"] + found["test"]) == sorted(found["all"])
-    told = [{row[0] for row in found[split]} for split in ("train", "validation", "test")]
-    assert [len(each) for each in told] == [14, 2, 4]
-    assert len(set().union(*told)) == 20
+    stories = [{row[0] for row in found[split]} for split in ("train", "validation", "test")]
+    assert [len(each) for each in stories] == [14, 2, 4]
+    assert len(set().union(*stories)) == 20
     with pytest.raises(NoSplitError, match="has no split 'dev'"):
         open_source(path, "dev", FIELDS, StoryLines())
 

@@ -49,7 +49,7 @@ def memory_network(
         `memory` also gives the weights of the lines at each hop, (B, K, L).
 
     Raises:
-        ValueError: the vocabulary is too small for the answers, or there is no hop.
+        ValueError: the vocabulary is too small for the answers, or hops or memory is below 1.
     """
     if vocabulary < FIRST + classes:
         raise ValueError(f"vocabulary must be >= {FIRST + classes} for {classes} answers, got {vocabulary}")

@@ -90,7 +90,7 @@ class Classification(Task):
         return FunctionLoss(entry.loss_function())
 
     def metrics(self):
-        """Of the logits; by output if a further output has a loss, as Keras then wants it."""
+        """The metrics of the logits; a dict by output if a further output has a loss, as Keras then wants it."""
         metrics = self._metrics()
         return {"logits": metrics} if isinstance(self.loss(), dict) else metrics
 
