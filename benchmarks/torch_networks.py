@@ -1,5 +1,6 @@
 """The peers' networks in PyTorch, layer by layer those of zoo/models: lenet5_modern, resnet_cifar20,
-efficientnet_lite0, attention_seq2seq, lstm_seq2seq, show_attend_tell, recurrent_language_model and blstm_ctc.
+efficientnet_lite0, attention_seq2seq, lstm_seq2seq, show_attend_tell, recurrent_language_model, blstm_ctc,
+conv_text_classifier, memory_network and neural_turing_machine.
 Benchmarks read this file; it needs PyTorch alone.
 """
 
@@ -252,3 +253,108 @@ class SpeechCtc(nn.Module):
             packed, state = self.recurrent(packed, state)
             outputs, _ = nn.utils.rnn.pad_packed_sequence(packed, batch_first=True)
         return self.head(outputs), state
+
+
+class ConvText(nn.Module):
+    """As zoo/models/text/conv_text_classifier.py: convolutions over words and the maximum over time."""
+
+    def __init__(self, vocabulary: int, classes: int, embedding: int, widths: tuple[int, ...], maps: int):
+        super().__init__()
+        self.embedding = nn.Embedding(vocabulary, embedding)
+        self.convolutions = nn.ModuleList(nn.Conv1d(embedding, maps, width, padding=width - 1) for width in widths)
+        self.dropout = nn.Dropout(0.5)
+        self.head = nn.Linear(len(widths) * maps, classes)
+
+    def forward(self, tokens, count):
+        mask = torch.arange(tokens.shape[1])[None] < count[:, None]
+        x = (self.embedding(tokens) * mask[:, :, None]).transpose(1, 2)  # (B, D, T)
+        maxima = []
+        for convolution in self.convolutions:
+            windows = torch.relu(convolution(x))  # (B, M, T + W - 1)
+            more = convolution.kernel_size[0] - 1
+            is_window = torch.arange(windows.shape[2])[None] < count[:, None] + more
+            maxima.append(windows.masked_fill(~is_window[:, None], -torch.inf).amax(-1))
+        return self.head(self.dropout(torch.cat(maxima, dim=-1)))
+
+    def limit(self, norm: float):
+        """Shortens the weights of a class that are longer than `norm`."""
+        with torch.no_grad():
+            self.head.weight.copy_(self.head.weight.renorm(2, 0, norm))
+
+
+class MemoryNetwork(nn.Module):
+    """As zoo/models/language/memory_network.py, with the vectors of all words of all lines."""
+
+    def __init__(self, vocabulary: int, classes: int, embedding: int, hops: int, memory: int):
+        super().__init__()
+        self.classes = classes
+        self.words = nn.ParameterList(torch.randn(vocabulary, embedding) * 0.1 for _ in range(hops + 1))
+        self.times = nn.ParameterList(torch.randn(memory, embedding) * 0.1 for _ in range(hops + 1))
+
+    def position_encoding(self, words):
+        """Lines (B, L, J) -> the factors of their words (B, L, J, D), 0 at padding."""
+        is_word = (words > 0).float()
+        place = is_word.cumsum(-1) / is_word.sum(-1, keepdim=True).clamp(min=1)
+        size = self.words[0].shape[1]
+        depth = torch.arange(1, size + 1) / size
+        factors = (1 - place)[..., None] - depth * (1 - 2 * place)[..., None]
+        return factors * is_word[..., None]
+
+    def forward(self, story, line_count, question):
+        factors, asked = self.position_encoding(story), self.position_encoding(question)
+        count = story.shape[1]
+        is_line = torch.arange(count)[None] < line_count[:, None]
+        state = (functional.embedding(question, self.words[0]) * asked).sum(1)
+        lines = [
+            (functional.embedding(story, words) * factors).sum(2) + times[:count]
+            for words, times in zip(self.words, self.times, strict=True)
+        ]  # (B, L, D) each; a hop's output is the input of the next
+        for compared, added in zip(lines, lines[1:], strict=False):
+            scores = torch.bmm(compared, state[:, :, None])[:, :, 0].masked_fill(~is_line, -1e9)
+            state = state + torch.bmm(torch.softmax(scores, dim=-1)[:, None], added)[:, 0]
+        return functional.linear(state, self.words[-1][4 : 4 + self.classes])
+
+
+class TuringMachine(nn.Module):
+    """As zoo/models/language/neural_turing_machine.py, with an LSTM and a head of each kind."""
+
+    def __init__(self, width: int, bits: int, units: int, places: int, memory_width: int):
+        super().__init__()
+        self.sizes = [memory_width, 1, 1, 3, 1]
+        self.units, self.places, self.width = units, places, memory_width
+        self.controller = nn.Linear(width + 1, 4 * units)
+        self.recurrent = nn.Linear(units + memory_width, 4 * units, bias=False)
+        self.heads = nn.Linear(units, 2 * sum(self.sizes) + 2 * memory_width)
+        self.first_read = nn.Parameter(torch.zeros(memory_width))
+        self.first_weights = nn.Parameter(torch.randn(2, places) * 0.05)
+        self.output = nn.Linear(units + memory_width, bits)
+
+    def attention(self, memory, before, parameters):
+        key, strength, gate, shifts, sharpness = parameters.split(self.sizes, dim=-1)
+        similarity = functional.cosine_similarity(torch.tanh(key)[:, :, None], memory[:, None], dim=-1)
+        content = torch.softmax(functional.softplus(strength) * similarity, dim=-1)
+        gate, shifts = torch.sigmoid(gate), torch.softmax(shifts, dim=-1)
+        mixed = before + gate * (content - before)
+        moved = sum(shifts[..., place : place + 1] * mixed.roll(place - 1, -1) for place in range(3))
+        return torch.softmax((1 + functional.softplus(sharpness)) * torch.log(moved + 1e-16), dim=-1)
+
+    def forward(self, sequence):
+        batch = len(sequence)
+        memory = torch.full((batch, self.places, self.width), 1e-6)
+        weights = torch.softmax(self.first_weights, dim=-1).expand(batch, -1, -1)
+        read = torch.tanh(self.first_read).expand(batch, -1)
+        h = c = torch.zeros(batch, self.units)
+        outputs, products = [], self.controller(sequence)
+        for place in range(sequence.shape[1]):
+            sums = products[:, place] + self.recurrent(torch.cat([h, read], dim=-1))
+            i, f, g, o = sums.chunk(4, dim=-1)
+            c = torch.sigmoid(f) * c + torch.sigmoid(i) * torch.tanh(g)
+            h = torch.sigmoid(o) * torch.tanh(c)
+            places, changes = self.heads(h).split([2 * sum(self.sizes), 2 * self.width], dim=-1)
+            weights = self.attention(memory, weights, places.unflatten(-1, (2, -1)))
+            read = torch.bmm(weights[:, :1], memory)[:, 0]
+            erase, add = changes.chunk(2, dim=-1)
+            column = weights[:, 1, :, None]
+            memory = memory * (1 - column * torch.sigmoid(erase)[:, None]) + column * torch.tanh(add)[:, None]
+            outputs.append(torch.cat([h, read], dim=-1))
+        return self.output(torch.stack(outputs, 1))
