@@ -94,19 +94,40 @@ def test_an_update_is_a_step_along_the_gradient_of_the_loss():
     """A portion of segments: the tables change by `rate` times the gradient of Keras's loss, summed over the pairs."""
     model = make("skipgram")
     task, random = task_of(model), np.random.default_rng(0)
-    inputs = {key: tf.constant(value) for key, value in CONTRACTS["word_embedding"].inputs(model, 16).items()}
+    inputs = {key: tf.constant(value) for key, value in CONTRACTS["word_embedding"].inputs(model, negative_sampling.PORTION).items()}
     is_word = tf.constant(random.integers(0, 2, inputs["words"].shape).astype("float32"))
     before = [weight.numpy() for weight in model.trainable_weights]
     with tf.GradientTape() as tape:
         loss = task.loss()(is_word, model(inputs)["logits"])
     gradients = tape.gradient(loss, [weight.value for weight in model.trainable_weights])
-    pairs = 16 * negative_sampling.pairs_of(6, 2)
+    pairs = negative_sampling.PORTION * negative_sampling.pairs_of(6, 2)
     measured, norm = task.update(model, inputs, is_word, tf.constant(0.1))
     assert float(measured) == pytest.approx(float(loss), rel=1e-5)
     for weight, old, gradient in zip(model.trainable_weights, before, gradients, strict=True):
         expected = old - 0.1 * pairs * tf.convert_to_tensor(gradient).numpy()
         np.testing.assert_allclose(weight.numpy(), expected, rtol=1e-4, atol=1e-6)
         assert np.abs(weight.numpy() - old).max() > 1e-4
+
+
+def test_the_halves_of_a_batch_have_twice_the_rate_and_are_averaged():
+    size = negative_sampling.PORTION
+    model = make("skipgram")
+    task, first = task_of(model), [weight.numpy() for weight in model.trainable_weights]
+    inputs = {key: tf.constant(value) for key, value in CONTRACTS["word_embedding"].inputs(model, 4 * size).items()}
+
+    def updated(begin, end, rate):
+        """The tables after an update, or after one for each of several portions."""
+        model.set_weights(first)
+        for start in range(begin, end, size):
+            part = {key: value[start : start + size] for key, value in inputs.items()}
+            task.update(model, part, tf.ones(part["words"].shape), tf.constant(rate))
+        return [weight.numpy() for weight in model.trainable_weights]
+
+    results = zip(updated(0, 2 * size, 0.2), updated(2 * size, 4 * size, 0.2), strict=True)
+    model.set_weights(first)
+    task.update(model, inputs, tf.ones(inputs["words"].shape), tf.constant(0.1))
+    for weight, halves in zip(model.trainable_weights, results, strict=True):
+        np.testing.assert_allclose(weight.numpy(), np.mean(halves, axis=0), rtol=1e-4, atol=1e-6)
 
 
 def words_of(*lines) -> dict[str, bytes]:

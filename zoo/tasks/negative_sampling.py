@@ -10,7 +10,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-PORTION = 16  # segments of one update
+PORTION = 8  # segments of one update
 ROUNDED = 1024  # segments: the number of rows of a batch is rounded up to it, so that few shapes are compiled
 
 
@@ -122,7 +122,9 @@ def update(model, inputs: dict, is_word, rate, window: int, weight: float):
     """Updates the vectors of a skip-gram model by plain gradient descent, PORTION segments at a time.
 
     An update is `rate` times the gradient of the sum over the pairs of a portion; its size does not depend on the
-    number of segments of the batch.
+    number of segments of the batch. The two halves of the portions start from the same vectors, so that two cores can
+    compute them at the same time. Each half has twice the rate, and the result is the mean of the two. (To add the
+    changes instead would not be stable: a direction in which both halves reach the minimum would be passed over.)
 
     Returns:
         The loss and the norm of its gradient for the first portion, before the updates: () each.
@@ -131,13 +133,26 @@ def update(model, inputs: dict, is_word, rate, window: int, weight: float):
     more = -tf.shape(words)[0] % ROUNDED
     words, negatives, is_word = (tf.pad(value, [[0, more], [0, 0]]) for value in (words, negatives, is_word))
     portions = (tf.shape(words)[0] - more) // PORTION
-    tables = [model.get_layer(name).embeddings.value for name in ("embedding", "context")]
-    return _update(*tables, words, negatives, is_word, portions, rate, window, weight)
+    half = (portions + 1) // 2
+    variables = [model.get_layer(name).embeddings.value for name in ("embedding", "context")]
+    before = [variable.read_value() for variable in variables]
+    batch = (words, negatives, is_word)
+    (*tables, loss, norm), (*others, _, _) = (
+        _updated(*before, *batch, *part, 2 * rate, window, weight) for part in ((0, half), (half, portions))
+    )
+    for variable, *halves in zip(variables, tables, others, strict=True):
+        variable.assign(_mean(*halves))
+    return loss, norm
 
 
 @tf.function(jit_compile=True, autograph=False)
-def _update(vectors, contexts, words, negatives, is_word, portions, rate, window: int, weight: float):
-    """Updates the variables `vectors` and `contexts` (V, D) in place, with the first `portions` portions."""
+def _mean(first, second):
+    return 0.5 * (first + second)
+
+
+@tf.function(jit_compile=True, autograph=False)
+def _updated(vectors, contexts, words, negatives, is_word, begin, end, rate, window: int, weight: float):
+    """`vectors` and `contexts` (V, D) after the portions from `begin` to `end`; loss and norm of the portion `begin`."""
     longest, count, size = words.shape[1], negatives.shape[1], vectors.shape[1]
     segment = longest - 2 * window
     # Indices and masks of all portions are laid out before the loop: a portion then reads one row of each. They have
@@ -167,13 +182,11 @@ def _update(vectors, contexts, words, negatives, is_word, portions, rate, window
         contexts = tf.tensor_scatter_nd_add(contexts, columns[portion][:, tf.newaxis], du)
         return portion + 1, vectors, contexts
 
-    start = (tf.constant(0), vectors.read_value(), contexts.read_value())
+    start = (begin, vectors, contexts)
     v, u, scores, weights, gradient = pieces(*start)
     pairs = PORTION * pairs_of(segment, window)
     loss = tf.reduce_sum(weights * tf.nn.softplus(tf.where(targets > 0, -scores, scores))) / pairs
     dv, du = tf.matmul(gradient, u), tf.matmul(gradient, v, transpose_a=True)
     norm = tf.sqrt(tf.reduce_sum(dv * dv) + tf.reduce_sum(du * du)) / pairs
-    _, *tables = tf.while_loop(lambda portion, *_: portion < portions, body, start)
-    for variable, table in zip((vectors, contexts), tables, strict=True):
-        variable.assign(table)
-    return loss, norm
+    _, *tables = tf.while_loop(lambda portion, *_: portion < end, body, start)
+    return *tables, loss, norm
