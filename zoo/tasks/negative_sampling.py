@@ -137,11 +137,11 @@ def update(model, inputs: dict, is_word, rate, window: int, weight: float):
     variables = [model.get_layer(name).embeddings.value for name in ("embedding", "context")]
     before = [variable.read_value() for variable in variables]
     batch = (words, negatives, is_word)
-    (*tables, loss, norm), (*others, _, _) = (
-        _updated(*before, *batch, *part, 2 * rate, window, weight) for part in ((0, half), (half, portions))
-    )
-    for variable, *halves in zip(variables, tables, others, strict=True):
-        variable.assign(_mean(*halves))
+    loss, norm = _measured(*before, *batch, window, weight)
+    ends = ((tf.constant(0), half), (half, portions))
+    halves = [_updated(*before, *batch, *each, 2 * rate, window, weight) for each in ends]
+    for variable, *tables in zip(variables, *halves, strict=True):
+        variable.assign(_mean(*tables))
     return loss, norm
 
 
@@ -150,43 +150,59 @@ def _mean(first, second):
     return 0.5 * (first + second)
 
 
+class _Portions:
+    """The portions of a batch, as they are needed to update the vectors.
+
+    Indices and masks of all portions are laid out once: an update then reads one row of each. They have one axis of
+    indices, because XLA gathers by two more slowly.
+    """
+
+    def __init__(self, words, negatives, is_word, window: int, weight: float):
+        longest, count = words.shape[1], negatives.shape[1]
+        self.segment, self.width = longest - 2 * window, longest + count
+        self.rows = tf.reshape(words[:, window : window + self.segment], [-1, PORTION * self.segment])
+        self.columns = tf.reshape(tf.concat([words, negatives], axis=1), [-1, PORTION * self.width])
+        row_masks, column_masks = masks(is_word, window, count)
+        self.row_masks = tf.reshape(row_masks, [-1, PORTION, self.segment, 1])
+        self.column_masks = tf.reshape(column_masks, [-1, PORTION, 1, self.width])
+        self.weights = pair_weights(self.segment, window, count, weight)
+        self.targets = (np.arange(self.width) < longest).astype("float32")
+
+    def pieces(self, portion, vectors, contexts):
+        """Vectors v (P, S, D) and u (P, L + K, D), their scores (P, S, L + K), weights and gradient of the scores."""
+        size = vectors.shape[1]
+        v = tf.reshape(tf.gather(vectors, self.rows[portion]), [PORTION, self.segment, size])
+        u = tf.reshape(tf.gather(contexts, self.columns[portion]), [PORTION, self.width, size])
+        scores = tf.matmul(v, u, transpose_b=True)
+        weights = self.weights * (self.row_masks[portion] * self.column_masks[portion])
+        return v, u, scores, weights, weights * (self.targets - tf.sigmoid(scores))
+
+
+@tf.function(jit_compile=True, autograph=False)
+def _measured(vectors, contexts, words, negatives, is_word, window: int, weight: float):
+    """The loss and the norm of its gradient for the first portion."""
+    first = [tensor[:PORTION] for tensor in (words, negatives, is_word)]
+    portions = _Portions(*first, window, weight)
+    v, u, scores, weights, gradient = portions.pieces(0, vectors, contexts)
+    pairs = PORTION * pairs_of(portions.segment, window)
+    loss = tf.reduce_sum(weights * tf.nn.softplus(tf.where(portions.targets > 0, -scores, scores))) / pairs
+    dv, du = tf.matmul(gradient, u), tf.matmul(gradient, v, transpose_a=True)
+    return loss, tf.sqrt(tf.reduce_sum(dv * dv) + tf.reduce_sum(du * du)) / pairs
+
+
 @tf.function(jit_compile=True, autograph=False)
 def _updated(vectors, contexts, words, negatives, is_word, begin, end, rate, window: int, weight: float):
-    """`vectors` and `contexts` (V, D) after the portions from `begin` to `end`; loss and norm of the portion `begin`."""
-    longest, count, size = words.shape[1], negatives.shape[1], vectors.shape[1]
-    segment = longest - 2 * window
-    # Indices and masks of all portions are laid out before the loop: a portion then reads one row of each. They have
-    # one axis of indices, because XLA gathers by two more slowly.
-    rows = tf.reshape(words[:, window : window + segment], [-1, PORTION * segment])
-    columns = tf.reshape(tf.concat([words, negatives], axis=1), [-1, PORTION * (longest + count)])
-    row_masks, column_masks = masks(is_word, window, count)
-    row_masks = tf.reshape(row_masks, [-1, PORTION, segment, 1])
-    column_masks = tf.reshape(column_masks, [-1, PORTION, 1, longest + count])
-    whole = pair_weights(segment, window, count, weight)
-    targets = (np.arange(longest + count) < longest).astype("float32")
-
-    def pieces(portion, vectors, contexts):
-        """Vectors v (P, S, D) and u (P, L + K, D), their scores (P, S, L + K), weights and gradient of the scores."""
-        v = tf.reshape(tf.gather(vectors, rows[portion]), [PORTION, segment, size])
-        u = tf.reshape(tf.gather(contexts, columns[portion]), [PORTION, longest + count, size])
-        scores = tf.matmul(v, u, transpose_b=True)
-        weights = whole * (row_masks[portion] * column_masks[portion])
-        return v, u, scores, weights, weights * (targets - tf.sigmoid(scores))
+    """`vectors` and `contexts` (V, D) after the portions from `begin` to `end`."""
+    portions, size = _Portions(words, negatives, is_word, window, weight), vectors.shape[1]
 
     def body(portion, vectors, contexts):
-        v, u, _, _, gradient = pieces(portion, vectors, contexts)
+        v, u, _, _, gradient = portions.pieces(portion, vectors, contexts)
         gradient *= rate
         dv = tf.reshape(tf.matmul(gradient, u), [-1, size])
         du = tf.reshape(tf.matmul(gradient, v, transpose_a=True), [-1, size])
-        vectors = tf.tensor_scatter_nd_add(vectors, rows[portion][:, tf.newaxis], dv)
-        contexts = tf.tensor_scatter_nd_add(contexts, columns[portion][:, tf.newaxis], du)
+        vectors = tf.tensor_scatter_nd_add(vectors, portions.rows[portion][:, tf.newaxis], dv)
+        contexts = tf.tensor_scatter_nd_add(contexts, portions.columns[portion][:, tf.newaxis], du)
         return portion + 1, vectors, contexts
 
-    start = (begin, vectors, contexts)
-    v, u, scores, weights, gradient = pieces(*start)
-    pairs = PORTION * pairs_of(segment, window)
-    loss = tf.reduce_sum(weights * tf.nn.softplus(tf.where(targets > 0, -scores, scores))) / pairs
-    dv, du = tf.matmul(gradient, u), tf.matmul(gradient, v, transpose_a=True)
-    norm = tf.sqrt(tf.reduce_sum(dv * dv) + tf.reduce_sum(du * du)) / pairs
-    _, *tables = tf.while_loop(lambda portion, *_: portion < end, body, start)
-    return *tables, loss, norm
+    _, *tables = tf.while_loop(lambda portion, *_: portion < end, body, (begin, vectors, contexts))
+    return tables
