@@ -94,7 +94,10 @@ def test_an_update_is_a_step_along_the_gradient_of_the_loss():
     """A portion of segments: the tables change by `rate` times the gradient of Keras's loss, summed over the pairs."""
     model = make("skipgram")
     task, random = task_of(model), np.random.default_rng(0)
-    inputs = {key: tf.constant(value) for key, value in CONTRACTS["word_embedding"].inputs(model, negative_sampling.PORTION).items()}
+    inputs = {
+        key: tf.constant(value)
+        for key, value in CONTRACTS["word_embedding"].inputs(model, negative_sampling.PORTION).items()
+    }
     is_word = tf.constant(random.integers(0, 2, inputs["words"].shape).astype("float32"))
     before = [weight.numpy() for weight in model.trainable_weights]
     with tf.GradientTape() as tape:
