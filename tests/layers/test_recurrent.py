@@ -9,6 +9,7 @@ import tensorflow as tf
 
 import zoo
 from zoo.errors import ZooError
+from zoo.layers import lstm_alone
 from zoo.layers.attention import Attention, context_of
 from zoo.layers.lstm_scan import lstm_scan
 from zoo.layers.recurrent import Cell, LengthMask, Recurrent, scan
@@ -109,6 +110,30 @@ def test_the_gradient_of_an_lstm_in_training(policy, tolerance, has_mask, sequen
 
     for one, other in zip(with_gradients(fast), with_gradients(plain), strict=True):
         np.testing.assert_allclose(one, other, rtol=tolerance, atol=tolerance * np.abs(other).max())
+
+
+@pytest.mark.parametrize("reverse", [False, True])
+@pytest.mark.parametrize("length", [lstm_alone.LONG - 1, lstm_alone.LONG, lstm_alone.LONG + 5])
+def test_one_long_sequence_alone(length, reverse):
+    """Compiled, an LSTM gives what it gives beside another sequence, and its gradient; the last 9 steps are padding."""
+    random = np.random.default_rng(0)
+    inputs = tf.constant(random.normal(size=(2, length, 5)), tf.float32)
+    layer = Recurrent(6, "lstm", reverse=reverse, compile_long=True)
+    layer.build(inputs.shape)
+
+    @tf.function(autograph=False)
+    def forward(inputs):
+        with tf.GradientTape() as tape:
+            outputs, states = layer(inputs, LengthMask()(inputs, tf.fill([inputs.shape[0]], length - 9)))
+            loss = tf.reduce_sum(outputs[0] ** 2) + tf.reduce_sum(states[1][0])
+        kernel = layer.cell.recurrent_kernel.value
+        return outputs[:1], states[0][:1], states[1][:1], tape.gradient(loss, kernel)
+
+    for alone, beside in zip(forward(inputs[:1]), forward(inputs), strict=True):
+        np.testing.assert_allclose(alone, beside, rtol=1e-4, atol=1e-5)
+    for batch, is_compiled in ((1, True), (2, False)):
+        graph = forward.get_concrete_function(inputs[:batch]).graph.as_graph_def()
+        assert any("_XlaMustCompile" in function.attr for function in graph.library.function) == is_compiled
 
 
 def test_new_layers_start_as_keras_does():

@@ -3,6 +3,8 @@
 Shapes: B batch, T time, D input, U units. A mask (B, T) is true on valid steps, which come before the padding.
 """
 
+import functools
+
 import keras
 from keras import layers, ops
 
@@ -145,12 +147,22 @@ class Recurrent(layers.Layer):
         reverse: run from the last step to the first; outputs keep the positions of their inputs.
         dropout: the fraction of the state that is dropped in the recurrent products, drawn once per sequence (Gal &
             Ghahramani 2016, arXiv 1512.05287).
+        compile_long: an LSTM on TensorFlow answers one long sequence, a batch of 1 in a graph, with a loop that XLA
+            compiles (see `zoo.layers.lstm_alone`). Exported graphs have batches of any size, so they have no such loop.
     """
 
-    def __init__(self, units: int, cell: str = "gru", reverse: bool = False, dropout: float = 0.0, **options):
+    def __init__(
+        self,
+        units: int,
+        cell: str = "gru",
+        reverse: bool = False,
+        dropout: float = 0.0,
+        compile_long: bool = False,
+        **options,
+    ):
         super().__init__(**options)
         self.supports_jit = False  # XLA would compile again for every length
-        self.reverse = reverse
+        self.reverse, self.compile_long = reverse, compile_long
         self.cell = Cell(units, cell, dtype=self.dtype_policy, name="cell")
         self.dropout = layers.Dropout(dropout, dtype=self.dtype_policy, name="dropout")
 
@@ -184,8 +196,21 @@ class Recurrent(layers.Layer):
             states, outputs = scan(step, tuple(states), products, self.reverse)
         else:
             valid = ops.transpose(mask)[:, :, None]  # (T, B, 1)
-            states, outputs = scan(masked_step, tuple(states), (products, valid), self.reverse)
+            run = functools.partial(scan, masked_step, tuple(states), (products, valid), self.reverse)
+            states, outputs = self._alone(run, products, states, valid) if self.compile_long and not training else run()
         return ops.transpose(outputs, (1, 0, 2)), states
+
+    def _alone(self, run, products, states, valid):
+        """The scan `run`, or its compiled form for one long sequence."""
+        if keras.backend.backend() != "tensorflow" or self.cell.kind != "lstm" or products.shape[1] != 1:
+            return run()
+        import tensorflow as tf
+
+        from zoo.layers import lstm_alone
+
+        kernel = ops.cast(self.cell.recurrent_kernel, products.dtype)
+        compiled = functools.partial(lstm_alone.lstm_alone, products, kernel, *states, valid, self.reverse)
+        return tf.cond(tf.shape(products)[0] >= lstm_alone.LONG, compiled, run)
 
     def compute_output_spec(self, inputs, mask=None, states=None, training=None):
         shapes = [(*inputs.shape[:2], self.cell.units)] + [(inputs.shape[0], self.cell.units)] * len(self.cell.first(1))
@@ -194,6 +219,7 @@ class Recurrent(layers.Layer):
 
     def get_config(self):
         own = {"units": self.cell.units, "cell": self.cell.kind, "reverse": self.reverse, "dropout": self.dropout.rate}
+        own["compile_long"] = self.compile_long
         return {**super().get_config(), **own}
 
 

@@ -90,7 +90,10 @@ class BlstmCtcModel(GeneratorModel):
         self.stacked = StackedFrames(self.frames_per_step, name="stacked")
         self.mask = LengthMask(name="mask")
         self.recurrent = [
-            [Recurrent(units, "lstm", reverse=side == "backward", name=f"{side}{number}") for side in self.directions]
+            [
+                Recurrent(units, "lstm", reverse=side == "backward", compile_long=True, name=f"{side}{number}")
+                for side in self.directions
+            ]
             for number in range(1, depth + 1)
         ]
         has_two = len(self.directions) > 1
