@@ -96,7 +96,8 @@ def zoo_side(row: str, seconds: float) -> float:
 
     inputs, y, amount = batch(row)
     if row == "neural_turing_machine":
-        model, loss = zoo.create_model(row), keras.losses.BinaryCrossentropy(from_logits=True, reduction=REDUCTION)
+        machine, loss = zoo.create_model(row), keras.losses.BinaryCrossentropy(from_logits=True, reduction=REDUCTION)
+        model = keras.Model({"sequence": machine.input}, {"logits": machine.output})  # as training names them
         weight = np.repeat([[0.0, 1.0]], len(y), 0).repeat([LENGTH + 1, LENGTH], 1).astype("float32")
         y = np.pad(y, ((0, 0), (LENGTH + 1, 0), (0, 0)))
     else:
