@@ -118,6 +118,11 @@ def test_a_table_by_recipe_and_by_fit(data, tmp_path):
     model = zoo.load(out, classes=2)
     model.fit(zoo.dataset(str(other), model=model, batch_size=7), verbose=0)
     assert set(zoo.pipeline(model)("a bird")["labels"]) == {"yes", "no"}
+    changes = {"data": {"folder": str(other), "validation": "", "test": ""}, "training": training}
+    further = zoo.train("conv_text_classifier", tmp_path / "further", model="", start_from=str(out), **changes)
+    answer = zoo.pipeline(further.path)("a bird")
+    assert set(answer["labels"]) == {"yes", "no"}
+    assert task_of(zoo.load(further.path)).source_vocabulary.symbols == task_of(model).source_vocabulary.symbols
 
 
 def test_explanations(models, tmp_path):

@@ -52,8 +52,8 @@ class TaskSettings(pydantic.BaseModel):
 
     @classmethod
     def inherited(cls, settings: dict) -> dict:
-        """The settings of a preset, with current names -> those of a model that is trained further."""
-        return {name: value for name, value in cls.today(settings).items() if name not in cls.measured}
+        """The settings of a preset, with current names -> those of a model that is trained further, without labels."""
+        return {name: value for name, value in cls.today(settings).items() if name not in {*cls.measured, "labels"}}
 
     @classmethod
     def checked(cls, task: str, settings: dict) -> "TaskSettings":
