@@ -54,7 +54,8 @@ class AudioInput(Task):
 
         of_sound = tf.function(lambda waveform: plain(waveform[tf.newaxis], [tf.size(waveform)])[0][0],
                                input_signature=[tf.TensorSpec((None,), tf.float32)], autograph=False)  # fmt: skip
-        count, total, squares = 0, 0.0, 0.0
+        count, total = 0, np.zeros(plain.settings.dimension)
+        squares = np.zeros_like(total)
         most = plain.frame_count(int(chosen.longest * plain.settings.rate))
         for example in source.dataset.as_numpy_iterator():
             if "frames" in example:
@@ -69,7 +70,9 @@ class AudioInput(Task):
                 except InputError:
                     continue  # training refuses it
             values = values.numpy().astype("float64")
-            count, total, squares = count + len(values), total + values.sum(axis=0), squares + (values**2).sum(axis=0)
+            count += len(values)
+            total += values.sum(axis=0)
+            squares += (values**2).sum(axis=0)
         mean = total / max(count, 1)
         deviation = np.sqrt(np.maximum(squares / max(count, 1) - mean**2, 1e-8))
         measured = {name: [float(f"{value:.6g}") for value in values]
