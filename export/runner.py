@@ -18,6 +18,10 @@ import numpy as np
 
 MAX_PIXELS = 50_000_000
 LOUDEST = 8.0  # lossy formats exceed 1 a little
+RATES = (1_000, 1_000_000)  # lowest and highest samples per second of a sound file
+MIDDLES = {"uint8": 128, "int16": 0, "int32": 0}  # value of silence in integer samples
+ORDERS = {b"RIFF": "little", b"RIFX": "big", b"FORM": "big"}  # start of WAV and AIFF files -> their order of bytes
+STREAMED = 0x7FFFF000  # a size of samples of a program that did not know it
 WORKING_SIDE = 160  # a larger picture is reduced to this size before its drawing is located
 
 
@@ -43,12 +47,15 @@ class Model:
         A model that transcribes answers with {"transcript", "score", "words"}, and one that writes vectors of bits
         with {"vectors"}. A bad item raises an error.
         """
+        front_end = self.manifest.get("front_end")
+        if front_end:
+            item = heard(item, front_end["rate"], self.settings["longest"])
         inputs = self.inputs(item)
         outputs = self.run(inputs)
         if "logits" in outputs:
             return transduced(outputs["logits"][0], inputs[self.manifest["input"]["name"]].shape[1])
         if "probabilities" in outputs:
-            return transcribed(outputs["probabilities"][0], self.manifest)
+            return transcribed(outputs["probabilities"][0], self.manifest, len(item) / front_end["rate"])
         scores = outputs["scores"][0]
         best = np.argsort(-scores, kind="stable")[: self.top]
         return {"labels": [self.labels[place] for place in best], "scores": [float(scores[place]) for place in best]}
@@ -69,20 +76,21 @@ def transduced(logits, length):
     return {"vectors": [{"bits": row, "score": float(score)} for row, score in zip(bits, scores, strict=True)]}
 
 
-def transcribed(probabilities, manifest):
+def transcribed(probabilities, manifest, seconds):
     """(T, V), of which class 0 is the blank -> the transcript of the likeliest path, its log probability, its words.
 
-    Words have their start and end in seconds.
+    Words have their start and end in seconds, which are at most the length of the sound.
     """
     best, front_end = probabilities.argmax(axis=1), manifest["front_end"]
     begin = 0 if front_end["edges"] == "centre" else front_end["frame_length"] / 2
     words, before, is_inside = [], 0, False
     for step, label in enumerate(best):
         is_space = label != 0 and manifest["alphabet"][label - 1] == " "
-        start, end = (
+        edges = (
             max((place * manifest["frames_per_step"] - 0.5) * front_end["frame_step"] + begin, 0) / front_end["rate"]
             for place in (step, step + 1)
         )
+        start, end = (min(edge, seconds) for edge in edges)
         if label != 0 and label == before and is_inside:
             words[-1]["end"] = end
         elif label != 0 and label != before and not is_space:
@@ -231,20 +239,15 @@ def heard(item, rate, longest):
     if isinstance(item, (str, Path)):
         with open(item, "rb") as file:
             is_array = file.read(6) == b"\x93NUMPY"
-        if is_array:
-            item = np.load(item, allow_pickle=False)
-        else:
-            soundfile = needed("soundfile", "soundfile")
-            with soundfile.SoundFile(item) as file:
-                if file.frames > longest * file.samplerate:
-                    raise ValueError(f"{file.frames / file.samplerate:,.0f} s are more than the limit of {longest:g} s")
-                item, own = file.read(dtype="float32", always_2d=True).mean(axis=1), file.samplerate
-    waveform = np.asarray(item)
-    if waveform.ndim != 1 or not waveform.size or waveform.dtype.kind not in "if":
-        raise ValueError(f"expected samples of shape (T,), got {waveform.dtype} of shape {waveform.shape}")
-    if waveform.dtype.kind == "i":
-        waveform = waveform / -float(np.iinfo(waveform.dtype).min)
-    waveform = waveform.astype("float32")
+        item, own = (np.load(item, allow_pickle=False), rate) if is_array else file_samples(item, longest)
+    samples = np.asarray(item)
+    if samples.ndim != 1 or not samples.size or samples.dtype.kind not in "iuf":
+        raise ValueError(f"expected samples of shape (T,), got {samples.dtype} of shape {samples.shape}")
+    waveform = samples.astype("float32")
+    if samples.dtype.kind in "iu":
+        if samples.dtype.name not in MIDDLES:
+            raise ValueError(f"samples of {samples.dtype}: give int16, int32, uint8, or floats in [-1, 1]")
+        waveform = (waveform - MIDDLES[samples.dtype.name]) / 2 ** (8 * samples.itemsize - 1)
     if not np.abs(waveform).max() <= LOUDEST:
         raise ValueError("samples must be finite and in [-1, 1]")
     if own != rate:
@@ -252,6 +255,37 @@ def heard(item, rate, longest):
     if waveform.size > longest * rate:
         raise ValueError(f"{waveform.size / rate:,.0f} s are more than the limit of {longest:g} s")
     return waveform
+
+
+def file_samples(path, longest):
+    """The samples (T,) float32 of a sound file, the mean of its channels, and their rate."""
+    soundfile = needed("soundfile", "soundfile")
+    check_size(path)
+    try:
+        with soundfile.SoundFile(path) as file:
+            if not RATES[0] <= file.samplerate <= RATES[1]:
+                raise ValueError(f"{file.samplerate:,} samples per second: expected {RATES[0]:,} to {RATES[1]:,}")
+            if file.frames > longest * file.samplerate:
+                raise ValueError(f"{file.frames / file.samplerate:,.0f} s are more than the limit of {longest:g} s")
+            return file.read(dtype="float32", always_2d=True).mean(axis=1), file.samplerate
+    except soundfile.LibsndfileError as error:
+        raise ValueError(f"not a sound file, or damaged: {error.error_string.removeprefix('Error : ')}") from None
+
+
+def check_size(path):
+    """Raises ValueError if a WAV or AIFF file ends before its samples do by its header."""
+    size = Path(path).stat().st_size
+    with open(path, "rb") as file:
+        order, place = ORDERS.get(file.read(12)[:4]), 12
+        for _ in range(1000 if order else 0):
+            file.seek(place)
+            name, length = file.read(4), int.from_bytes(file.read(4), order)
+            place += 8
+            if name in (b"data", b"SSND") and size - place < length < STREAMED:
+                raise ValueError(f"truncated: its header states {length:,} bytes of samples, {size - place:,} follow")
+            if name in (b"data", b"SSND", b""):
+                return
+            place += length + length % 2
 
 
 def framed(waveform, end):
@@ -284,6 +318,7 @@ def normalized(values, end):
     if end["normalize"] is None:
         return values
     if end["normalize"] == "utterance":
+        values = values - values[0]  # a constant feature becomes exactly 0
         values = values - values.mean(axis=0)
         return values / np.maximum(values.std(axis=0), 1e-4)
     values = (values - np.array(end["mean"])) / np.array(end["deviation"])
@@ -386,6 +421,10 @@ def centred(picture, size, fraction):
     return resampled(picture, size, (scale, scale), moves, cubic)
 
 
+def one_line(error) -> str:
+    return " ".join(str(error).split()) or type(error).__name__
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description="Answers with the exported model in this folder.")
     parser.add_argument(
@@ -394,16 +433,17 @@ def main() -> int:
     parser.add_argument("--top", type=int, help="number of labels in an answer")
     parser.add_argument("--json", action="store_true", help="print a JSON array")
     arguments = parser.parse_args()
+    sys.stdout.reconfigure(errors="backslashreplace")  # the name of a file may hold bytes that are not text
     try:
         model, rows = Model(Path(__file__).parent, arguments.top), []
-    except ImportError as error:
-        print(f"run.py: {error}", file=sys.stderr)
+    except Exception as error:  # a package or a file of the export is missing or damaged
+        print(f"run.py: {one_line(error)}", file=sys.stderr)
         return 2
     for item in arguments.inputs:
         try:
             rows.append({"input": item, **model(item)})
         except Exception as error:  # Pillow's decoders raise many types for damaged files
-            rows.append({"input": item, "error": " ".join(str(error).split())})
+            rows.append({"input": item, "error": one_line(error)})
         if not arguments.json:
             row = rows[-1]
             pairs = zip(row.get("labels", ()), row.get("scores", ()), strict=True)

@@ -109,7 +109,8 @@ class Session:
         keras.utils.set_random_seed(self.recipe.seed)
         self.model = setup.make_model(self.recipe, source, adapted, self.warn)
         self.task = task_of(self.model)
-        self.task.check_source(source)
+        for each in self.sources.values():
+            self.task.check_source(each)
         self.task.check_examples(source)
         if not resumes and self.number == 1:
             for remark in self.task.remarks(source):

@@ -24,8 +24,8 @@ def listen(
 
     Args:
         name: a preset's name or path, or a model from load or create_model, that transcribes and streams.
-        source: a sound file; chunks of samples (T,) at the model's rate, in [-1, 1]; None for the microphone, which
-            needs the package sounddevice.
+        source: a sound file; chunks of samples (T,) at the model's rate, in [-1, 1] or arrays of int16; None for the
+            microphone, which needs the package sounddevice.
         chunk: seconds of a chunk of a file or the microphone.
 
     Yields:
@@ -62,7 +62,13 @@ def answers(task: Task, source, chunk: float) -> Iterator[dict]:
         blocks = _file(source, task.rate, size)
     else:
         blocks = source
-    return (heard(np.asarray(block, "float32")) for block in blocks)
+    return (heard(_floats(block)) for block in blocks)
+
+
+def _floats(block) -> np.ndarray:
+    """A chunk of samples as float32; integers of an array as `sound.of_integers` reads them."""
+    is_integer = getattr(block, "dtype", np.dtype(float)).kind in "iu"
+    return sound.of_integers(np.asarray(block)) if is_integer else np.asarray(block, "float32")
 
 
 def _file(path: str | os.PathLike, rate: int, size: int) -> Iterator[np.ndarray]:

@@ -1,6 +1,7 @@
 """Sound files of many formats, rates and kinds of damage."""
 
 import io
+import struct
 import tracemalloc
 
 import numpy as np
@@ -138,6 +139,64 @@ def test_a_limit_below_a_second_is_stated(count, longest, message):
     with pytest.raises(InputError) as caught:
         sound.read(encoded(sine(16_000, count=count)), 16_000, longest)
     assert str(caught.value) == message
+
+
+@pytest.mark.parametrize("kind", ["WAV", "WAVEX", "AIFF"])
+@pytest.mark.parametrize("missing", [1, 12_000])
+def test_a_file_that_is_shorter_than_its_header_states(kind, missing, tmp_path):
+    content = encoded(sine(16_000), kind=kind)
+    (tmp_path / "cut").write_bytes(content[:-missing])
+    for item in (tmp_path / "cut", content[:-missing]):
+        with pytest.raises(InputError, match=r"^truncated sound file: its header states 16,00. bytes of samples, but"):
+            sound.read(item, 16_000)
+    assert len(sound.read(content, 16_000)) == 8_000
+
+
+def with_field(content: bytes, place: int, value: int) -> bytes:
+    """A WAV file with another 32-bit number in its header."""
+    return content[:place] + struct.pack("<I", value) + content[place + 4 :]
+
+
+@pytest.mark.parametrize("size", [0x7FFFF000, 0x7FFFFFFF, 0xFFFFFFFF])
+def test_a_stream_has_the_samples_that_follow(size):
+    """Programs that write into a pipe can't know the number of samples."""
+    content = encoded(sine(16_000))
+    value = sound.read(with_field(content, 40, size), 16_000)
+    np.testing.assert_array_equal(value, sound.read(content, 16_000))
+
+
+def test_other_parts_of_a_file_are_skipped():
+    """A part before the samples has an odd size, and so a byte more; one after them is no reason to refuse the file."""
+    content = encoded(sine(16_000))
+    odd, last = b"LIST" + struct.pack("<I", 3) + b"abc\0", b"LIST" + struct.pack("<I", 900) + b"abc"
+    content = content[:36] + odd + content[36:] + last
+    assert len(sound.read(content, 16_000)) == 8_000
+    with pytest.raises(InputError, match=r"^truncated sound file: .* 16,000 bytes of samples, but 15,001 follow$"):
+        sound.read(content[: -len(last) - 999], 16_000)
+    zeros = encoded(sine(16_000))[:12] + b"\0" * 100_000
+    with pytest.raises(InputError, match="^damaged or truncated sound file"):
+        sound.read(zeros, 16_000)
+
+
+@pytest.mark.parametrize(
+    ("rate", "message"),
+    [
+        (0, "^damaged sound file: its samples per second are 0, or far too many$"),
+        (1, "^1 samples per second are not a sound: expected 1,000 to 1,000,000$"),
+        (999, "^999 samples per second are not a sound"),
+        (1_000_001, "^1,000,001 samples per second are not a sound"),
+        (2**31 - 1, "^2,147,483,647 samples per second are not a sound"),
+        (4_000_000_000, "^damaged sound file: its samples per second are 0, or far too many$"),
+    ],
+)
+def test_rates_that_make_no_sense(rate, message):
+    with pytest.raises(InputError, match=message):
+        sound.read(with_field(encoded(sine(16_000)[:50]), 24, rate), 16_000)
+
+
+@pytest.mark.parametrize("rate", [1_000, 1_000_000])
+def test_the_lowest_and_the_highest_rate(rate):
+    assert len(sound.read(with_field(encoded(sine(16_000)), 24, rate), 16_000)) == 8_000 * 16_000 // rate
 
 
 def test_bad_items(tmp_path):

@@ -2,6 +2,8 @@
 
 import json
 import os
+import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -83,3 +85,21 @@ def test_a_missing_package_is_named_with_its_command(edge_exports, tmp_path):
     done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, "PYTHONPATH": str(tmp_path)})
     reason = "onnxruntime can't be imported (no such package): pip install onnxruntime"
     assert (done.returncode, done.stdout, done.stderr) == (2, "", f"run.py: {reason}\n")
+
+
+def test_a_damaged_export_is_an_error_of_one_line(edge_exports, tmp_path):
+    shutil.copytree(edge_exports["onnx"], tmp_path / "copy")
+    (tmp_path / "copy" / "model.onnx").write_bytes(b"no model")
+    command = [sys.executable, tmp_path / "copy" / "run.py", "digit.png"]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert re.fullmatch("run.py: .*model.onnx.*\n", done.stderr)
+
+
+def test_a_name_that_is_not_text_is_printed(edge_exports, tmp_path):
+    path = os.fsencode(tmp_path) + b"/\xff.png"
+    environment = {**os.environ, "PYTHONIOENCODING": "utf-8:strict"}
+    command = [sys.executable, edge_exports["onnx"] / "run.py", path]
+    done = subprocess.run(command, capture_output=True, text=True, env=environment)
+    assert (done.returncode, done.stdout.count("\n"), done.stderr) == (1, 1, "")
+    assert done.stdout.startswith(f"{tmp_path}/\\udcff.png: ")

@@ -11,6 +11,8 @@ from tests.helpers.contracts import chirp
 from tests.helpers.models import make
 from tests.helpers.paths import SOUNDS
 from tests.helpers.run_alone import run_alone
+from zoo.data import sound
+from zoo.errors import InputError
 from zoo.exporting import Client, runner
 from zoo.exporting.dev_server import Server
 from zoo.preprocessing.audio import FrontEnd
@@ -42,8 +44,9 @@ def test_the_runner_reads_every_form_of_a_sound(tmp_path):
     sf.write(tmp_path / "tone.wav", np.stack([tone, -tone / 3, tone], axis=1), 16_000, "FLOAT")
     np.testing.assert_allclose(runner.heard(tmp_path / "tone.wav", 16_000, 1.0), tone * (5 / 9), atol=1e-6)
     assert runner.heard(tmp_path / "tone.wav", 8_000, 1.0).shape == (800,)
-    np.save(tmp_path / "tone.npy", (tone * 32_768).astype("int16"))
-    np.testing.assert_allclose(runner.heard(tmp_path / "tone.npy", 16_000, 1.0), tone, atol=1e-4)
+    for values, atol in (((tone * 32_768).astype("int16"), 1e-4), ((tone * 128 + 128).astype("uint8"), 0.01)):
+        np.save(tmp_path / "tone.npy", values)
+        np.testing.assert_allclose(runner.heard(tmp_path / "tone.npy", 16_000, 1.0), tone, atol=atol)
 
 
 @pytest.mark.parametrize(
@@ -52,14 +55,54 @@ def test_the_runner_reads_every_form_of_a_sound(tmp_path):
         ([0.0, np.nan], r"^samples must be finite and in \[-1, 1\]$"),
         (np.zeros(0), r"^expected samples of shape \(T,\), got float64 of shape \(0,\)$"),
         (np.zeros((2, 2)), r"^expected samples of shape \(T,\)"),
+        (np.zeros(9, "int64"), r"^samples of int64: give int16, int32, uint8, or floats in \[-1, 1\]$"),
         (np.zeros(16_001, "int16"), "^1 s are more than the limit of 1 s$"),
+        (SOUNDS / "README.md", "^not a sound file, or damaged: Format not recognised.$"),
         (SOUNDS / "six_16khz.wav", "^1 s are more than the limit of 0.5 s$"),
     ],
-    ids=["nan", "empty", "stereo", "long", "long file"],
+    ids=["nan", "empty", "stereo", "int64", "long", "text", "long file"],
 )
 def test_the_runner_refuses(item, message):
     with pytest.raises(ValueError, match=message):
         runner.heard(item, 16_000, 0.5 if isinstance(item, type(SOUNDS)) else 1.0)
+
+
+@pytest.mark.parametrize(
+    ("place", "value", "message"),
+    [
+        (40, 16_000, "^truncated: its header states 16,000 bytes of samples, 2,000 follow$"),
+        (24, 0, "^not a sound file, or damaged: Internal error : SF_INFO struct incomplete.$"),
+        (24, 7, "^7 samples per second: expected 1,000 to 1,000,000$"),
+        (24, 2**31 - 1, "^2,147,483,647 samples per second: expected"),
+        (40, 2**32 - 1, None),
+    ],
+    ids=["truncated", "no rate", "slow", "fast", "stream"],
+)
+def test_the_runner_looks_at_the_header(place, value, message, tmp_path):
+    """It refuses what the pipeline refuses, in one line, and answers the header of a stream."""
+    sf.write(tmp_path / "a.wav", chirp(500, 1_000 / 16_000), 16_000)
+    content = bytearray((tmp_path / "a.wav").read_bytes())
+    content[place : place + 4] = value.to_bytes(4, "little")
+    (tmp_path / "a.wav").write_bytes(content)
+    if message is None:
+        assert (
+            len(runner.heard(tmp_path / "a.wav", 16_000, 1.0)) == len(sound.read(tmp_path / "a.wav", 16_000)) == 1_000
+        )
+        return
+    with pytest.raises(ValueError, match=message):
+        runner.heard(tmp_path / "a.wav", 16_000, 1.0)
+    with pytest.raises(InputError):
+        sound.read(tmp_path / "a.wav", 16_000)
+
+
+def test_the_times_of_the_runner_end_with_the_sound():
+    """A frame of 25 ms of a sound of 10 ms."""
+    front_end = dataclasses.asdict(FrontEndSettings())
+    manifest = {"front_end": front_end, "alphabet": "ab", "frames_per_step": 1}
+    probabilities = np.eye(3)[[1, 2]]
+    for seconds, ends in ((0.01, [0.0075, 0.01]), (0.02, [0.0075, 0.02]), (1.0, [0.0075, 0.0275])):
+        [word] = runner.transcribed(probabilities, manifest, seconds)["words"]
+        assert word == {"word": "ab", "start": pytest.approx(ends[0]), "end": pytest.approx(ends[1])}
 
 
 def test_a_server_takes_sounds_of_unequal_lengths(tmp_path):

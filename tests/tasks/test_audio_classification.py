@@ -8,9 +8,11 @@ import soundfile as sf
 import tensorflow as tf
 
 import zoo
+from tests.helpers.commands import run_zoo
 from tests.helpers.contracts import CONTRACTS, chirp
 from tests.helpers.models import make
 from tests.helpers.paths import SOUNDS
+from zoo import inference
 from zoo.data.source import Source
 from zoo.data.sources import open_source
 from zoo.data.stream import named_errors
@@ -166,6 +168,41 @@ def test_fixed_normalisation_has_the_moments_of_the_training_frames():
     assert kind.adapt(tones(), {}, {})[0] == {}
 
 
+def test_data_without_a_good_sound_are_left_to_training():
+    """It has an error that names the file."""
+    model = make("conv_acoustic")
+    waveforms = tf.data.Dataset.from_tensors({"waveform": tf.fill([800], np.nan), "label": 0})
+    source = Source("none", "", "train", 1, ["a", "b", "c"], waveforms, dict, "none")
+    front_end = {"filters": 40, "normalize": "fixed"}
+    learned, _, _ = type(task_of(model)).adapt(source, {"front_end": front_end}, {})
+    assert learned["mean"] == [0.0] * 40
+    assert min(learned["deviation"]) > 0
+
+
+def test_embeddings_of_sounds(task, tmp_path):
+    """Of sounds of unequal lengths, one of them shorter than a frame, next to a bad one."""
+    sf.write(tmp_path / "tone.wav", TONE, RATE, "FLOAT")
+    task.model.origin.settings |= {"longest": 2.0, "front_end": UTTERANCE}
+    place = zoo.save(task.model, tmp_path / "preset").path
+    items = [tmp_path / "tone.wav", SOUNDS / "README.md", TONE[:160], SOUNDS / "six_16khz.wav"]
+    rows = [*inference.embed(place, items, errors="return")]
+    assert ["error" in row for row in rows] == [False, True, False, False]
+    body = zoo.load(place, classes=0)
+    for row, item in zip(rows, items, strict=True):
+        if "error" not in row:
+            [expected] = body(zoo.preprocess(body, [item]))["embeddings"]
+            assert row["embeddings"].shape == (32,)
+            np.testing.assert_allclose(row["embeddings"], expected, rtol=1e-4, atol=1e-5)
+    assert set(zoo.preprocess(body, items[:1])) == {"frames", "frame_count"}
+    out = tmp_path / "embeddings.npz"
+    assert run_zoo("embed", place, tmp_path / "tone.wav", "--out", out)[0] == 0
+    assert np.load(out)["embeddings"].shape == (1, 32)
+    with pytest.raises(
+        ZooError, match="^preset: conv1 has no fixed size, which embeddings need: choose another layer$"
+    ):
+        next(inference.embed(place, items, "conv1"))
+
+
 def test_changes_in_training_are_those_of_the_seed():
     augment = {"noise": [10.0, 20.0], "speed": 0.1, "frequency_masks": 1, "frequency_width": 30}
     task = task_of(make("conv_acoustic"), augment=augment)
@@ -194,6 +231,12 @@ def test_changes_in_training_are_those_of_the_seed():
         ({"augment": {"time_masks": 1.5}}, "augment: time_masks must be an integer >= 0, got 1.5"),
         ({"augment": {"time_masks": 1}}, "masks need front_end.normalize"),
         ({"longest": 0.0}, "longest must be a finite number > 0"),
+        ({"longest": 1e300}, "longest must be a finite number > 0 and <= 3600.0, got 1e+300"),
+        ({"longest": 3601.0}, "longest must be a finite number > 0 and <= 3600.0, got 3601.0"),
+        (
+            {"longest": 3600.0, "front_end": {"rate": 1_000_000}},
+            "longest=3600 s at 1,000,000 samples per second must be < 2,147,483,648 samples",
+        ),
     ],
     ids=str,
 )

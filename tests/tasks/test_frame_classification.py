@@ -63,6 +63,16 @@ def test_a_sound_and_its_features(task):
     assert expected["segments"][-1]["end"] == pytest.approx(0.4, abs=0.02)
 
 
+def test_segments_end_with_the_sound(task):
+    """A sound that is shorter than a frame, alone and in a batch, and one of whole frames."""
+    pipeline = zoo.pipeline(task.model)
+    rows = (pipeline(chirp(500, 0.01)), *pipeline([chirp(500, 0.01), chirp(500, 0.4)]))
+    for row, seconds in zip(rows, (0.01, 0.01, 0.4), strict=True):
+        times = [time for segment in row["segments"] for time in (segment["start"], segment["end"])]
+        assert times == sorted(times)
+        assert times[0] < times[-1] <= seconds + 1e-6
+
+
 def test_a_folder_with_phones_is_training_data(folder):
     kind = type(task_of(make("dnn_acoustic", classes=2)))
     source = open_source(folder, "all", kind.fields, kind.layout)

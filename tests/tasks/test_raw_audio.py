@@ -27,13 +27,14 @@ FEATURES = RawInput("frames", "tensor", (None, 3), length="frame_count")
         PATH.read_bytes(),
         io.BytesIO(PATH.read_bytes()),
         SAMPLES,
+        SAMPLES.astype(">i2"),
         SAMPLES.astype("int32") << 16,
         SAMPLES / 32_768,
         (SAMPLES / 32_768).astype("float32"),
         (SAMPLES / 32_768).tolist(),
         {"samples": SAMPLES, "rate": RATE},
     ],
-    ids=["path", "string", "bytes", "open", "int16", "int32", "float64", "float32", "list", "rate"],
+    ids=["path", "string", "bytes", "open", "int16", "big-endian", "int32", "float64", "float32", "list", "rate"],
 )
 def test_all_forms_give_the_same_waveform(item):
     value = waveform_of(item, RATE)
@@ -55,14 +56,44 @@ def test_all_forms_give_the_same_waveform(item):
         (np.zeros(33_000, "int16"), "^2.06 s of sound are more than the limit of 2 s$"),
         ({"samples": [0.0]}, '^a dict of a sound has the keys "samples" and "rate", an integer >= 1$'),
         ({"samples": [0.0], "rate": 0}, "^a dict of a sound has the keys"),
-        ({"samples": [0.0] * 9, "rate": 4}, "^2.25 s of sound are more than the limit of 2 s$"),
+        ({"samples": [0.0] * 2_250, "rate": 1_000}, "^2.25 s of sound are more than the limit of 2 s$"),
+        ({"samples": [0.0], "rate": 4}, "^4 samples per second are not a sound: expected 1,000 to 1,000,000$"),
         (SOUNDS / "README.md", "^not a sound file: expected WAV, FLAC, OGG or MP3$"),
     ],
-    ids=["blank", "none", "empty", "ragged", "stereo", "text", "nan", "scale", "long", "keys", "rate", "slow", "file"],
+    ids=[
+        "blank",
+        "none",
+        "empty",
+        "ragged",
+        "stereo",
+        "text",
+        "nan",
+        "scale",
+        "long",
+        "keys",
+        "rate",
+        "slow",
+        "too slow",
+        "file",
+    ],
 )
 def test_bad_items(item, message):
     with pytest.raises(InputError, match=message):
         waveform_of(item, RATE, longest=2.0)
+
+
+def test_unsigned_bytes_are_around_128():
+    samples = np.array([0, 64, 128, 255], "uint8")
+    np.testing.assert_array_equal(waveform_of(samples, RATE), np.array([-1, -0.5, 0, 127 / 128], "float32"))
+
+
+@pytest.mark.parametrize("kind", ["int8", "int64", "uint16", "uint32", "uint64"])
+def test_integers_of_an_unknown_range_are_refused(kind):
+    """Divided by the range of their type, 64-bit integers of a 16-bit sound would be silence."""
+    message = f"^samples of {kind}, whose range is not known: give int16, int32, uint8, or floats in \\[-1, 1\\]$"
+    for item in (SAMPLES.astype(kind), {"samples": SAMPLES.astype(kind), "rate": 8_000}):
+        with pytest.raises(InputError, match=message):
+            waveform_of(item, RATE)
 
 
 def test_samples_at_another_rate_are_resampled_like_a_file(tmp_path):

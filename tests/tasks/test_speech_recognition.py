@@ -19,7 +19,7 @@ from zoo.data.sources import open_source
 from zoo.errors import InputError, ZooError
 from zoo.exporting import verifying
 from zoo.tasks import task_of
-from zoo.tasks.outputs.transcription import Alphabet, transcripts_of
+from zoo.tasks.outputs.transcription import Alphabet
 
 RATE = 16_000
 WORDS = ["ab", "b a", "a  b\u00e9", "bb"]
@@ -66,17 +66,46 @@ def test_an_alphabet_numbers_its_characters():
 
 def test_transcripts_with_unknown_characters_are_refused(folder):
     task = speller(make("blstm_ctc"))
-    message = r"the transcript 'a b\u00e9' has characters that are not in the model's alphabet \"' abc\": '\u00e9'"
+    message = r" all: the transcript 'a b\u00e9' has .* not in the model's alphabet \"' abc\": replace '\u00e9'"
     with pytest.raises(ZooError, match=message):
-        task.check_examples(opened(folder))
+        task.check_source(opened(folder))
 
 
-def test_a_file_with_two_transcripts_is_refused(folder, tmp_path):
+@pytest.mark.parametrize("split", ["train", "validation", "test"])
+def test_unknown_characters_are_refused_in_every_split(split, folder, tmp_path):
+    """A run checks its training and validation data, and an evaluation its own."""
+    for file in folder.glob("*.wav"):
+        (tmp_path / file.name).symlink_to(file)
+    model = make("blstm_ctc")
+    place = zoo.save(speller(model).model, tmp_path / "preset").path
+    files = [stub["file"].decode() for stub in opened(folder, split).stubs.as_numpy_iterator()]
+    lines = [f"{number}.wav\t{'ax' if files[0].endswith(f'{number}.wav') else 'ab'}\n" for number in range(10)]
+    (tmp_path / "transcripts.tsv").write_text("".join(lines))
+    message = (
+        f" {split}: the transcript 'ax' has characters that are not in the model's alphabet \"' abc\": replace 'x'$"
+    )
+    with pytest.raises(ZooError, match=message):
+        zoo.evaluate(place, str(tmp_path), split)
+    if split != "test":
+        settings = {
+            "start_from": str(place),
+            "model": None,
+            "data": {"folder": str(tmp_path)},
+            "training": {"epochs": 1},
+        }
+        with pytest.raises(ZooError, match=message):
+            zoo.train("blstm_ctc", tmp_path.parent / f"run_{split}", **settings)
+
+
+@pytest.mark.parametrize("second", ["0.wav\tb", "0.wav\ta", "./0.wav\tb"])
+def test_a_file_with_two_transcripts_is_refused(second, folder, tmp_path):
     for name in ("0.wav", "1.wav"):
         (tmp_path / name).symlink_to(folder / name)
-    (tmp_path / "transcripts.tsv").write_text("0.wav\ta\n0.wav\tb\n1.wav\ta\n")
-    with pytest.raises(ZooError, match=r"0\.wav has several transcripts in .*: keep one of them"):
-        transcripts_of(opened(tmp_path))
+    (tmp_path / "transcripts.tsv").write_text(f"0.wav\ta\n1.wav\ta\n{second}\n")
+    with pytest.raises(
+        ZooError, match=r"transcripts\.tsv, line 3: 0\.wav has a transcript already, in line 1: keep one"
+    ):
+        opened(tmp_path)
 
 
 def test_transcripts_that_are_too_long_are_counted(folder, tmp_path):
@@ -121,6 +150,14 @@ def test_words_have_the_times_of_the_alignment(beam):
     assert [(each["word"], round(each["start"], 4)) for each in rows[2]["words"]] == [("b", 0.0275), ("a", 0.1475)]
     assert rows[0]["score"] < 0
     assert rows[0]["score"] == pytest.approx(0, abs=0.1)
+
+
+def test_no_time_is_after_the_end_of_the_sound():
+    task, logits = given_task(), given_logits("-a-b", " ab-", "--cc")
+    outputs = task.run(lambda inputs, training: {"logits": logits}, {"seconds": tf.constant([0.05, 0.1, 0.01])})
+    answers = {name: value.numpy() for name, value in task.answer(outputs).items()}
+    times = [(answers["starts"][row, 0], answers["ends"][row, 0]) for row in range(3)]
+    np.testing.assert_allclose(times, [(0.0275, 0.05), (0.0275, 0.0675), (0.01, 0.01)], atol=1e-6)
 
 
 def test_greedy_scores_are_at_most_those_of_the_beam():
@@ -171,6 +208,11 @@ def test_listening_to_chunks_of_samples(listener):
     assert [row["seconds"] for row in rows] == [0.025, 0.025, 407 / RATE]
     with pytest.raises(InputError, match="not finite"):
         next(zoo.listen(listener, [np.full(9, np.nan)]))
+    samples, _ = soundfile.read(SOUNDS / "six_16khz.wav", dtype="int16")
+    expected = [*zoo.listen(listener, [samples / 32_768])][-1]
+    assert [*zoo.listen(listener, [samples])][-1]["transcript"] == expected["transcript"] != ""
+    with pytest.raises(InputError, match="^samples of int64, whose range is not known: give int16"):
+        next(zoo.listen(listener, [samples.astype("int64")]))
     with pytest.raises(InputError, match="not a sound file"):
         next(zoo.listen(listener, SOUNDS / "README.md"))
 
@@ -265,6 +307,7 @@ def test_an_onnx_file_and_its_runner_transcribe(listener, tmp_path):
         zoo.export(listener, tmp_path / "beam", format="onnx", beam=4)
 
 
+SECONDS = 1.0  # of a file
 SILENCE, LOUD = np.zeros(8_000, "float32"), np.sign(np.sin(np.arange(8_000) / 9)).astype("float32")
 
 
@@ -280,7 +323,7 @@ def test_odd_sounds_are_answered(listener, tmp_path):
         assert " ".join(word["word"] for word in answer["words"]) == answer["transcript"]
         times = [time for word in answer["words"] for time in (word["start"], word["end"])]
         assert times == sorted(times)
-        assert max(times, default=0) <= 60
+        assert max(times, default=0) <= (len(item) / RATE if isinstance(item, np.ndarray) else SECONDS)
     assert pipeline(LOUD[:160])["transcript"] == ""  # less than a step
     with pytest.raises(InputError, match="are more than the limit of 60 s"):
         pipeline(np.zeros(3_600 * RATE, "int16"))

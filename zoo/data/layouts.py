@@ -151,6 +151,7 @@ class FolderTable:
         punctuation: regular expression for characters that are not learned. A text without other visible characters is
             an error.
         skip_missing: leave out lines whose file does not exist, with a warning; by default they are an error.
+        is_single: whether several lines of a file are an error.
     """
 
     table: str
@@ -160,6 +161,7 @@ class FolderTable:
     suffixes: frozenset[str]
     punctuation: str | None = None
     skip_missing: bool = False
+    is_single: bool = False
     file_suffix: ClassVar[str | None] = None
 
     def open(self, path: Path, split: str) -> Source:
@@ -196,6 +198,10 @@ class FolderTable:
             if not name or not self._is_text(text):
                 raise ZooError(f"{table}, line {number}: expected a file name, a tab and a text")
             name = names.setdefault(os.path.abspath(os.path.join(path, name)), name)
+            if self.is_single and name in lines:
+                raise ZooError(
+                    f"{table}, line {number}: {name} has a {self.text} already, in line {lines[name]}: keep one of them"
+                )
             texts.setdefault(name, []).append(text)
             lines.setdefault(name, number)
         if not texts:

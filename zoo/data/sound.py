@@ -15,16 +15,20 @@ from typing import Any
 import numpy as np
 
 from zoo.errors import InputError, reading_errors
+from zoo.preprocessing.limits import LONGEST_SOUND, SAMPLE_RATES
 
-LONGEST = 3_600.0  # seconds; as a waveform at 16 kHz this takes 230 MB
 _BLOCK = 1 << 18  # samples of all channels together that are read at once
 LOUDEST = 8.0  # lossy formats exceed 1 a little; floats that are much larger have another scale
+_MIDDLES = {"uint8": 128, "int16": 0, "int32": 0}  # value of silence in the integers of WAV files
+_ORDERS = {b"RIFF": "little", b"RIFX": "big", b"FORM": "big"}  # start of WAV and AIFF files -> their order of bytes
+_STREAMED = 0x7FFFF000  # bytes: programs that write to a pipe state this size or a larger one, as they don't know it
+_MOST_CHUNKS = 1_000  # parts of a WAV or AIFF file that are looked at
 NO_SAMPLES = "the sound has no samples"
 NOT_FINITE = "the sound has samples that are not finite"
 _KINDS = "expected WAV, FLAC, OGG or MP3"
 
 
-def read(file: Any, rate: int, longest: float = LONGEST) -> np.ndarray:
+def read(file: Any, rate: int, longest: float = LONGEST_SOUND) -> np.ndarray:
     """The waveform of a sound file, (T,) float32 in [-1, 1]: the mean of its channels, resampled to `rate`.
 
     Args:
@@ -33,8 +37,8 @@ def read(file: Any, rate: int, longest: float = LONGEST) -> np.ndarray:
         longest: the greatest length, seconds.
 
     Raises:
-        InputError: the file is missing, a folder, empty, damaged, too long or not a sound file, or has samples that are
-            not finite or far outside of [-1, 1].
+        InputError: the file is missing, a folder, empty, damaged, truncated, too long or not a sound file, has a rate
+            outside of SAMPLE_RATES, or has samples that are not finite or far outside of [-1, 1].
     """
     return np.concatenate([*read_blocks(file, rate, longest)])
 
@@ -45,11 +49,13 @@ def read_blocks(file: Any, rate: int, longest: float | None = None) -> Iterator[
     import soxr
 
     with _opened(file) as opened:
+        _check_size(opened)
         try:
             sound = soundfile.SoundFile(_Nameless(opened))
         except soundfile.LibsndfileError as error:
             raise _refusal(opened, error) from None
         with sound:
+            check_rate(sound.samplerate)
             if longest is not None and sound.frames > longest * sound.samplerate:
                 raise too_long(sound.frames / sound.samplerate, longest)
             resampler = None
@@ -91,6 +97,48 @@ def _mono(sound) -> Iterator[np.ndarray]:
             return
         check(block)
         yield block[:, 0] if sound.channels == 1 else block.mean(axis=1)
+
+
+def _check_size(file) -> None:
+    """Raises InputError if a WAV or AIFF file is shorter than its header states, of which libsndfile says nothing."""
+    with reading_errors():
+        file.seek(0, os.SEEK_END)
+        size = file.tell()
+        file.seek(0)
+        order, place = _ORDERS.get(file.read(12)[:4]), 12
+        for _ in range(_MOST_CHUNKS if order else 0):
+            file.seek(place)
+            name, length = file.read(4), int.from_bytes(file.read(4), order)
+            place += 8
+            if name in (b"data", b"SSND") and size - place < length < _STREAMED:
+                raise InputError(
+                    f"truncated sound file: its header states {length:,} bytes of samples, but {size - place:,} follow"
+                )
+            if name in (b"data", b"SSND", b""):
+                break
+            place += length + length % 2
+        file.seek(0)
+
+
+def check_rate(rate: int) -> None:
+    """Raises InputError if samples per second are not those of a sound."""
+    lowest, highest = SAMPLE_RATES
+    if not lowest <= rate <= highest:
+        raise InputError(f"{rate:,} samples per second are not a sound: expected {lowest:,} to {highest:,}")
+
+
+def of_integers(samples: np.ndarray) -> np.ndarray:
+    """Integer samples as float32 in [-1, 1], any shape: 8 bits without sign, or 16 or 32 bits with it.
+
+    Raises:
+        InputError: samples of another type, whose range is not known.
+    """
+    if samples.dtype.name not in _MIDDLES:
+        raise InputError(
+            f"samples of {samples.dtype.name}, whose range is not known: give int16, int32, uint8, or floats in [-1, 1]"
+        )
+    middle = _MIDDLES[samples.dtype.name]
+    return (samples.astype("float32") - middle) / 2 ** (8 * samples.itemsize - 1)
 
 
 def resampled(samples: np.ndarray, rate: int, wanted: int) -> np.ndarray:
@@ -154,6 +202,8 @@ def _refusal(file, error: Exception) -> InputError:
     if not start:
         return InputError("empty")
     is_sound = start[:4] in (b"RIFF", b"RIFX", b"RF64", b"fLaC", b"OggS", b"FORM") or start[:3] == b"ID3"
+    if "SF_INFO" in _reason(error):
+        return InputError("damaged sound file: its samples per second are 0, or far too many")
     if is_sound:
         return InputError(f"damaged or truncated sound file: {_reason(error)}")
     return InputError(f"not a sound file: {_KINDS}")

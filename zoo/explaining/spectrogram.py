@@ -42,7 +42,7 @@ def _read(task: Task, item) -> dict:
     inputs, error = task.checked(task.collate([task.encode(item)]))
     if text := error[0].numpy().decode():
         raise InputError(text)
-    return {**inputs, "frames": inputs["frames"][:, : inputs["frame_count"][0]]}
+    return {"frames": inputs["frames"][:, : inputs["frame_count"][0]], "frame_count": inputs["frame_count"]}
 
 
 def _heat(task: Task, inputs: dict, label: str | None, layer: str | None) -> dict:

@@ -246,12 +246,16 @@ def deltas(values, frame_count, width: int = 2):
 
 
 def normalize_utterance(values, frame_count):
-    """Subtracts the mean of an item's frames and divides by their standard deviation: (B, N, D), (B,) -> (B, N, D)."""
+    """Subtracts the mean of an item's frames and divides by their standard deviation: (B, N, D), (B,) -> (B, N, D).
+
+    A feature that is the same in all frames, as in digital silence, becomes exactly 0.
+    """
     count = tf.cast(tf.maximum(frame_count, 1), tf.float32)[:, tf.newaxis, tf.newaxis]
+    values -= values[:, :1]  # the rounded mean of equal values would differ from them
     mean = tf.reduce_sum(masked(values, frame_count), axis=1, keepdims=True) / count
     values = masked(values - mean, frame_count)
     variance = tf.reduce_sum(values * values, axis=1, keepdims=True) / count
-    return values / tf.maximum(tf.sqrt(variance), 1e-4)  # of digital silence it is 0
+    return values / tf.maximum(tf.sqrt(variance), 1e-4)
 
 
 def normalize_running(values, frame_count, mean, deviation, time_constant: float = 300.0, state=None):

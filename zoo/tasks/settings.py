@@ -14,6 +14,7 @@ from pydantic.fields import FieldInfo
 
 from zoo.errors import ZooError, unknown
 from zoo.preprocessing.front_end import FrontEndSettings, front_end_settings
+from zoo.preprocessing.limits import LONGEST_SOUND
 
 DISTORTIONS = ("rotate", "zoom", "shear", "shift", "elastic")
 CROPS = ("flip", "pad", "crop", "colour")
@@ -211,7 +212,9 @@ class AudioSettings(TaskSettings):
         "What an answer is given for: a sound, or an array (frames, features) as the front end computes it before "
         "deltas and normalisation.",
     )
-    longest: float = setting(30.0, "Greatest length of a sound, seconds; a longer one is refused.", gt=0)
+    longest: float = setting(
+        30.0, "Greatest length of a sound, seconds; a longer one is refused.", gt=0, le=LONGEST_SOUND
+    )
     mean: list[float] = setting(
         [], "With front_end.normalize = running or fixed, the mean of each feature; training computes it from the data."
     )
@@ -253,6 +256,10 @@ class AudioSettings(TaskSettings):
             features = self.features()
         except ZooError as error:
             raise ValueError(f"front_end: {error}") from None
+        if self.longest * features.rate >= 2**31:  # lengths are int32
+            raise ValueError(
+                f"longest={self.longest:g} s at {features.rate:,} samples per second must be < 2,147,483,648 samples"
+            )
         if features.normalize is None and any(name in self.augment for name in MASKS):
             raise ValueError("masks need front_end.normalize: they set features to 0, the mean of normalized ones")
         return self

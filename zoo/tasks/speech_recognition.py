@@ -18,7 +18,7 @@ class SpeechRecognition(AudioInput, Transcription):
     name = "speech_recognition"
     Settings = SpeechRecognitionSettings
     fields = (("waveform", "frames"), "transcript")
-    layout = FolderTable("transcripts.tsv", "waveform", "transcript", "sounds", SUFFIXES)
+    layout = FolderTable("transcripts.tsv", "waveform", "transcript", "sounds", SUFFIXES, is_single=True)
 
     def frame_counts(self, source):
         """The number of frames of each example; of a file, from its header."""

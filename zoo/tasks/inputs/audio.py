@@ -54,7 +54,8 @@ class AudioInput(Task):
 
         of_sound = tf.function(lambda waveform: plain(waveform[tf.newaxis], [tf.size(waveform)])[0][0],
                                input_signature=[tf.TensorSpec((None,), tf.float32)], autograph=False)  # fmt: skip
-        count, total, squares = 0, 0.0, 0.0
+        count, total = 0, np.zeros(plain.settings.dimension)
+        squares = np.zeros_like(total)
         most = plain.frame_count(int(chosen.longest * plain.settings.rate))
         for example in source.dataset.as_numpy_iterator():
             if "frames" in example:
@@ -69,7 +70,9 @@ class AudioInput(Task):
                 except InputError:
                     continue  # training refuses it
             values = values.numpy().astype("float64")
-            count, total, squares = count + len(values), total + values.sum(axis=0), squares + (values**2).sum(axis=0)
+            count += len(values)
+            total += values.sum(axis=0)
+            squares += (values**2).sum(axis=0)
         mean = total / max(count, 1)
         deviation = np.sqrt(np.maximum(squares / max(count, 1) - mean**2, 1e-8))
         measured = {name: [float(f"{value:.6g}") for value in values]
@@ -174,7 +177,8 @@ class AudioInput(Task):
         return {"frames": frames, "frame_count": frame_count}
 
     def checked(self, raw):
-        """`waveform` (B, T) and `samples` (B,) -> the model's inputs, and error (B,); a bad item becomes silence.
+        """`waveform` (B, T) and `samples` (B,) -> the model's inputs and `seconds` (B,), the length of each sound, for
+        `run`; and error (B,). A bad item becomes silence.
 
         With raw = features: `frames` (B, N, cepstra or filters) and `frame_count` (B,).
         """
@@ -197,7 +201,9 @@ class AudioInput(Task):
         error = _first(errors, tf.shape(samples))
         is_good = error == ""
         waveform = tf.pad(tf.where(is_good[:, tf.newaxis], waveform, 0.0), [[0, 0], [0, 1]])  # T may be 0
-        return self.windows({"waveform": waveform, "samples": tf.where(is_good, samples, 1)}), error
+        samples = tf.where(is_good, samples, 1)
+        inputs = self.windows({"waveform": waveform, "samples": samples})
+        return {**inputs, "seconds": tf.cast(samples, tf.float32) / self.rate}, error
 
     def _checked_features(self, frames, frame_count):
         is_inside = tf.range(tf.shape(frames)[1]) < frame_count[:, tf.newaxis]  # (B, N)
@@ -220,9 +226,19 @@ class AudioInput(Task):
         ]
         return _first(errors, tf.shape(frame_count))
 
-    def seconds(self, frame):
-        """The time at which a frame begins, half a step before its centre."""
-        return tf.maximum(self.front_end.time_of(frame - 0.5), 0.0)
+    def run(self, model, inputs):
+        """With the length of each sound, `seconds` (B,), in the outputs; it is unknown for features."""
+        inputs = dict(inputs)
+        length = {"seconds": inputs.pop("seconds")} if "seconds" in inputs else {}
+        return {**super().run(model, inputs), **length}
+
+    def seconds(self, frame, outputs=None):
+        """The time at which a frame begins, half a step before its centre.
+
+        With `outputs`, frames are (B, N), and no time is after the end of an item's sound.
+        """
+        time = tf.maximum(self.front_end.time_of(frame - 0.5), 0.0)
+        return tf.minimum(time, outputs["seconds"][:, tf.newaxis]) if "seconds" in (outputs or ()) else time
 
     def portable_specs(self):
         """The arguments of an exported graph, the model's inputs."""

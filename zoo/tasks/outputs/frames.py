@@ -14,8 +14,8 @@ from zoo.tasks.task import Criterion, Measured
 class FrameLabels(Classification):
     """Reads the output `logits` (B, N, classes) of a model with the input `frame_count` (B,).
 
-    Targets are the class numbers of an item's frames, (N,). The input kind has `seconds(frame)`, the time at which a
-    frame begins.
+    Targets are the class numbers of an item's frames, (N,). The input kind has `seconds(frame, outputs)`, the time at
+    which a frame begins, at most the length of the item.
     """
 
     criterion = Criterion("frame_accuracy", "max")
@@ -88,7 +88,7 @@ class FrameLabels(Classification):
         scores = of_segments(tf.math.unsorted_segment_mean, tf.reduce_max(probabilities, axis=-1))
 
         def times(frame):
-            return tf.where(is_segment, self.seconds(tf.cast(frame, tf.float32)), 0.0)
+            return tf.where(is_segment, self.seconds(tf.cast(frame, tf.float32), outputs), 0.0)
 
         return {
             "phones": tf.where(is_segment, tf.gather(tf.constant(self.names()), tf.where(is_segment, classes, 0)), ""),

@@ -52,28 +52,18 @@ def plain(texts):
 
 
 def transcripts_of(source) -> list[str]:
-    """The transcripts of a source. Sounds are not read, if they are files.
-
-    Raises:
-        ZooError: a file has several transcripts.
-    """
+    """The transcripts of a source. Sounds are not read, if they are files."""
     examples = source.stubs if "transcript" in source.stubs.element_spec else source.dataset
-    fields = [name for name in ("transcript", "file") if name in examples.element_spec]
-    texts = []
-    for example in examples.map(lambda example: {name: example[name] for name in fields}).as_numpy_iterator():
-        text = example["transcript"].decode("utf-8", "replace")
-        if "file" in example and "\n" in text:
-            raise ZooError(f"{example['file'].decode()} has several transcripts in {source.name}: keep one of them")
-        texts.append(" ".join(text.split()))
-    return texts
+    texts = examples.map(lambda example: example["transcript"]).as_numpy_iterator()
+    return [" ".join(text.decode("utf-8", "replace").split()) for text in texts]
 
 
 class Transcription(Task):
     """Decodes logits (B, T, V), where class 0 is the blank; settings are those of `TranscriptionSettings`.
 
     After an item's end, the model has a certain blank. Its attribute `frames_per_step` is the number of the input's
-    frames in a step. The input kind has `seconds(frame)`, the time at which a frame begins, and `frame_counts(source)`,
-    the number of frames of each example.
+    frames in a step. The input kind has `seconds(frame, outputs)`, the time at which a frame begins, at most the length
+    of the item, and `frame_counts(source)`, the number of frames of each example.
     """
 
     criterion = Criterion("character_error_rate", "min")
@@ -144,15 +134,15 @@ class Transcription(Task):
     def resources(self):
         return [*super().resources(), self.alphabet.resource]
 
-    def check_examples(self, source):
-        """Refuses transcripts with characters that the model can't write."""
-        super().check_examples(source)
+    def check_source(self, source):
+        """Refuses transcripts with characters that the model can't write, in any split."""
+        super().check_source(source)
         for text in transcripts_of(source):
             if unknown := self.alphabet.unknown(text):
                 listed = " ".join(map(repr, unknown))
                 raise ZooError(
-                    f"{source.name}: the transcript {text!r} has characters that are not in the model's alphabet "
-                    f"{self.alphabet.characters!r}: {listed}"
+                    f"{source.name} {source.split}: the transcript {text!r} has characters that are not in the model's "
+                    f"alphabet {self.alphabet.characters!r}: replace {listed}"
                 )
 
     def remarks(self, source):
@@ -253,7 +243,7 @@ class Transcription(Task):
         words = tf.ragged.boolean_mask(words, words != "")  # of an empty transcript
         count = tf.fill([tf.shape(logits)[0]], tf.shape(logits)[1])
         alignment = ctc.align(logits, count, labels, lengths)
-        starts, ends = self._of_words(alignment, labels)
+        starts, ends = self._of_words(alignment, labels, outputs)
         word_count = tf.cast(words.row_lengths(), tf.int32)
         longest = tf.reduce_max(tf.concat([word_count, [0]], axis=0))
         return {
@@ -265,7 +255,7 @@ class Transcription(Task):
             "word_count": word_count,
         }
 
-    def _of_words(self, alignment, labels):
+    def _of_words(self, alignment, labels, outputs):
         """The places of labels (B, U) -> start and end of each word in seconds, (B, U), 0 after an item's words."""
         in_word = (labels != ctc.BLANK) & ~self.alphabet.is_space(labels)
         is_first = in_word & ~tf.pad(in_word, ((0, 0), (1, 0)))[:, :-1]
@@ -275,9 +265,9 @@ class Transcription(Task):
         first = tf.math.unsorted_segment_min(alignment.starts, place, batch * size)
         last = tf.math.unsorted_segment_max(alignment.ends, place, batch * size)
         step = self.model.frames_per_step
-        times = [self.seconds(tf.cast(steps * step, tf.float32)) for steps in (first, last)]
-        is_word = tf.math.unsorted_segment_max(tf.ones_like(place), place, batch * size) > 0
-        return [tf.reshape(tf.where(is_word, value, 0.0), [batch, size]) for value in times]
+        is_word = tf.reshape(tf.math.unsorted_segment_max(tf.ones_like(place), place, batch * size) > 0, [batch, size])
+        frames = [tf.cast(tf.reshape(steps * step, [batch, size]), tf.float32) for steps in (first, last)]
+        return [tf.where(is_word, self.seconds(each, outputs), 0.0) for each in frames]
 
     def portable_manifest(self):
         """What a runner needs to decode the probabilities that `portable` gives."""

@@ -27,8 +27,8 @@ from typing import Any
 
 import numpy as np
 
-from zoo.data.sound import LONGEST
 from zoo.errors import InputError
+from zoo.preprocessing.limits import LONGEST_SOUND
 from zoo.tasks.raw import tensor
 from zoo.tasks.raw.audio import waveform_of
 from zoo.tasks.raw.files import files_of, is_file_object, is_stream
@@ -109,7 +109,7 @@ KINDS = {
     "image": lambda item, raw: encoded_image(item),
     "text": lambda item, raw: encoded_text(item),
     "tensor": lambda item, raw: tensor.tensor_of(item, raw.shape),
-    "audio": lambda item, raw: waveform_of(item, raw.rate, raw.longest or LONGEST),
+    "audio": lambda item, raw: waveform_of(item, raw.rate, raw.longest or LONGEST_SOUND),
     "number": _number,
 }
 # The kinds of arguments in exports whose manifest does not have them.

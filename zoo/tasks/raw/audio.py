@@ -6,16 +6,17 @@ import numpy as np
 
 from zoo.data import sound
 from zoo.errors import InputError
+from zoo.preprocessing.limits import LONGEST_SOUND
 from zoo.tasks.raw.files import is_file_object
 
 
-def waveform_of(item, rate: int, longest: float = sound.LONGEST) -> np.ndarray:
+def waveform_of(item, rate: int, longest: float = LONGEST_SOUND) -> np.ndarray:
     """One item as a waveform, (T,) float32 in [-1, 1].
 
     Args:
         item: the path of a sound file of any rate and number of channels; such a file, open or as bytes; samples at
-            `rate`, (T,): floats in [-1, 1], or integers, whose type gives the range; or samples at another rate,
-            {"samples": (T,), "rate": integer}.
+            `rate`, (T,): floats in [-1, 1], or arrays of int16, int32 or uint8, as WAV files have them; or samples at
+            another rate, {"samples": (T,), "rate": integer}.
         rate: samples per second.
         longest: the greatest length, seconds.
 
@@ -29,6 +30,7 @@ def waveform_of(item, rate: int, longest: float = sound.LONGEST) -> np.ndarray:
     if isinstance(item, dict):
         if item.keys() != {"samples", "rate"} or not isinstance(item["rate"], int | np.integer) or item["rate"] < 1:
             raise InputError('a dict of a sound has the keys "samples" and "rate", an integer >= 1')
+        sound.check_rate(item["rate"])
         samples = _samples(item["samples"], int(item["rate"]), longest)
         return sound.resampled(samples, int(item["rate"]), rate)
     return _samples(item, rate, longest)
@@ -51,8 +53,8 @@ def _samples(item, rate: int, longest: float) -> np.ndarray:
         raise InputError(sound.NO_SAMPLES)
     if samples.size > longest * rate:
         raise sound.too_long(samples.size / rate, longest)
-    if samples.dtype.kind == "i" and not isinstance(item, (list, tuple)):
-        return (samples / -float(np.iinfo(samples.dtype).min)).astype("float32")
+    if samples.dtype.kind in "iu" and not isinstance(item, (list, tuple)):
+        return sound.of_integers(samples)
     samples = samples.astype("float32")
     sound.check(samples)
     return samples
