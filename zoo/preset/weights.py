@@ -76,13 +76,12 @@ def _convert(path: Path, storage: str) -> None:
                     rounded = values.astype("float16")
                 if np.isfinite(values).all() and not np.isfinite(rounded).all():
                     raise ZooError(f"float16 can't hold the weights {name}; use storage='float32'")
-                file[name] = rounded
+                _create(file, name, rounded)
             elif values.ndim < 2:
                 file[name] = values
             else:
                 rounded, scale = quantize(values)
-                compression = "gzip" if rounded.size > MANY else None  # it saves a tenth, but takes space of its own
-                file.create_dataset(name, data=rounded, compression=compression)
+                _create(file, name, rounded)
                 file[name].attrs["scale"] = scale
     # HDF5 does not free the space of removed arrays, so the rest is copied into a new file.
     packed = path.with_name(f"packed.{path.name}")
@@ -91,6 +90,12 @@ def _convert(path: Path, storage: str) -> None:
         for name in source:
             source.copy(name, target)
     packed.replace(path)
+
+
+def _create(file: h5py.File, name: str, values: np.ndarray) -> None:
+    """Writes an array; compression of a large one saves a tenth, that of a small one would take more space than it."""
+    is_large = values.size > MANY
+    file.create_dataset(name, data=values, compression="gzip" if is_large else None, shuffle=is_large)
 
 
 def quantize(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
