@@ -19,6 +19,7 @@ from zoo.data.sources import open_source
 from zoo.data.stream import named_errors
 from zoo.errors import InputError, ZooError, checked_count, checked_picture
 from zoo.layers.folding import fold_batch_normalization
+from zoo.layers.model import outputs_of
 from zoo.preset.keras_files import is_keras_file, load_keras_file
 from zoo.preset.labels import checked_labels
 from zoo.registry import has_classes, tapped
@@ -228,8 +229,9 @@ def embed(
     if layer is None and not has_classes(preset.record["model"]["name"]):
         raise ZooError(f"{preset.name} has no head to leave out, so it has no embeddings")
     model = load(name, classes=0) if layer is None else load(name, taps=[layer])
+    [output] = outputs_of(model)
     for row in pipeline(fold_batch_normalization(model), **settings).answers(inputs, errors):
-        yield row if "error" in row else {"input": row["input"], "embeddings": row[model.output_names[0]]}
+        yield row if "error" in row else {"input": row["input"], "embeddings": row[output]}
 
 
 def _raise(answer: dict) -> None:

@@ -108,7 +108,9 @@ def test_quotes_are_read_in_csv_only(tmp_path):
         ("text\tlabel\na\tx\nb\tx\n", "t.tsv", "two or more classes in its column 'label'; it has one, 'x'"),
         ("text\tlabel\n\na\tx\n  \ty\n", "t.tsv", "t.tsv, line 4: the text is empty: fill it in, or remove the row"),
         ("text,label\na,x\nb\n", "t.csv", "t.csv, line 3: the label is empty"),
-        ('text,label\na,x\n"b,y\n', "t.csv", "t.csv, line 3: unexpected end of data"),
+        ('text,label\na,x\n"b,y\nc,x\n', "t.csv", "t.csv, line 3: a quote is not closed"),
+        ('text,label\n"a\nb",x\n"c\nd",\n', "t.csv", "t.csv, line 4: the label is empty"),
+        ("text\tlabel\na\tx\nb\ty\0\n", "t.tsv", "t.tsv, line 3: contains a NUL character: remove it"),
     ],
 )
 def test_bad_tables(tmp_path, content, name, error):

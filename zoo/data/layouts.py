@@ -191,8 +191,6 @@ class FolderTable:
         names: dict[str, str] = {}  # normalised path -> the first name of the file in the table
         for number, line in _lines(table):
             name, _, text = (part.strip() for part in line.partition("\t"))
-            if "\0" in line:
-                raise ZooError(f"{table}, line {number}: contains a NUL character: remove it")
             if not name or not self._is_text(text):
                 raise ZooError(f"{table}, line {number}: expected a file name, a tab and a text")
             name = names.setdefault(os.path.abspath(os.path.join(path, name)), name)
@@ -403,9 +401,10 @@ class TextTable:
         else:
             table = csv.reader((line for _, line in _lines(path, blank=True)), delimiter="\t", quoting=csv.QUOTE_NONE)
         rows, places, usual = [], None, csv.field_size_limit(LONGEST_FIELD)
+        first = 1  # line of the next row
         try:
             for values in table:
-                where = f"{path}, line {table.line_num}"
+                where, first = f"{path}, line {first}", table.line_num + 1
                 values = [value.strip() for value in values]
                 if not any(values):
                     continue
@@ -420,7 +419,8 @@ class TextTable:
                         raise ZooError(f"{where}: the {name} is empty: fill it in, or remove the row")
                 rows.append(tuple(row))
         except csv.Error as error:
-            raise ZooError(f"{path}, line {table.line_num}: {error}") from None
+            reason = "a quote is not closed" if "unexpected end" in str(error) else error
+            raise ZooError(f"{path}, line {first}: {reason}") from None
         finally:
             csv.field_size_limit(usual)
         if places is None:
@@ -478,13 +478,19 @@ def _subfolders(path: Path) -> list[str]:
 
 
 def _lines(path: Path, blank: bool = False) -> Iterable[tuple[int, str]]:
-    """(line number from 1, line) of each line of a UTF-8 text file; blank lines only if `blank`."""
+    """(line number from 1, line) of each line of a UTF-8 text file; blank lines only if `blank`.
+
+    Raises:
+        ZooError: there is no such file, it is not UTF-8, or it has a NUL character.
+    """
     if not path.is_file():
         raise ZooError(f"{path} is not a file; expected a text file with tabs between its columns")
     try:
         lines = path.read_text("utf-8-sig").split("\n")
     except UnicodeDecodeError as error:
         raise ZooError(f"{path}: byte {error.start:,} is not UTF-8; save the file in this encoding") from None
+    if with_nul := next((number for number, line in enumerate(lines, start=1) if "\0" in line), None):
+        raise ZooError(f"{path}, line {with_nul}: contains a NUL character: remove it")
     return ((number, line.rstrip("\r")) for number, line in enumerate(lines, start=1) if blank or line.strip())
 
 
