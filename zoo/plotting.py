@@ -393,7 +393,10 @@ def word_map(words: list[str], places: np.ndarray, is_chosen: list[bool], path: 
 
 
 def coloured_text(texts: list[tuple[list[str], list[float], str]], unit: str, path: Path) -> None:
-    """Each text as lines of tokens on a background that is darker for higher values; (tokens, values, title) each."""
+    """Each text as lines of tokens on a background that is darker for higher values; (tokens, values, title) each.
+
+    A token that is longer than a line is cut.
+    """
     width, height, size = 9.0, 0.32, 11  # inches of the picture and of a line, points of the font
     figure = Figure(figsize=(width, 1.0))
     renderer = FigureCanvasAgg(figure).get_renderer()
@@ -401,7 +404,8 @@ def coloured_text(texts: list[tuple[list[str], list[float], str]], unit: str, pa
     scale = ScalarMappable(Normalize(0.0, max(highest, 1e-9)), colormaps["YlOrRd"])
     labels, y = [], 0.0  # (left, line, text, colour, families)
     for tokens, values, title in texts:
-        shown, families = drawable([token if token.strip() else "\u2423" for token in tokens])
+        cut = [token if len(token) <= 50 else f"{token[:47]}..." for token in tokens]
+        shown, families = drawable([token if token.strip() else "\u2423" for token in cut])
         [title], fonts = drawable([title])
         labels.append((0.1, y, title, None, fonts))
         x, y = 0.1, y + 1.0

@@ -327,13 +327,15 @@ class Table:
 class SequenceLines:
     """A file of JSON lines: {"input": vectors, "output": vectors}, where vectors are lists of lists of numbers.
 
-    All vectors of a field have the same size; the number of vectors may differ from line to line.
+    All vectors of a field have the same size; the number of vectors may differ from line to line. The field `file` is
+    the place of an example, for error messages.
     """
 
     file_suffix: ClassVar[str | None] = ".jsonl"
 
     def open(self, path: Path, split: str) -> Source:
         rows: list[tuple[np.ndarray, ...]] = []
+        places: list[str] = []
         for number, line in _lines(path):
             where = f"{path}, line {number}"
             try:
@@ -348,12 +350,14 @@ class SequenceLines:
                     sizes = f"{own.shape[1]} numbers, those of the first line {first.shape[1]}"
                     raise ZooError(f"{where}: the vectors of {field} have {sizes}")
             rows.append(row)
-        part = _shuffled_part(rows, split, path)
+            places.append(where)
+        numbers = _shuffled_part(range(len(rows)), split, path)
+        part = [rows[number] for number in numbers]
         fields = {
             field: tf.RaggedTensor.from_row_lengths(np.concatenate(values), [len(each) for each in values])
             for field, values in zip(("input", "output"), zip(*part, strict=True), strict=True)
         }
-        stubs = tf.data.Dataset.from_tensor_slices(fields)
+        stubs = tf.data.Dataset.from_tensor_slices({**fields, "file": [places[number] for number in numbers]})
         mark = _fingerprint(str(values.tolist()) for row in part for values in row)
         return Source(
             str(path), "", split, len(part), None, stubs, dict, "the file's own", [(str(path), *_PARTS[split])], mark
@@ -395,7 +399,8 @@ class TextTable:
 
     def _rows(self, path: Path) -> list[tuple[str, str]]:
         """(text, label) of every row."""
-        if path.suffix.lower() == ".csv":
+        is_csv = path.suffix.lower() == ".csv"
+        if is_csv:
             content = "\n".join(line for _, line in _lines(path, blank=True))
             table = csv.reader(io.StringIO(content), strict=True)
         else:
@@ -409,10 +414,20 @@ class TextTable:
                 if not any(values):
                     continue
                 if places is None:
-                    if missing := [name for name in ("text", "label") if name not in values]:
-                        raise ZooError(f"{path} has no column {missing[0]!r}: its first line must name text and label")
-                    places = [values.index(name) for name in ("text", "label")]
+                    for name in ("text", "label"):
+                        if values.count(name) != 1:
+                            many = "two columns" if name in values else "no column"
+                            line = ", ".join(values)[:60]
+                            raise ZooError(
+                                f"{path} has {many} {name!r}: its first line must name text and label, got {line!r}"
+                            )
+                    places, count = [values.index(name) for name in ("text", "label")], len(values)
                     continue
+                if any(values[count:]):
+                    raise ZooError(
+                        f"{where}: {len(values)} columns, but the first line names {count}: put a text that has a "
+                        f"{'comma' if is_csv else 'tab'} {'into quotes' if is_csv else 'into a .csv file, in quotes'}"
+                    )
                 row = [values[place] if place < len(values) else "" for place in places]
                 for name, value in zip(("text", "label"), row, strict=True):
                     if not value:

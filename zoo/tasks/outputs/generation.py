@@ -27,6 +27,7 @@ class Generation(Task):
     (B, T, V); and the attribute `attends`, whether its state holds attention.
     """
 
+    writes = "texts"
     text_key: ClassVar[str]  # the key of the text in an answer
     criterion = Criterion("token_accuracy", "max")
     rewards: ClassVar[tuple[str, ...]] = ()  # the metrics that may reward sampled answers in training
