@@ -36,6 +36,23 @@ def test_curves_have_whole_epochs_and_a_legend_beside_them(figures, epochs):
         assert all(tick == int(tick) for tick in axes.get_xticks())
 
 
+def test_coloured_words_stay_inside_the_picture(figures):
+    tokens = ["short", "x" * 5000, "W" * 50, "y"] * 9
+    plotting.coloured_text([(tokens, [0.5] * 36, "a"), (["\u4e2d"], [1.0], "\u4e2d 50.0%")], "attention", None)
+    (figure,) = figures
+    figure.draw_without_rendering()
+    boxes = [text.get_window_extent() for text in figure.texts]
+    assert len(boxes) == 39
+    assert all(0 <= box.x0 and box.x1 <= figure.bbox.x1 and 0 <= box.y0 and box.y1 <= figure.bbox.y1 for box in boxes)
+    assert figure.texts[2].get_text() == "x" * 47 + "..."
+
+
+def test_hops_have_the_question_as_title(figures):
+    plotting.hops([(["a line", "another"], np.eye(2), "Who?  \u4e2d 50.0%")], None)
+    (axes,) = figures[0].axes
+    assert axes.get_title(loc="left").startswith("Who?  ")
+
+
 def test_attention_has_titled_axes(figures):
     row = {"source": ["a", "word", "<end>"], "target": ["ein", "<end>"], "attention": np.full((2, 3), 1 / 3)}
     plotting.attention([row, row], None)

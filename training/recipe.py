@@ -11,6 +11,7 @@ import tomlkit
 
 from zoo import preset, registry
 from zoo.errors import ZooError, checked_path, unknown
+from zoo.tasks import settings_class
 
 RECIPES = Path(__file__).parent / "recipes"
 
@@ -262,7 +263,8 @@ def read_recipe(name: str | os.PathLike, overrides: dict | None = None) -> tuple
         raise ZooError(f"recipe {name}: {_first(error)}") from None
     if (recipe.data.name is None) == (recipe.data.folder is None):
         raise ZooError(f"recipe {name}: give one of data.name and data.folder, as in --set data.name=mnist")
-    return label, recipe
+    settings = settings_class(_task(content, name)).from_toml(recipe.task) if recipe.task else {}
+    return label, recipe.model_copy(update={"task": settings})
 
 
 def recipes() -> list[str]:
@@ -287,6 +289,7 @@ def as_toml(recipe: Recipe) -> str:
     # A missing key means None, except for these, which have other defaults.
     for section, keys in (("data", ("validation", "test")), ("training", Training.model_fields)):
         content[section] |= {key: NONE for key in keys if getattr(getattr(recipe, section), key) is None}
+    content["task"] = {key: NONE if value is None else value for key, value in recipe.task.items()}
     return tomlkit.dumps(content)
 
 

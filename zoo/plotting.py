@@ -191,7 +191,7 @@ def glimpses(pictures: list[np.ndarray], rows: list[dict], titles: list[str], pa
 
     Args:
         pictures: values in [0, 1].
-        rows: for each picture {"locations" (glimpses, 2), rows and columns in pixels, "widths" of the squares}.
+        rows: for each picture {"locations", pairs of row and column in pixels, "widths" of the squares}.
         titles: for each picture, of two lines.
         path: the file that is written.
     """
@@ -205,7 +205,7 @@ def glimpses(pictures: list[np.ndarray], rows: list[dict], titles: list[str], pa
         _picture(axes, picture)
         (title,), fonts = drawable([title])
         axes.set_title(title, fontsize=11, family=fonts, parse_math=False)
-        places = row["locations"] - 0.5  # the centre of the first pixel is drawn at 0
+        places = np.array(row["locations"]) - 0.5  # the centre of the first pixel is drawn at 0
         axes.plot(places[:, 1], places[:, 0], color="red", linewidth=1.0)
         for number, (down, right) in enumerate(places):
             colour = colormaps["plasma"](0.15 + 0.8 * number / max(len(places) - 1, 1))
@@ -393,7 +393,10 @@ def word_map(words: list[str], places: np.ndarray, is_chosen: list[bool], path: 
 
 
 def coloured_text(texts: list[tuple[list[str], list[float], str]], unit: str, path: Path) -> None:
-    """Each text as lines of tokens on a background that is darker for higher values; (tokens, values, title) each."""
+    """Each text as lines of tokens on a background that is darker for higher values; (tokens, values, title) each.
+
+    A token that is longer than a line is cut.
+    """
     width, height, size = 9.0, 0.32, 11  # inches of the picture and of a line, points of the font
     figure = Figure(figsize=(width, 1.0))
     renderer = FigureCanvasAgg(figure).get_renderer()
@@ -401,8 +404,10 @@ def coloured_text(texts: list[tuple[list[str], list[float], str]], unit: str, pa
     scale = ScalarMappable(Normalize(0.0, max(highest, 1e-9)), colormaps["YlOrRd"])
     labels, y = [], 0.0  # (left, line, text, colour, families)
     for tokens, values, title in texts:
-        shown, families = drawable([token if token.strip() else "\u2423" for token in tokens])
-        labels.append((0.1, y, title, None, ["DejaVu Sans"]))
+        cut = [token if len(token) <= 50 else f"{token[:47]}..." for token in tokens]
+        shown, families = drawable([token if token.strip() else "\u2423" for token in cut])
+        [title], fonts = drawable([title])
+        labels.append((0.1, y, title, None, fonts))
         x, y = 0.1, y + 1.0
         for token, value in zip(shown, values, strict=True):
             label = figure.text(0, 0, token, fontsize=size, family=families, parse_math=False)
@@ -437,7 +442,8 @@ def hops(stories: list[tuple[list[str], np.ndarray, str]], path: Path) -> None:
         shown, families = drawable([line if len(line) <= 70 else f"{line[:67]}..." for line in lines])
         axes.set_yticks(range(len(lines)), shown, family=families, parse_math=False)
         axes.set_xticks(range(len(weights)), [f"hop {hop}" for hop in range(1, len(weights) + 1)])
-        axes.set_title(title, fontsize=10, loc="left", parse_math=False)
+        [title], families = drawable([title])
+        axes.set_title(title, family=families, fontsize=10, loc="left", parse_math=False)
         axes.tick_params(length=0)
     figure.savefig(path, dpi=110)
 

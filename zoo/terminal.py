@@ -89,14 +89,17 @@ def json_rows(rows: Iterable[dict]) -> int:
 
 
 def csv_rows(rows: Iterable[dict], task) -> int:
-    """Prints a header and one line per answer: input, the task's columns, error; returns the number of errors."""
-    columns = task.csv_columns()
+    """Prints a header and one line per answer: input, the task's columns, error; returns the number of errors.
+
+    If answers may have a warning, it has a column before that of the error.
+    """
+    columns, remarks = task.csv_columns(), [*(["warning"] if "warning" in task.answer_layout else []), "error"]
     writer, failed = csv.writer(sys.stdout), 0
-    writer.writerow(("input", *columns, "error"))
+    writer.writerow(("input", *columns, *remarks))
     for row in rows:
         failed += "error" in row
         values = [""] * len(columns) if "error" in row or not any(row.values()) else task.csv_values(row)
-        writer.writerow((row["input"], *values, row.get("error", "")))
+        writer.writerow((row["input"], *values, *(row.get(name, "") for name in remarks)))
     return failed
 
 
@@ -275,8 +278,8 @@ class _StandardInput(io.BytesIO):
     name = "-"
 
 
-def items(inputs: Sequence[str], lines: BinaryIO | None, task) -> Iterator[str]:
-    """Yields the inputs, then the lines of a file, which are read only when they are needed.
+def items(inputs: Sequence[str], lines: BinaryIO | None, task, fields: Sequence[str] = ()) -> Iterator[str | dict]:
+    """Yields the item of the fields, the inputs, and the lines of a file, which are read only when they are needed.
 
     If the task takes files, a folder is replaced by the files in it, and "-" is a file on standard input. For other
     tasks "-" is the lines of standard input. For text tasks every line is an item, even if it is empty; other tasks
@@ -298,7 +301,10 @@ def items(inputs: Sequence[str], lines: BinaryIO | None, task) -> Iterator[str]:
             if text or task.takes_text():
                 yield text
 
+    first = [item_of_fields(fields, task)] if fields else []
+
     def each():
+        yield from first
         for item in inputs:
             if task.takes_files():
                 yield from [_StandardInput(sys.stdin.buffer.read())] if item == "-" else files_of(item) or [item]
@@ -329,6 +335,9 @@ def item_of_fields(fields: Iterable[str], task) -> dict | str:
             if task.raw_kinds[name] in ("text", "number"):
                 try:
                     value = Path(value).read_text("utf-8-sig").strip()
+                except UnicodeDecodeError as error:
+                    what = f"byte {error.start:,} is not UTF-8; save the file in this encoding"
+                    raise ZooError(f"--field {field}: {what}") from None
                 except (OSError, ValueError) as error:
                     raise ZooError(f"--field {field}: {getattr(error, 'strerror', None) or error}") from None
         item[name] = value

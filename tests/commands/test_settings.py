@@ -2,11 +2,13 @@
 
 import json
 
+import numpy as np
 import pytest
 
 import zoo
 from tests.helpers.commands import run_zoo
 from tests.helpers.kept_pipelines import kept_pipelines
+from tests.helpers.models import make
 from tests.helpers.processes import run_child
 from zoo import terminal
 from zoo.commands.options import find
@@ -128,6 +130,7 @@ def test_none_is_read_by_settings_that_can_be_none():
     """As their help says."""
     assert find("lenet5.mnist", ("centre=none",))[1] == {"centre": None}
     assert find("attention_seq2seq.multi30k_en_de", ("warn_below=none",))[1] == {"warn_below": None}
+    assert find("blstm_ctc.an4", ("lexicon=none",))[1] == {"lexicon": None}
     for setting, wanted in (("colour=none", "one of 'rgb', 'grey'"), ("top=none", "an integer >= 1")):
         with pytest.raises(ZooError, match=f"must be {wanted}, got 'none'"):
             find("lenet5.mnist", (setting,))
@@ -217,3 +220,27 @@ def test_mistakes_in_fields(fields, message):
     with pytest.raises(ZooError) as caught:
         terminal.item_of_fields(fields, task_class("translation"))
     assert str(caught.value) == message
+
+
+def test_a_field_from_a_file_that_is_not_utf_8(tmp_path):
+    (tmp_path / "text").write_bytes(b"caf\xe9")
+    with pytest.raises(ZooError, match="byte 3 is not UTF-8; save the file in this encoding$"):
+        terminal.item_of_fields([f"sentence=@{tmp_path / 'text'}"], task_class("translation"))
+
+
+def test_explain_and_embed_take_fields(tmp_path):
+    """Of a model with several inputs, whose last layer has several outputs."""
+    zoo.save(make("memory_network"), tmp_path / "preset")
+    fields = ["--field", "story=A cat.", "--field", "question=The dog?"]
+    status, out, err = run_zoo("explain", tmp_path / "preset", *fields, "--out", tmp_path / "hops.png", "--json")
+    (row,) = json.loads(out)
+    assert (status, err) == (0, "")  # without the warning of Keras that a softmax of one line is 1
+    assert row["lines"] == ["A cat."]
+    np.testing.assert_allclose(row["weights"], [[1.0], [1.0]], rtol=1e-6)
+    path = tmp_path / "embeddings.npz"
+    assert run_zoo("embed", tmp_path / "preset", *fields, "--out", path)[0] == 0
+    with np.load(path) as content:
+        assert content["embeddings"].shape == (1, 8)
+        assert np.abs(content["embeddings"]).max() > 0
+    status, _, err = run_zoo("embed", tmp_path / "preset", *fields, "--out", path, "--layer", "memory")
+    assert (status, err) == (2, "zoo: memory_network: the layer memory must have one output tensor, got 2\n")

@@ -103,12 +103,30 @@ def test_quotes_are_read_in_csv_only(tmp_path):
     ("content", "name", "error"),
     [
         ("", "t.tsv", "t.tsv is empty: expected a first line that names text and label"),
-        ("text\tclass\na\tb\n", "t.tsv", "t.tsv has no column 'label': its first line must name text and label"),
+        (
+            "text\tclass\na\tb\n",
+            "t.tsv",
+            "t.tsv has no column 'label': its first line must name text and label, got 'text, class'",
+        ),
+        ("text;label\na;b\n", "t.csv", "no column 'text': its first line must name text and label, got 'text;label'"),
+        ("text\tlabel\ttext\na\tb\tc\n", "t.tsv", "t.tsv has two columns 'text'"),
+        (
+            "text\tlabel\na\tx\nb\tc\ty\n",
+            "t.tsv",
+            "t.tsv, line 3: 3 columns, but the first line names 2: put a text that has a tab into a .csv file, in",
+        ),
+        (
+            "text,label\na,x,,\nb, c,y\n",
+            "t.csv",
+            "t.csv, line 3: 3 columns, but the first line names 2: put a text that has a comma into quotes",
+        ),
         ("text\tlabel\n", "t.tsv", "two or more classes in its column 'label'; it has none: it has no rows"),
         ("text\tlabel\na\tx\nb\tx\n", "t.tsv", "two or more classes in its column 'label'; it has one, 'x'"),
         ("text\tlabel\n\na\tx\n  \ty\n", "t.tsv", "t.tsv, line 4: the text is empty: fill it in, or remove the row"),
         ("text,label\na,x\nb\n", "t.csv", "t.csv, line 3: the label is empty"),
-        ('text,label\na,x\n"b,y\n', "t.csv", "t.csv, line 3: unexpected end of data"),
+        ('text,label\na,x\n"b,y\nc,x\n', "t.csv", "t.csv, line 3: a quote is not closed"),
+        ('text,label\n"a\nb",x\n"c\nd",\n', "t.csv", "t.csv, line 4: the label is empty"),
+        ("text\tlabel\na\tx\nb\ty\0\n", "t.tsv", "t.tsv, line 3: contains a NUL character: remove it"),
     ],
 )
 def test_bad_tables(tmp_path, content, name, error):

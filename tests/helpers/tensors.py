@@ -87,6 +87,7 @@ BAD = {
     "a number": (1.0, "an item of type float is not a tensor: give an array of shape (4, 2)"),
     "nothing": (None, "an item of type NoneType is not a tensor"),
     "missing": ("missing.npy", "the file does not exist"),
+    "an object": ('{"a": [[1, 2]]}', "a JSON object is not a tensor: give nested lists of numbers, or the path"),
     "no path": ("a\0b", "can't be read"),
     "NaN": (np.where(GOOD == 3, np.nan, GOOD), "1 of 8 values are NaN or infinite as float32"),
     "infinite": (npy(np.where(GOOD > 5, np.inf, GOOD)), "2 of 8 values are NaN or infinite as float32"),

@@ -1,5 +1,6 @@
 """Question answering: what is read of a story, empty lines in training, accuracy per task, a file of one's own."""
 
+import csv
 import json
 
 import numpy as np
@@ -9,7 +10,7 @@ import tensorflow as tf
 import zoo
 from tests.helpers.contracts import CONTRACTS, WORDS
 from tests.helpers.models import make
-from zoo import terminal
+from zoo import explaining, terminal
 from zoo.data.sources import open_source
 from zoo.errors import ZooError
 from zoo.tasks import task_of
@@ -63,6 +64,33 @@ def test_what_is_not_read_is_said(pipeline):
     assert cut["scores"] == pytest.approx(kept["scores"], abs=1e-6)
     assert cut["warning"] == "the story has 9 lines; the oldest 3 are not read"
     assert "warning" not in kept
+
+
+def test_a_long_line_is_cut_with_a_warning(model):
+    """Unknown words do not count."""
+    read = zoo.pipeline(model, longest=3)
+    cut = "only the first 3 known words of a line or question are read"
+    whole = {"story": "a zebra cat is\nthe dog", "question": "the dog?"}
+    assert read(whole)["warning"] == "unknown words are not read: 'zebra'"
+    assert read({**whole, "story": "the dog\na zebra cat is one"})["warning"] == (
+        f"{cut}; unknown words are not read: 'zebra'"
+    )
+    assert read({"story": "a cat", "question": "is the dog one?"})["warning"] == cut
+
+
+def test_csv_has_a_column_of_warnings(pipeline, capsys):
+    items = [{"story": "A zebra. A cat.", "question": "The dog?"}, {"story": "A cat.", "question": "The dog?"}]
+    answers = pipeline(items)
+    assert terminal.csv_rows([*answers, {"input": "x", "error": "bad"}], pipeline.task) == 1
+    header, *lines = csv.reader(capsys.readouterr().out.splitlines())
+    assert header == ["input", "answer", "score", "warning", "error"]
+    assert [line[1] for line in lines] == [answers[0]["labels"][0], answers[1]["labels"][0], ""]
+    assert [line[3:] for line in lines] == [["unknown words are not read: 'zebra'", ""], ["", ""], ["", "bad"]]
+
+
+def test_the_card_of_a_preset_without_settings(model, tmp_path):
+    zoo.save(model, tmp_path / "preset")
+    assert "- Task: question_answering\n" in (tmp_path / "preset" / "README.md").read_text("utf-8")
 
 
 def test_bad_items(pipeline):
@@ -185,8 +213,9 @@ def test_the_lines_that_each_hop_reads(model, pipeline, tmp_path):
     assert (rows[0]["label"], rows[0]["score"]) == (answer["labels"][0], pytest.approx(answer["scores"][0], abs=1e-6))
     assert rows[0]["lines"] == ["The boat is a car.", "The bird is in the bag."]
     assert rows[0]["warning"] == answer["warning"]
-    assert rows[0]["weights"].shape == (2, 2)
-    np.testing.assert_allclose(rows[0]["weights"].sum(axis=1), 1, rtol=1e-5)
+    assert np.shape(rows[0]["weights"]) == (2, 2)
+    assert explaining.printable(rows[0])["weights"] == rows[0]["weights"]
+    np.testing.assert_allclose(np.sum(rows[0]["weights"], axis=1), 1, rtol=1e-5)
     inputs, _ = task_of(model).checked({name: tf.constant([text]) for name, text in item.items()})
     _, weights = model.get_layer("memory")(*[inputs[name] for name in model.input])
     np.testing.assert_allclose(rows[0]["weights"], weights[0, :, ::-1], rtol=1e-5)

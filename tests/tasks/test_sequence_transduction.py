@@ -9,6 +9,7 @@ import tensorflow as tf
 
 import zoo
 from tests.helpers.contracts import CONTRACTS
+from zoo import inference
 from zoo.data.layouts import SequenceLines
 from zoo.data.stream import named_errors
 from zoo.errors import InputError, ZooError
@@ -177,8 +178,8 @@ def test_bad_files(tmp_path, lines, message):
 @pytest.mark.parametrize(
     ("output", "message"),
     [
-        ([[1, 0, 1]] * 3, "an output of 3 vectors, but the answer has 1: set task.answer_length"),
-        ([[2, 0, 1]], "0 or 1"),
+        ([[1, 0, 1]] * 3, "a.jsonl, line [1-9]: an output of 3 vectors, but the answer has 1: set task.answer_length"),
+        ([[2, 0, 1]], "a.jsonl, line [1-9]: values of an output must be 0 or 1"),
     ],
 )
 def test_bad_outputs(model, tmp_path, output, message):
@@ -186,6 +187,19 @@ def test_bad_outputs(model, tmp_path, output, message):
     (tmp_path / "a.jsonl").write_text("\n".join([row] * 9))
     with pytest.raises(ZooError, match=message), named_errors():
         next(iter(zoo.dataset(tmp_path / "a.jsonl", model=model)))
+
+
+def test_a_bad_line_is_named(model, tmp_path):
+    good, bad = (json.dumps({"input": [[1, 0, last]], "output": [[1, 0, 1]]}) for last in (1, 3))
+    (tmp_path / "a.jsonl").write_text("\n".join([*[good] * 4, bad, *[good] * 5]))
+    with pytest.raises(ZooError, match="a.jsonl, line 5: values must be 0 or 1"), named_errors():
+        list(zoo.dataset(tmp_path / "a.jsonl", "all", model=model))
+
+
+def test_a_machine_has_no_embeddings(model, tmp_path):
+    zoo.save(model, tmp_path / "preset")
+    with pytest.raises(ZooError, match="neural_turing_machine generates sequences: its embeddings and outputs of lay"):
+        list(inference.embed(tmp_path / "preset", [VECTORS], layer="controller"))
 
 
 def test_explanation(model, tmp_path):

@@ -22,6 +22,18 @@ def test_every_recipe_reads_and_survives_its_own_toml(name, tmp_path):
     assert recipe.data.test not in (recipe.data.train, recipe.data.validation)
 
 
+def test_settings_of_the_task_that_are_none(tmp_path):
+    """As on the command line; the recipe of a run has an empty text for None."""
+    for value in ("", "none"):
+        _, recipe = read_recipe("conv_text_classifier.trec", {"task.vectors": value, "task.longest": 7})
+        assert recipe.task == {"vectors": None, "longest": 7}
+    (tmp_path / "run.toml").write_text(as_toml(recipe))
+    assert 'vectors = ""' in (tmp_path / "run.toml").read_text()
+    assert read_recipe(tmp_path / "run.toml")[1] == recipe
+    _, wrong = read_recipe("conv_text_classifier.trec", {"task.longest": "none"})
+    assert wrong.task["longest"] == "none"  # refused when the task reads it
+
+
 # Recipes that differ from another one in the network, the data or the length, or in where they start; those whose
 # network and features other tests train; and all of the translator that the fixture `speller` trains.
 SLOW = dict.fromkeys(

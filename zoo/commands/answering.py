@@ -8,18 +8,20 @@ from zoo import terminal
 from zoo.commands.options import DATA_DIR, JSON, SET, PresetCommand, find
 from zoo.errors import checked_picture
 
-
-@click.command(cls=PresetCommand)
-@click.argument("preset")
-@click.argument("inputs", nargs=-1, metavar="INPUT...")
-@click.option("--file", "file", metavar="PATH", help="Read inputs from a file, one per line; - is standard input.")
-@click.option(
+_FIELD = click.option(
     "--field",
     "fields",
     multiple=True,
     metavar="NAME=VALUE",
     help="One item of a task with several inputs, a value per input; @PATH reads it from a file.",
 )
+
+
+@click.command(cls=PresetCommand)
+@click.argument("preset")
+@click.argument("inputs", nargs=-1, metavar="INPUT...")
+@click.option("--file", "file", metavar="PATH", help="Read inputs from a file, one per line; - is standard input.")
+@_FIELD
 @click.option("--csv", "as_csv", is_flag=True, help="Print comma-separated values.")
 @SET
 @JSON
@@ -39,9 +41,7 @@ def predict(preset, inputs, file, fields, as_csv, changes, as_json, **flags) -> 
     lines = terminal.open_lines(file)
     before = (inputs.index("-") if "-" in inputs else len(inputs)) + bool(fields)  # rows before the first line
     task, settings = find(preset, changes, flags)
-    items = terminal.items(inputs, lines, task)
-    if fields:
-        items = [terminal.item_of_fields(fields, task), *items]
+    items = terminal.items(inputs, lines, task, fields)
     from zoo import inference
 
     pipeline = inference.pipeline(preset, **settings)
@@ -90,22 +90,23 @@ def listen(preset, file, chunk, as_json) -> None:
 @click.argument("preset")
 @click.argument("inputs", nargs=-1, metavar="INPUT...")
 @click.option("--file", "file", metavar="PATH", help="Read inputs from a file, one per line; - is standard input.")
+@_FIELD
 @click.option("--out", required=True, metavar="NPZ", help="The file to write: .npz with `inputs` and `embeddings`.")
 @click.option("--layer", help="A layer whose output to write [the last one below the head].")
 @SET
 @JSON
-def embed(preset, inputs, file, out, layer, changes, as_json, **flags) -> None:
+def embed(preset, inputs, file, fields, out, layer, changes, as_json, **flags) -> None:
     """Write the embeddings of inputs: what the model computes below its head, or the output of a layer.
 
     OUT gets the arrays `inputs` (N,), their names, and `embeddings` (N, ...) in float32. An input that can't be read is
     left out and gets its own error; the exit status is then 1.
     """
-    if not inputs and not file:
-        raise click.UsageError("no input: give INPUT or --file PATH")
+    if not inputs and not file and not fields:
+        raise click.UsageError("no input: give INPUT, --file PATH or --field NAME=VALUE")
     terminal.check_npz(out)
     lines = terminal.open_lines(file)
     task, settings = find(preset, changes, flags)
-    items = terminal.items(inputs, lines, task)
+    items = terminal.items(inputs, lines, task, fields)
     from zoo import inference
 
     rows = inference.embed(preset, items, layer, "return", **settings)
@@ -120,13 +121,14 @@ def embed(preset, inputs, file, out, layer, changes, as_json, **flags) -> None:
 @click.command(cls=PresetCommand)
 @click.argument("preset")
 @click.argument("inputs", nargs=-1, metavar="[INPUT]...")
+@_FIELD
 @click.option("--out", required=True, metavar="PICTURE", help="The picture to write: .png, .pdf or .svg.")
 @click.option("--kind", help="The kind of explanation [the first kind of the model's task].")
 @click.option("--label", help="The class to explain, for heat [the best answer].")
 @click.option("--layer", help="Where Grad-CAM looks, for heat [the last convolution with an extent].")
 @SET
 @JSON
-def explain(preset, inputs, out, kind, label, layer, changes, as_json, **flags) -> None:
+def explain(preset, inputs, fields, out, kind, label, layer, changes, as_json, **flags) -> None:
     """Draw how a model comes to its answers, for inputs or for the preset's samples.
 
     The kinds depend on the model's task; an unknown kind is refused with a list of the task's kinds.
@@ -137,13 +139,17 @@ def explain(preset, inputs, out, kind, label, layer, changes, as_json, **flags) 
     layers     the feature maps of one image, layer by layer
     map        words in the plane, near each other if their vectors are
     attention  the weights of each generated word over the words of its source
+    words      the weight of each word of a text in its class
     hops       the lines of a story that each hop of a memory network reads
+    memory     what a machine with a memory writes and reads at every step
+    glimpses   the parts of an image that a model looks at, in their order
+    posteriors the probabilities of the symbols of a sound over time
     surprise   the bits of each token of a text
     reach      how far back in a text a language model looks, as the gradient by distance
     """
     checked_picture(out, "--out")
     task, settings = find(preset, changes, flags)
-    items = list(terminal.items(inputs, None, task)) if inputs else None
+    items = list(terminal.items(inputs, None, task, fields)) if inputs or fields else None
     from zoo import explaining
 
     with terminal.status("explaining"):

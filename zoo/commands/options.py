@@ -94,7 +94,7 @@ def find(preset: str, changes: tuple[str, ...] = (), flags: dict | None = None) 
         ZooError: an unknown preset or task, or a setting that is unknown or out of its range.
     """
     from zoo import tasks
-    from zoo.training.recipe import NONE, parse_setting
+    from zoo.training.recipe import parse_setting
 
     record = _task_record(preset)
     changed = dict(map(parse_setting, changes))
@@ -103,8 +103,7 @@ def find(preset: str, changes: tuple[str, ...] = (), flags: dict | None = None) 
         raise unknown("task", record["name"], tasks.names())
     if changed or settings:
         kind = tasks.settings_class(record["name"])
-        is_none = {key: value == NONE or value == "none" and kind.reads_none(key) for key, value in changed.items()}
-        settings = {key: None if is_none[key] else value for key, value in changed.items()} | settings
+        settings = kind.from_toml(changed) | settings
         stated = {name: value for name, value in record["settings"].items() if name != "labels"}
         kind.checked(record["name"], {**kind.today(stated), **kind.today(settings)})
     terminal.load_tensorflow()

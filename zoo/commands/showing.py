@@ -18,6 +18,9 @@ def list_command(pattern, task, pretrained, as_json) -> None:
     from zoo.preset import card
 
     rows = preset.rows(pattern, task, pretrained)
+    filters = [repr(pattern)] * bool(pattern) + [f"--task {task}"] * bool(task) + ["--pretrained"] * pretrained
+    if not rows and filters:
+        raise ZooError(f"no model or preset matches {' and '.join(filters)}: run `zoo list` to see all")
     if as_json:
         return terminal.print_json(rows)
     table = []
@@ -25,8 +28,6 @@ def list_command(pattern, task, pretrained, as_json) -> None:
         metrics = [f"{metric['name']} {card.figure(metric)}" for metric in card.final(row)]
         count = f"{row['parameters']:,}" if row["parameters"] else "-"
         table.append((row["name"], row["kind"], row["task"], count, "; ".join(metrics) or row.get("description", "")))
-    if not table:
-        raise ZooError(f"no model or preset matches {pattern!r}: run `zoo list` to see all")
     terminal.print_table(("name", "kind", "task", "parameters", ""), table)
     return None
 

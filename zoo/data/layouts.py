@@ -193,8 +193,6 @@ class FolderTable:
         names: dict[str, str] = {}  # normalised path -> the first name of the file in the table
         for number, line in _lines(table):
             name, _, text = (part.strip() for part in line.partition("\t"))
-            if "\0" in line:
-                raise ZooError(f"{table}, line {number}: contains a NUL character: remove it")
             if not name or not self._is_text(text):
                 raise ZooError(f"{table}, line {number}: expected a file name, a tab and a text")
             name = names.setdefault(os.path.abspath(os.path.join(path, name)), name)
@@ -335,13 +333,15 @@ class Table:
 class SequenceLines:
     """A file of JSON lines: {"input": vectors, "output": vectors}, where vectors are lists of lists of numbers.
 
-    All vectors of a field have the same size; the number of vectors may differ from line to line.
+    All vectors of a field have the same size; the number of vectors may differ from line to line. The field `file` is
+    the place of an example, for error messages.
     """
 
     file_suffix: ClassVar[str | None] = ".jsonl"
 
     def open(self, path: Path, split: str) -> Source:
         rows: list[tuple[np.ndarray, ...]] = []
+        places: list[str] = []
         for number, line in _lines(path):
             where = f"{path}, line {number}"
             try:
@@ -356,12 +356,14 @@ class SequenceLines:
                     sizes = f"{own.shape[1]} numbers, those of the first line {first.shape[1]}"
                     raise ZooError(f"{where}: the vectors of {field} have {sizes}")
             rows.append(row)
-        part = _shuffled_part(rows, split, path)
+            places.append(where)
+        numbers = _shuffled_part(range(len(rows)), split, path)
+        part = [rows[number] for number in numbers]
         fields = {
             field: tf.RaggedTensor.from_row_lengths(np.concatenate(values), [len(each) for each in values])
             for field, values in zip(("input", "output"), zip(*part, strict=True), strict=True)
         }
-        stubs = tf.data.Dataset.from_tensor_slices(fields)
+        stubs = tf.data.Dataset.from_tensor_slices({**fields, "file": [places[number] for number in numbers]})
         mark = _fingerprint(str(values.tolist()) for row in part for values in row)
         return Source(
             str(path), "", split, len(part), None, stubs, dict, "the file's own", [(str(path), *_PARTS[split])], mark
@@ -403,30 +405,43 @@ class TextTable:
 
     def _rows(self, path: Path) -> list[tuple[str, str]]:
         """(text, label) of every row."""
-        if path.suffix.lower() == ".csv":
+        is_csv = path.suffix.lower() == ".csv"
+        if is_csv:
             content = "\n".join(line for _, line in _lines(path, blank=True))
             table = csv.reader(io.StringIO(content), strict=True)
         else:
             table = csv.reader((line for _, line in _lines(path, blank=True)), delimiter="\t", quoting=csv.QUOTE_NONE)
         rows, places, usual = [], None, csv.field_size_limit(LONGEST_FIELD)
+        first = 1  # line of the next row
         try:
             for values in table:
-                where = f"{path}, line {table.line_num}"
+                where, first = f"{path}, line {first}", table.line_num + 1
                 values = [value.strip() for value in values]
                 if not any(values):
                     continue
                 if places is None:
-                    if missing := [name for name in ("text", "label") if name not in values]:
-                        raise ZooError(f"{path} has no column {missing[0]!r}: its first line must name text and label")
-                    places = [values.index(name) for name in ("text", "label")]
+                    for name in ("text", "label"):
+                        if values.count(name) != 1:
+                            many = "two columns" if name in values else "no column"
+                            line = ", ".join(values)[:60]
+                            raise ZooError(
+                                f"{path} has {many} {name!r}: its first line must name text and label, got {line!r}"
+                            )
+                    places, count = [values.index(name) for name in ("text", "label")], len(values)
                     continue
+                if any(values[count:]):
+                    raise ZooError(
+                        f"{where}: {len(values)} columns, but the first line names {count}: put a text that has a "
+                        f"{'comma' if is_csv else 'tab'} {'into quotes' if is_csv else 'into a .csv file, in quotes'}"
+                    )
                 row = [values[place] if place < len(values) else "" for place in places]
                 for name, value in zip(("text", "label"), row, strict=True):
                     if not value:
                         raise ZooError(f"{where}: the {name} is empty: fill it in, or remove the row")
                 rows.append(tuple(row))
         except csv.Error as error:
-            raise ZooError(f"{path}, line {table.line_num}: {error}") from None
+            reason = "a quote is not closed" if "unexpected end" in str(error) else error
+            raise ZooError(f"{path}, line {first}: {reason}") from None
         finally:
             csv.field_size_limit(usual)
         if places is None:
@@ -484,13 +499,19 @@ def _subfolders(path: Path) -> list[str]:
 
 
 def _lines(path: Path, blank: bool = False) -> Iterable[tuple[int, str]]:
-    """(line number from 1, line) of each line of a UTF-8 text file; blank lines only if `blank`."""
+    """(line number from 1, line) of each line of a UTF-8 text file; blank lines only if `blank`.
+
+    Raises:
+        ZooError: there is no such file, it is not UTF-8, or it has a NUL character.
+    """
     if not path.is_file():
         raise ZooError(f"{path} is not a file; expected a text file with tabs between its columns")
     try:
         lines = path.read_text("utf-8-sig").split("\n")
     except UnicodeDecodeError as error:
         raise ZooError(f"{path}: byte {error.start:,} is not UTF-8; save the file in this encoding") from None
+    if with_nul := next((number for number, line in enumerate(lines, start=1) if "\0" in line), None):
+        raise ZooError(f"{path}, line {with_nul}: contains a NUL character: remove it")
     return ((number, line.rstrip("\r")) for number, line in enumerate(lines, start=1) if blank or line.strip())
 
 

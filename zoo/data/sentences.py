@@ -218,7 +218,7 @@ def divided(rows: list[Row], count: int) -> list[list[Row]]:
 
     The part of a text depends on the texts and their classes, not on the order of the rows.
     """
-    # Of a text with two classes, the one with the lower number.
+    # A text that occurs with two classes counts for the class with the lower number.
     classes = {key(text): label for text, label in sorted(rows, key=lambda row: -row[1])}
     order = sorted(classes, key=lambda text: (classes[text], hashlib.sha256(text.encode()).digest()))
     places = {text: place % count for place, text in enumerate(order)}

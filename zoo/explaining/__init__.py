@@ -97,13 +97,13 @@ def explain(
         are None if no layer has a spatial output. In the place of "gradient" that of a sound has "features" (N, M),
         frames and mel filters. "layers": {"input", "label", "score", "layers"}, with the outputs by name. "filters": a
         single dict {"layer", "filters"}, (h, w, C, count). "glimpses": {"input", "label", "score", "locations",
-        "widths"}; "locations" (glimpses, 2) are rows and columns of the centres in pixels of the model's input,
+        "widths"}; "locations" are pairs of the row and the column of each centre in pixels of the model's input,
         "widths" those of the patches. "attention": {"input", "translation", "score",
         "alternatives", "source", "target", "attention"}; "source" and "target" are lists of words, and "attention" has
         the shape (target words, source words). "surprise": {"input", "tokens", "bits", "perplexity"}. "reach":
         {"input", "gradient"}, by distance from 0, relative to the value there. "words": {"input", "label", "score",
         "words", "weights"}, and with attention "sentences". "hops": {"input", "label", "score", "lines", "weights"};
-        "weights" has the shape (hops, lines). "memory": {"input", "vectors", "write_weights", "read_weights", "adds",
+        "weights" are lists (hops, lines). "memory": {"input", "vectors", "write_weights", "read_weights", "adds",
         "reads"}, (steps, heads, places or numbers of a place). "posteriors": {"input", "transcript", "score", "words",
         "symbols", "posteriors", "step_times"}; "posteriors" has the shape (steps, symbols), where the first symbol is
         the blank.
@@ -128,7 +128,10 @@ def explain(
         if inputs is None and not getattr(module, "SAMPLES", True)
         else _items(task, name, preset, inputs, kind, module.ITEMS)
     )
-    rows = module.explain(task, items, errors, **options)
+    with warnings.catch_warnings():
+        # Keras warns of the attention to a text of one word or line, which is 1.
+        warnings.filterwarnings("ignore", "You are using a softmax over axis")
+        rows = module.explain(task, items, errors, **options)
     drawn = [{**row, "_name": name} for row in rows if "error" not in row]
     if drawn:
         _write(out, module, drawn)

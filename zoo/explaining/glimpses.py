@@ -16,17 +16,16 @@ from zoo.explaining.images import line
 from zoo.explaining.rows import rows_of
 from zoo.tasks.task import Task
 
-__all__ = ["ARRAYS", "ITEMS", "draw", "explain", "line"]
+__all__ = ["ITEMS", "draw", "explain", "line"]
 
 ITEMS = 12
-ARRAYS = ("locations",)
 
 
 def explain(task: Task, items: list, errors: str) -> list[dict]:
-    """{"input", "label", "score", "locations" (glimpses, 2), "widths"} per item.
+    """{"input", "label", "score", "locations", "widths"} per item.
 
-    Locations are the rows and columns of the centres of the glimpses, in pixels of the model's input, where the upper
-    left corner of the image is (0, 0). Widths are those of the square patches of every glimpse, in pixels.
+    Locations are pairs of the row and the column of the centre of each glimpse, in pixels of the model's input, where
+    the upper left corner of the image is (0, 0). Widths are those of the square patches of every glimpse, in pixels.
     """
     images.check_model(task)
     return rows_of(items, errors, functools.partial(images.read, task), functools.partial(_glimpses, task))
@@ -38,7 +37,7 @@ def _glimpses(task: Task, image: tf.Tensor) -> dict:
     places = np.array(outputs["policy"][0, :, :2])  # (glimpses, 2), from -1 to 1
     return {
         **images.answer(task, outputs)[0],
-        "locations": (places + 1.0) / 2.0 * task.size,
+        "locations": ((places + 1.0) / 2.0 * task.size).tolist(),
         "widths": [sensor.patch * 2**scale for scale in range(sensor.scales)],
         **images.displayed(task, image),
     }

@@ -18,22 +18,22 @@ def explain(task: Task, items: list, errors: str) -> list[dict]:
     """A row per story and question.
 
     Returns:
-        {"input", "label", "score", "lines", "weights"}: the best answer, the lines that were read, oldest first, and an
-        array (hops, lines) of their weights, which sum to 1 at each hop if the model has a softmax.
+        {"input", "label", "score", "lines", "weights"}: the best answer, the lines that were read, oldest first, and
+        lists (hops, lines) of their weights, which sum to 1 at each hop if the model has a softmax.
     """
     return rows_of(items, errors, functools.partial(_read, task), functools.partial(_explained, task))
 
 
-def _read(task: Task, item) -> tuple[list[str], dict]:
+def _read(task: Task, item) -> tuple[list[str], str, dict]:
     raw = task.collate([task.encode(item)])
     inputs, error = task.checked(raw)
     if error[0].numpy():
         raise InputError(error[0].numpy().decode())
-    return task.written(raw["story"][0]), inputs
+    return task.written(raw["story"][0]), " ".join(raw["question"][0].decode("utf-8").split()), inputs
 
 
 def _explained(task: Task, value: tuple) -> dict:
-    lines, inputs = value
+    lines, question, inputs = value
     logits, weights = task.model.get_layer("memory")(inputs["story"], inputs["line_count"], inputs["question"])
     outputs = task.answer({"logits": logits, "warning": inputs["warning"]})
     answer = task.to_python({name: each[0].numpy() for name, each in outputs.items()})
@@ -41,17 +41,20 @@ def _explained(task: Task, value: tuple) -> dict:
         "label": answer["labels"][0],
         "score": answer["scores"][0],
         "lines": lines[::-1],
-        "weights": tf.reverse(weights[0, :, : len(lines)], axis=[1]).numpy(),
+        "weights": tf.reverse(weights[0, :, : len(lines)], axis=[1]).numpy().tolist(),
         **{key: text for key, text in answer.items() if key == "warning"},
+        "_question": question,
     }
 
 
 def draw(rows: list[dict], path: Path) -> None:
-    """A panel per story: its lines, and a column per hop with the weights as shades."""
-    plotting.hops([(row["lines"], row["weights"], f"{row['label']} {row['score']:.1%}") for row in rows], path)
+    """A panel per story: the question, the lines, and a column per hop with the weights as shades."""
+    titles = [f"{row['_question']}  {row['label']} {row['score']:.1%}" for row in rows]
+    panels = zip([row["lines"] for row in rows], [np.array(row["weights"]) for row in rows], titles, strict=True)
+    plotting.hops([*panels], path)
 
 
 def line(row: dict) -> str:
-    hops = (f"hop {hop}: {row['lines'][int(np.argmax(own))]} {own.max():.2f}"
+    hops = (f"hop {hop}: {row['lines'][int(np.argmax(own))]} {max(own):.2f}"
             for hop, own in enumerate(row["weights"], start=1))  # fmt: skip
     return f"{row['label']} {row['score']:.1%}: {'; '.join(hops)}"

@@ -29,6 +29,7 @@ def card(record: dict) -> str:
     entry = registry.entries().get(record["model"]["name"])
     provenance, terms = record.get("provenance") or {}, record.get("terms") or {}
     settings = {key: value for key, value in record["task"]["settings"].items() if key not in ("labels", "augment")}
+    listed = ", ".join(f"{key}={value}" for key, value in settings.items())
     overrides = record["model"]["overrides"]
     parts = [part for part in (entry.parts if entry else record.get("parts") or {}) if part in overrides]
     lines = [
@@ -40,7 +41,7 @@ def card(record: dict) -> str:
         f"- Model: `{record['model']['name']}`" + _arguments(overrides, without=parts),
         *(_part_line(part, overrides[part], record) for part in parts),
         f"- Paper: {entry.paper}" if entry else "- Paper: not known here",
-        f"- Task: {record['task']['name']}; " + ", ".join(f"{key}={value}" for key, value in settings.items()),
+        f"- Task: {record['task']['name']}" + (f"; {listed}" if listed else ""),
         f"- Parameters: {record['parameters']:,} (trainable)",
         f"- Size: {size(record)}, weights stored in {record['storage']}" + _beside(record),
     ]

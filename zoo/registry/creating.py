@@ -177,7 +177,7 @@ def _tap(model, name: str):
     from zoo.layers.slicing import output_of
 
     layer = next((layer for layer in model.layers if layer.name == name), None)
-    if layer is None or hasattr(layer, "layers") or len(inbound_nodes(layer)) != 1:
+    if layer is None or hasattr(layer, "layers") or len(inbound_nodes(layer)) != 1 or isinstance(layer.output, list):
         return output_of(model, name)
     return layer.output
 

@@ -30,6 +30,7 @@ class SequenceTransduction(Task):
     """
 
     name = "sequence_transduction"
+    writes = "sequences"
     Settings = SequenceTransductionSettings
     raw_kinds = {"sequence": "tensor"}
     input_name = "sequence"
@@ -83,7 +84,7 @@ class SequenceTransduction(Task):
         """(T, D) float32; a bad example ends the run with an error."""
         sequence = tf.ensure_shape(tf.cast(example["input"], tf.float32), (None, self.width))
         error = self._errors(sequence[tf.newaxis], tf.shape(sequence)[:1])[0]
-        with tf.control_dependencies([readable(error, "an example")]):
+        with tf.control_dependencies([readable(error, example.get("file", "an example"))]):
             return {"sequence": tf.identity(sequence)}
 
     def prepare(self, raw):
@@ -102,7 +103,7 @@ class SequenceTransduction(Task):
         wrong = tf.strings.join([*texts, ": set task.answer_length or task.repeats"])
         is_bits = tf.reduce_all((output == 0.0) | (output == 1.0))
         error = tf.where(is_bits, tf.where(count == wanted, "", wrong), "values of an output must be 0 or 1")
-        with tf.control_dependencies([readable(error, "an example")]):
+        with tf.control_dependencies([readable(error, example.get("file", "an example"))]):
             before = tf.fill([length + 1, self.bits], tf.constant(NO_BIT, tf.uint8))
             return tf.concat([before, tf.ensure_shape(tf.cast(output, tf.uint8), (None, self.bits))], axis=0)
 

@@ -84,11 +84,19 @@ class TaskSettings(pydantic.BaseModel):
             raise ZooError(f"{task}: {name} must be {wanted}, got {settings[name]!r}") from None
 
     @classmethod
-    def reads_none(cls, name: str) -> bool:
-        """Whether the text "none" can only mean None as the value of a setting."""
+    def from_toml(cls, settings: dict) -> dict:
+        """Settings as recipes and the command line write them -> their values.
+
+        TOML has no null: an empty text stands for None, and "none" does in a setting that can be None. A file or folder
+        of this name is ./none.
+        """
+        return {name: None if cls._is_none(name, value) else value for name, value in settings.items()}
+
+    @classmethod
+    def _is_none(cls, name: str, value: Any) -> bool:
         field = cls.model_fields.get(cls.renamed.get(name, name))
-        kinds = () if field is None else _kinds(field)
-        return type(None) in kinds and str not in kinds and "none" not in _choices(field)
+        can_be_none = field is not None and type(None) in _kinds(field) and "none" not in _choices(field)
+        return value == "" or value == "none" and can_be_none
 
     @classmethod
     def flags(cls) -> dict[str, FieldInfo]:

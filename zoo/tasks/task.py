@@ -76,6 +76,7 @@ class Task:
     raw_kinds: ClassVar[dict[str, str]]  # argument of the served signature -> its kind (see zoo/tasks/raw/)
     input_name: ClassVar[str | None] = None  # the task's name for the input of a model that takes a tensor
     carried: ClassVar[dict[str, str]] = {}  # output -> input: state that a batch passes to the next batch
+    writes: ClassVar[str | None] = None  # what answers are if they are not read from a single output, such as "texts"
     resets: ClassVar[str | None] = None  # with `carried`: input (B,), true if a row's state is reset
     # Field of prepared, or "y" -> its padding value, if not zero. If y is a dict, the value may be a dict of its keys.
     padding: ClassVar[dict[str, Any]] = {}

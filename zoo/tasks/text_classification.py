@@ -41,7 +41,8 @@ class TextClassification(TextInput, Classification):
         lengths = "word_counts" if self.reads_sentences else "token_count"
         if missing := sorted({"tokens", lengths} - set(model.input)):
             raise ZooError(f"{model.name} is not a model for {self.name}: it has no input {missing[0]!r}")
-        # Of the tokens' axes; of the two axes of sentences, the size whose square is that of the longest padded text.
+        # The greatest size of an axis of the tokens. Sentences have two axes: their product is the size of the longest
+        # padded text.
         self.longest = self.settings.longest
         if self.reads_sentences:
             self.longest = math.isqrt(self.longest * self.settings.sentence_longest)

@@ -121,7 +121,10 @@ class StoryInput(TextInput):
         ids, unknown = self._numbered(lines.flat_values)
         question, unknown_asked = self._numbered(texts["question"])
         is_read = lines.with_flat_values(ids.row_lengths() > 0)
-        ids = lines.with_flat_values(ids[:, : self.settings.longest])  # (B, lines, words)
+        longest = self.settings.longest
+        is_cut = tf.reduce_any(lines.with_flat_values(ids.row_lengths() > longest), axis=1)
+        is_cut |= question.row_lengths() > longest
+        ids = lines.with_flat_values(ids[:, :longest])  # (B, lines, words)
         ids = tf.ragged.boolean_mask(ids, is_read)
         count = ids.row_lengths()
         last = tf.ragged.range(count - 1, tf.maximum(count - self.memory, 0) - 1, -1)  # the last line first
@@ -129,24 +132,28 @@ class StoryInput(TextInput):
         inputs = {
             "story": story,
             "line_count": tf.cast(tf.minimum(count, self.memory), tf.int32),
-            "question": _padded(question[:, : self.settings.longest].to_tensor()),
+            "question": _padded(question[:, :longest].to_tensor()),
         }
         unknown = lines.with_flat_values(unknown).merge_dims(1, 2)
-        return inputs, self._warning(count, tf.concat([unknown, unknown_asked], axis=1))
+        return inputs, self._warning(count, is_cut, tf.concat([unknown, unknown_asked], axis=1))
 
-    def _warning(self, count, unknown):
-        """The number of lines of stories (B,), and ragged unknown words (B, None) -> (B,) strings."""
+    def _warning(self, count, is_cut, unknown):
+        """The number of lines of stories (B,), whether a line is cut (B,), ragged unknown words (B, None) -> (B,)."""
         rest = tf.as_string(count - self.memory)
         lines = tf.strings.join(["the story has ", tf.as_string(count), " lines; the oldest ", rest, " are not read"])
         lines = tf.where(count > self.memory, lines, "")
+        cut = tf.where(is_cut, f"only the first {self.settings.longest} known words of a line or question are read", "")
         unknown = _distinct(unknown)
         quoted = unknown[:, :LISTED]
         quoted = quoted.with_flat_values(tf.strings.join(["'", quoted.flat_values, "'"]))
         words = tf.strings.reduce_join(quoted, axis=-1, separator=", ")
         more = tf.where(unknown.row_lengths() > LISTED, " and others", "")
         words = tf.where(words == "", "", tf.strings.join(["unknown words are not read: ", words, more]))
-        between = tf.where((lines != "") & (words != ""), "; ", "")
-        return tf.strings.join([lines, between, words])
+        warning = lines
+        for part in (cut, words):
+            between = tf.where((warning != "") & (part != ""), "; ", "")
+            warning = tf.strings.join([warning, between, part])
+        return warning
 
     def written(self, story) -> list[str]:
         """() string -> the lines that are read, as they are written, the last one first."""

@@ -7,7 +7,6 @@ import tensorflow as tf
 
 from zoo.errors import ZooError
 from zoo.layers.model import outputs_of
-from zoo.tasks.outputs.generation import Generation
 from zoo.tasks.task import Task
 
 
@@ -56,8 +55,8 @@ def features_of(kind: type[Task], model) -> type[Task]:
     """The class of a model's task: `kind`, or its variant with features if the model has taps or lacks its head."""
     origin = model.origin
     is_short = getattr(origin, "taps", None) is not None or set(outputs_of(model)) == {"embeddings"}
-    if is_short and issubclass(kind, Generation):
-        raise ZooError(f"{origin.model} generates texts: its embeddings and outputs of layers have no pipeline")
+    if is_short and kind.writes:
+        raise ZooError(f"{origin.model} generates {kind.writes}: its embeddings and outputs of layers have no pipeline")
     return _variant(kind) if is_short else kind
 
 

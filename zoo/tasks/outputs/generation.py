@@ -27,6 +27,7 @@ class Generation(Task):
     (B, T, V); and the attribute `attends`, whether its state holds attention.
     """
 
+    writes = "texts"
     text_key: ClassVar[str]  # the key of the text in an answer
     criterion = Criterion("token_accuracy", "max")
     rewards: ClassVar[tuple[str, ...]] = ()  # the metrics that may reward sampled answers in training
@@ -191,13 +192,11 @@ class Generation(Task):
         """A pair of columns for each of the `n_best` texts."""
         numbers = range(2, self.settings.n_best + 1)
         others = (f"{column}_{number}" for number in numbers for column in ("answer", "score"))
-        return ("answer", "score", *others, *(() if self.settings.warn_below is None else ("warning",)))
+        return ("answer", "score", *others)
 
     def csv_values(self, row):
         answers = [row, *row["alternatives"]]
-        values = [value for each in answers for value in (each[self.text_key], f"{each['score']:.6f}")]
-        warning = () if self.settings.warn_below is None else (row.get("warning", ""),)
-        return (*values, *warning)
+        return tuple(value for each in answers for value in (each[self.text_key], f"{each['score']:.6f}"))
 
     def summary(self, row):
         return row[self.text_key]

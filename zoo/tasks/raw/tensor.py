@@ -31,6 +31,8 @@ def tensor_of(item, shape: tuple[int | None, ...] | None) -> np.ndarray:
     """
     if isinstance(item, str) and item.lstrip().startswith("["):
         item = item.encode()
+    elif isinstance(item, str) and item.lstrip().startswith("{"):
+        raise InputError("a JSON object is not a tensor: give nested lists of numbers, or the path of a .npy file")
     elif isinstance(item, (str, os.PathLike)):
         item = content_of(Path(item), "a .npy file")
     elif is_file_object(item):
