@@ -8,6 +8,9 @@ becomes a list of dicts, one per row of the outputs that its dict names:
 If items have unequal numbers of rows, the outputs of a batch are padded, and a second element of the list names the
 output with an item's number of rows: [{"word": "words", "start": "starts"}, "word_count"].
 
+A dict in the place of a name, {"mask": {"bytes": "mask_bytes"}}, is an output of bytes that are not a text, such as a
+file. The names of such outputs end with "_bytes", which TensorFlow Serving then sends by REST as base64.
+
 The key "warning" is left out of an answer if its text is empty.
 """
 
@@ -17,7 +20,7 @@ from typing import Any
 import numpy as np
 
 WARNING = "warning"
-Layout = dict[str, "str | list[dict[str, str] | str]"]
+Layout = dict[str, "str | dict[str, str] | list[dict[str, str] | str]"]
 
 
 def to_python(layout: Layout, outputs: dict[str, Any]) -> dict:
@@ -31,6 +34,8 @@ def to_python(layout: Layout, outputs: dict[str, Any]) -> dict:
     for key, place in layout.items():
         if isinstance(place, str):
             answer[key] = plain(outputs[place])
+        elif isinstance(place, dict):
+            answer[key] = np.asarray(outputs[place["bytes"]]).item()
         else:
             columns, *count = place
             rows = zip(*(plain(outputs[name]) for name in columns.values()), strict=True)

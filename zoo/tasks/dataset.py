@@ -130,7 +130,7 @@ def preprocess(model: keras.Model, inputs) -> np.ndarray | dict[str, np.ndarray]
     for item, error in zip(items, errors.numpy(), strict=True):
         if error:
             raise InputError(raw.named(error.decode(), raw.shown(item)))
-    batch = {name: value.numpy() for name, value in batch.items()}
+    batch = {name: value.numpy() for name, value in task.model_inputs(batch).items()}
     return batch if isinstance(model.input, dict) else next(iter(batch.values()))
 
 
