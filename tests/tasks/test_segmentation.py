@@ -195,13 +195,13 @@ def test_pixels_without_a_class_do_not_count(folder, tmp_path):
 def test_classes_are_matched_by_name(folder):
     """A model whose classes are in another order."""
     first, second = (task_of(segmenter(labels=labels)) for labels in (LABELS, LABELS[::-1]))
-    for (_, y, weights), (_, other, _) in zip(
-        batches(first, folder).epoch(0), batches(second, folder).epoch(0), strict=True
-    ):
+    pairs = zip(batches(first, folder).epoch(0), batches(second, folder).epoch(0), strict=True)
+    for (_, y, weights), (_, other, _) in pairs:
         np.testing.assert_array_equal(y[weights > 0], 1 - other[weights > 0])
+    other = task_of(segmenter(labels=["ground", "nucleus"]))
+    source = opened(other, folder)
     with pytest.raises(ZooError, match="has classes that the model does not know, such as 'cell'"):
-        first_only = task_of(segmenter(labels=["ground", "nucleus"]))
-        first_only.check_source(opened(first_only, folder))
+        other.check_source(source)
 
 
 # Evaluation.
