@@ -38,7 +38,7 @@ def test_pictures_have_their_masks_and_one_split(folder):
         expected = draw_cells((40, 40), int(name[:2]))
         np.testing.assert_array_equal(picture, expected[0])
         np.testing.assert_array_equal(mask, expected[1])
-    assert LAYOUT.open(folder, "train").labels == ["ground", "cell"]
+    assert LAYOUT.open(folder, "train").labels == ["membrane", "cell"]
 
 
 def test_numbers_are_names_without_classes_txt_and_255_is_no_class(folder):

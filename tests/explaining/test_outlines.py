@@ -15,7 +15,7 @@ from zoo import plotting
 
 def test_outlines_show_the_mask_of_the_answer(tmp_path):
     model = make("unet")
-    model.origin.labels = ["ground", "cell"]
+    model.origin.labels = ["membrane", "cell"]
     picture = draw_cells((30, 40), 1)[0]
     with short_reader():
         rows = zoo.explain(model, [picture, b"no"], tmp_path / "out.png", errors="return")

@@ -125,7 +125,7 @@ class Segmentation(Contract):
         return ImageClassification().served(files)
 
     def training_data(self, model, folder):
-        return draw_mask_folder(folder)
+        return draw_mask_folder(folder, 20, (60, 60))
 
 
 class TensorClassification(Contract):

@@ -26,5 +26,5 @@ def draw_mask_folder(folder: Path, count: int = 10, size: tuple[int, int] = (40,
         picture, mask = draw_cells(size, number)
         Image.fromarray(picture).save(folder / "images" / f"{number:02}.png")
         Image.fromarray(mask).save(folder / "masks" / f"{number:02}.png")
-    (folder / "classes.txt").write_text("ground\ncell\n")
+    (folder / "classes.txt").write_text("membrane\ncell\n")
     return folder

@@ -18,7 +18,7 @@ from zoo.tasks.dataset import stream
 
 RANDOM = np.random.default_rng(0)
 PICTURE = RANDOM.integers(0, 256, (45, 52)).astype("uint8")
-LABELS = ["ground", "cell"]
+LABELS = ["membrane", "cell"]
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -92,7 +92,7 @@ def test_an_answer_has_the_size_of_the_picture_and_the_fractions_of_its_classes(
 
 
 def test_a_threshold_moves_pixels_to_the_boundary():
-    model = segmenter(settings={"boundary": "ground"})
+    model = segmenter(settings={"boundary": "membrane"})
     task = task_of(model)
     probabilities = whole_map(task, PICTURE)
     threshold = float(np.quantile(probabilities[..., 0], 0.6))
@@ -198,7 +198,7 @@ def test_classes_are_matched_by_name(folder):
     pairs = zip(batches(first, folder).epoch(0), batches(second, folder).epoch(0), strict=True)
     for (_, y, weights), (_, other, _) in pairs:
         np.testing.assert_array_equal(y[weights > 0], 1 - other[weights > 0])
-    other = task_of(segmenter(labels=["ground", "nucleus"]))
+    other = task_of(segmenter(labels=["membrane", "nucleus"]))
     source = opened(other, folder)
     with pytest.raises(ZooError, match="has classes that the model does not know, such as 'cell'"):
         other.check_source(source)
@@ -209,7 +209,7 @@ def test_classes_are_matched_by_name(folder):
 
 def test_evaluation_measures_whole_pictures(folder, monkeypatch):
     """A perfect answer, one without borders, and one that is wrong in a known part of the pixels."""
-    task = task_of(segmenter(settings={"boundary": "ground"}))
+    task = task_of(segmenter(settings={"boundary": "membrane"}))
     source = opened(task, folder, "all")
     masks = [draw_cells((40, 44), int(stub["file"].numpy().decode()[-6:-4]))[1] for stub in source.stubs]
 
@@ -221,7 +221,7 @@ def test_evaluation_measures_whole_pictures(folder, monkeypatch):
     perfect = measured(masks)
     assert perfect.metrics["pixel_error"] == 0.0
     assert perfect.metrics["v_rand"] == pytest.approx(1.0, abs=0.01)
-    assert perfect.how["v_info"] == "mean of 10 pictures, probability of ground >= 0.5, thinned"
+    assert perfect.how["v_info"] == "mean of 10 pictures, probability of membrane >= 0.5, thinned"
     without = measured([np.ones_like(mask) for mask in masks]).metrics
     assert without["pixel_error"] == pytest.approx(1 - np.mean(masks))
     assert without["v_rand"] < 0.9
@@ -260,7 +260,7 @@ def test_a_network_learns_cells(folder, tmp_path):
     ("settings", "message"),
     [
         ({"context": 8}, "context=8 leaves nothing of a tile of 56 x 56 pixels"),
-        ({"boundary": "membrane"}, "segmentation: boundary: unknown class 'membrane'; known: cell, ground"),
+        ({"boundary": "wall"}, "segmentation: boundary: unknown class 'wall'; known: cell, membrane"),
         ({"threshold": 0.3}, "threshold needs a boundary: the name of a class"),
         ({"augment": {"crop": 0.5}}, "augment: unknown augmentation 'crop'"),
         ({"augment": {"turn": 1}}, "augment: turn must be true or false, got 1"),
