@@ -229,34 +229,35 @@ def glimpses(pictures: list[np.ndarray], rows: list[dict], titles: list[str], pa
     figure.savefig(path, dpi=110)
 
 
-def outlines(rows: list[dict], titles: list[str], path: Path) -> None:
+def outlines(
+    pictures: list[np.ndarray], masks: list[np.ndarray], texts: list[list[str]], titles: list[str], path: Path
+) -> None:
     """Pictures with the edges of their classes; of two classes, one line lies between them.
 
     Args:
-        rows: for each picture {"_picture" (H, W, C) in [0, 1], "mask" (H, W) class numbers, "classes": their labels
-            and fractions}.
+        pictures: (H, W, C) in [0, 1].
+        masks: for each picture its class numbers, (H, W).
+        texts: for each picture the texts of its classes, for the legend.
         titles: for each picture.
         path: the file that is written.
     """
-    columns = min(2, len(rows))
-    count = -(-len(rows) // columns)
+    columns = min(2, len(pictures))
+    count = -(-len(pictures) // columns)
     figure = Figure(figsize=(6.4 * columns, 6.8 * count), layout="constrained")
     panels = figure.subplots(count, columns, squeeze=False)
     for axes in panels.flat:
         axes.set_axis_off()
-    for axes, row, title in zip(panels.flat, rows, titles, strict=False):
-        _picture(axes, row["_picture"])
-        texts = [f"{own['label']} {own['fraction']:.1%}" for own in row["classes"]]
-        (title, *texts), fonts = drawable([title, *texts])
+    for axes, picture, mask, own, title in zip(panels.flat, pictures, masks, texts, titles, strict=False):
+        _picture(axes, picture)
+        (title, *own), fonts = drawable([title, *own])
         axes.set_title(title, fontsize=11, family=fonts, parse_math=False)
-        numbers = range(len(texts)) if len(texts) > 2 else range(1, 2)
-        for number in numbers:
+        for number in range(len(own)) if len(own) > 2 else (1,):
             colour = colormaps["tab10"]((number - 1) % 10)
-            is_inside = row["mask"] == number
-            if is_inside.any() and min(is_inside.shape) > 1:
+            is_inside = mask == number
+            if is_inside.any() and not is_inside.all() and min(mask.shape) > 1:
                 axes.contour(is_inside, [0.5], colors=[colour], linewidths=1.0)
-            axes.plot([], [], color=colour, label=texts[number])
-        axes.legend(loc="lower right", fontsize=9, prop={"family": fonts})
+            axes.plot([], [], color=colour, label=own[number])
+        axes.legend(loc="lower right", prop={"family": fonts, "size": 9})
     figure.savefig(path, dpi=110)
 
 

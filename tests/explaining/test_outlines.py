@@ -31,9 +31,8 @@ def test_lines_lie_on_the_edges(classes, tmp_path):
     """The coloured pixels of a drawing, in the coordinates of the picture, are near the edges of a square."""
     mask = np.zeros((40, 40), "uint8")
     mask[10:30, 10:30] = 1
-    labels = [{"label": str(number), "fraction": 0.5} for number in range(classes)]
-    row = {"_picture": np.full((40, 40, 1), 0.5), "mask": mask, "classes": labels}
-    plotting.outlines([row], ["a square"], tmp_path / "out.png")
+    texts = [str(number) for number in range(classes)]
+    plotting.outlines([np.full((40, 40, 1), 0.5)], [mask], [texts], ["a square"], tmp_path / "out.png")
     drawn = np.asarray(Image.open(tmp_path / "out.png").convert("RGB")).astype(int)
     coloured = np.ptp(drawn, axis=-1) > 60
     is_grey = np.abs(drawn - 128).max(axis=-1) < 3

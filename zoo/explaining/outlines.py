@@ -38,9 +38,13 @@ def _answered(task: Task, answer, item) -> dict:
 
 
 def draw(rows: list[dict], path: Path) -> None:
-    plotting.outlines(rows, [shortened(row["input"]) for row in rows], path)
+    pictures, masks = [row["_picture"] for row in rows], [row["mask"] for row in rows]
+    plotting.outlines(pictures, masks, [_texts(row) for row in rows], [shortened(row["input"]) for row in rows], path)
 
 
 def line(row: dict) -> str:
-    fractions = ", ".join(f"{own['label']} {own['fraction']:.1%}" for own in row["classes"])
-    return f"{row['input']}: {fractions}"
+    return f"{row['input']}: {', '.join(_texts(row))}"
+
+
+def _texts(row: dict) -> list[str]:
+    return [f"{own['label']} {own['fraction']:.1%}" for own in row["classes"]]
