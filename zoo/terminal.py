@@ -50,7 +50,7 @@ def load_tensorflow() -> None:
 
 
 def print_json(value) -> None:
-    click.echo(json.dumps(value, ensure_ascii=_is_narrow(), indent=1))
+    click.echo(json.dumps(value, ensure_ascii=_is_narrow(), indent=1, default=_json_value))
 
 
 def _json_value(value) -> list | str:

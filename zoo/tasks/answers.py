@@ -14,6 +14,7 @@ file. The names of such outputs end with "_bytes", which TensorFlow Serving then
 The key "warning" is left out of an answer if its text is empty.
 """
 
+import base64
 import itertools
 from typing import Any
 
@@ -45,6 +46,14 @@ def to_python(layout: Layout, outputs: dict[str, Any]) -> dict:
     if answer.get(WARNING) == "":
         del answer[WARNING]
     return answer
+
+
+def as_json(answer: dict) -> dict:
+    """An answer as JSON values: bytes become base64."""
+    return {
+        key: base64.b64encode(value).decode() if isinstance(value, bytes) else plain(value)
+        for key, value in answer.items()
+    }
 
 
 def plain(value: Any) -> Any:
