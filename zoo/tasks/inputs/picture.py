@@ -52,6 +52,7 @@ class PictureInput(ImageInput):
         corners = [self.tiling.corners(*size) for size in sizes]
         ragged, sizes = tf.ragged.constant(corners, tf.int32, ragged_rank=1), tf.constant(sizes, tf.int32)
 
+        @tf.autograph.experimental.do_not_convert
         def divided(number, stub):
             own = tf.data.Dataset.from_tensor_slices(ragged[number])
             return own.map(lambda corner: (stub, corner, sizes[number]))

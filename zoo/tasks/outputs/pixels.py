@@ -148,10 +148,11 @@ class PixelClasses(Classification):
         def answer(pixels):
             return self.map_of(self.model, pixels, lambda each: each, (self.classes,), tf.float32)
 
+        @tf.autograph.experimental.do_not_convert
         def read(stub):
             example = align(source.load(stub))
             mask = self.mask_of(example)[..., 0]
-            return super(PixelClasses, self).read({**example, "size": tf.shape(mask), "corner": 0})["pixels"], mask
+            return self.read({**example, "size": tf.shape(mask), "corner": 0})["pixels"], mask
 
         for pixels, mask in source.stubs.map(read):
             yield answer(pixels).numpy(), mask.numpy()
