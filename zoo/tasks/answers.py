@@ -36,7 +36,10 @@ def to_python(layout: Layout, outputs: dict[str, Any]) -> dict:
         if isinstance(place, str):
             answer[key] = plain(outputs[place])
         elif isinstance(place, dict):
-            answer[key] = np.asarray(outputs[place["bytes"]]).item()
+            value = outputs[
+                place["bytes"]
+            ]  # bytes, or an array of them; NumPy's own strings would lose zeros at the end
+            answer[key] = value if isinstance(value, bytes) else value.item()
         else:
             columns, *count = place
             rows = zip(*(plain(outputs[name]) for name in columns.values()), strict=True)
