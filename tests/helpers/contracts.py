@@ -113,10 +113,10 @@ class Segmentation(Contract):
     shorter_answer = {"orientations": 8}
 
     def targets(self, model, inputs):
-        """A class for every pixel, which can be learned: whether the middle of what it depends on is light."""
+        """A class for every pixel, whether it is not dark: mostly 1, so that the gradients of pixels do not cancel."""
         height, width = outputs_of(model)["logits"].shape[1:3]
         top, left = (inputs["image"].shape[1] - height) // 2, (inputs["image"].shape[2] - width) // 2
-        return (inputs["image"][:, top : top + height, left : left + width, 0] > 0.5).astype("int32")
+        return (inputs["image"][:, top : top + height, left : left + width, 0] > 0.1).astype("int32")
 
     def files(self, model, folder):
         return ImageClassification().files(model, folder)
