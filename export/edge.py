@@ -121,9 +121,10 @@ def _measure(task: Task, inputs, run, data: dict | None) -> dict:
         return {"not measured": str(error)}
     after = task.metrics()
     for batch, y in stream(task, source, BATCH, augment=False, shuffle=False, finish=inputs).epoch(0):
+        _, y, *weights = task.join(batch, y)
         [scores] = run({name: value.numpy() for name, value in batch.items()}).values()
         for metric in after:
-            metric.update_state(y, scores)
+            metric.update_state(y, scores, *weights)
     after = {metric.name: float(metric.result()) for metric in after}
     # Only metrics of the outputs can be measured again, not those of texts.
     before = {name: value for name, value in task.measure(source, BATCH, None).metrics.items() if name in after}
@@ -149,6 +150,8 @@ def _readme(manifest: dict) -> str:
     shape = str(tuple(given["shape"])).replace("None", "any")
     length = f" and `{given['length']}` () int32" if "length" in given else ""
     output = "`scores` (B, classes) in the order of `labels` in manifest.json"
+    if "tiles" in manifest:
+        output = "`map` (B, h, w, classes), the probabilities of the classes of a tile's pixels"
     if "alphabet" in manifest:
         output = "`probabilities` (B, steps, classes) of a blank and of the characters of `alphabet` in manifest.json"
     if "bits" in manifest:

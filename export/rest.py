@@ -18,8 +18,10 @@ def as_json(value: np.ndarray) -> list:
 
 
 def from_json(value: list) -> np.ndarray:
-    """An output in JSON -> an array; texts become bytes objects."""
+    """An output in JSON -> an array; texts and {"b64"} become bytes objects."""
     array = np.array(value)
+    if array.dtype == object:
+        return np.array([base64.b64decode(item["b64"]) for item in array.ravel()], object).reshape(array.shape)
     if array.dtype.kind == "U":
         return np.array([text.encode() for text in array.ravel()], object).reshape(array.shape)
     return array.astype("float32") if array.dtype.kind == "f" else array

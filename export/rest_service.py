@@ -108,7 +108,7 @@ class _Handler(BaseHTTPRequestHandler):
         _, model = self._model(":predict")
         signature, inputs, is_by_row = parsed(text, lambda name: list(model.input_specs(name)))
         answers = model.predict(signature, inputs)
-        plain = {name: _plain(value.numpy()) for name, value in answers.items()}
+        plain = {name: _plain(name, value.numpy()) for name, value in answers.items()}
         if not is_by_row:
             return {"outputs": plain if len(plain) > 1 else next(iter(plain.values()))}
         count = len(next(iter(plain.values())))
@@ -238,8 +238,9 @@ def _from_base64(text: Any) -> bytes:
         raise Refused(f'"b64" must be base64, got {repr(text)[:40]}') from None
 
 
-def _plain(value: np.ndarray) -> list:
-    if value.dtype == object:
+def _plain(name: str, value: np.ndarray) -> list:
+    """An output in JSON: texts, or base64 if its name ends with _bytes, as TensorFlow Serving does it."""
+    if value.dtype == object and not name.endswith("_bytes"):
         texts = [text.decode("utf-8", "replace") for text in value.ravel()]
         return np.array(texts, object).reshape(value.shape).tolist()
     return as_json(value)

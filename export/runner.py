@@ -1,6 +1,6 @@
 """Answers with a model that keras-zoo exported for ONNX Runtime or LiteRT; does not need keras-zoo.
 
-    python run.py INPUT... [--json]
+    python run.py INPUT... [--json] [--out FOLDER]
 
 INPUT is an image file; a sound file, or a .npy file of samples at the model's rate; or a .npy file if the model takes
 tensors. `pip install numpy`, pillow for images, soundfile and soxr for sounds, and onnxruntime or ai-edge-litert. From
@@ -8,7 +8,9 @@ Python: `Model(folder)(input)`.
 """
 
 import argparse
+import base64
 import importlib
+import io
 import json
 import sys
 from fractions import Fraction
@@ -45,11 +47,14 @@ class Model:
         """A path, or an array (pixels (H, W, 3) uint8, or samples (T,)), to {"labels", "scores"}.
 
         A model that transcribes answers with {"transcript", "score", "words"}, and one that writes vectors of bits
-        with {"vectors"}. A bad item raises an error.
+        with {"vectors"}. A model of the classes of pixels answers with {"classes", "mask"}: the fraction of each class,
+        and a PNG file of class numbers, as bytes. A bad item raises an error.
         """
         front_end = self.manifest.get("front_end")
         if front_end:
             item = heard(item, front_end["rate"], self.settings["longest"])
+        if "tiles" in self.manifest:
+            return self.segmented(item)
         inputs = self.inputs(item)
         outputs = self.run(inputs)
         if "logits" in outputs:
@@ -63,9 +68,54 @@ class Model:
     def inputs(self, item) -> dict:
         """A path or an array -> the inputs of the model file, a batch of one item."""
         wanted = self.manifest["input"] | {"front_end": self.manifest.get("front_end")}
+        if "tiles" in self.manifest:
+            return {wanted["name"]: next(self.tiles(picture_of(item, wanted["shape"][-1])))[0][np.newaxis]}
         value = self.prepare(item, self.settings, wanted)
         length = {wanted["length"]: np.array([len(value)], "int32")} if "length" in wanted else {}
         return {wanted["name"]: value[np.newaxis], **length}
+
+    def tiles(self, picture):
+        """A picture (H, W, C) -> each tile (h, w, C), 0 to 255, and the first row and column of the part it answers.
+
+        Beyond the edges of the picture is its mirror image.
+        """
+        wanted, context = self.manifest["input"], self.manifest["tiles"]["context"]
+        size = wanted["shape"][:2]
+        steps = [side - 2 * around for side, around in zip(size, context, strict=True)]
+        for row in range(0, picture.shape[0], steps[0]):
+            for column in range(0, picture.shape[1], steps[1]):
+                tile = picture
+                for axis, corner in enumerate((row, column)):
+                    length = picture.shape[axis]
+                    places = (corner - context[axis] + np.arange(size[axis])) % (2 * length)
+                    tile = np.take(tile, np.minimum(places, 2 * length - 1 - places), axis=axis)
+                rounded = np.round(255 * tile).astype("uint8") if wanted["dtype"] == "uint8" else 255 * tile
+                yield rounded, (row, column)
+
+    def segmented(self, item):
+        """A path or pixels -> the fraction of each class, and the mask as a PNG of class numbers."""
+        picture = picture_of(item, self.manifest["input"]["shape"][-1])
+        mask, edge = np.zeros(picture.shape[:2], "uint8"), self.manifest["tiles"]["edge"]
+        for tile, (row, column) in self.tiles(picture):
+            [probabilities] = self.run({self.manifest["input"]["name"]: tile[np.newaxis]}).values()
+            height, width = probabilities.shape[1:3]
+            part = self.classes_of(probabilities[0, edge : height - edge, edge : width - edge])
+            place = mask[row : row + part.shape[0], column : column + part.shape[1]]
+            place[:] = part[: place.shape[0], : place.shape[1]]
+        buffer = io.BytesIO()
+        needed("PIL.Image", "pillow").fromarray(mask).save(buffer, "PNG")
+        fractions = [float(np.mean(mask == number)) for number in range(len(self.labels))]
+        rows = [{"label": label, "fraction": fraction} for label, fraction in zip(self.labels, fractions, strict=True)]
+        return {"classes": rows, "mask": buffer.getvalue()}
+
+    def classes_of(self, probabilities):
+        """(..., classes) -> class numbers; with a threshold, the boundary from this probability on."""
+        boundary = self.manifest["boundary"]
+        if boundary is None:
+            return probabilities.argmax(axis=-1)
+        others = probabilities - 2 * (np.arange(probabilities.shape[-1]) == boundary)
+        is_boundary = probabilities[..., boundary] >= self.settings["threshold"]
+        return np.where(is_boundary, boundary, others.argmax(axis=-1))
 
 
 def transduced(logits, length):
@@ -160,11 +210,7 @@ def tensor(item, settings, wanted):
 def image(item, settings, wanted):
     """An image file or pixels (H, W, 3) -> the framed picture (h, w, C), 0 to 255, as keras-zoo frames it."""
     height, width, channels = wanted["shape"]
-    pixels = decoded(item) if isinstance(item, (str, Path)) else np.asarray(item, "uint8")
-    if channels == 1:
-        picture = (pixels.astype("float32") @ np.array([0.299, 0.587, 0.114], "float32"))[..., np.newaxis] / 255
-    else:
-        picture = pixels.astype("float32") / 255
+    picture = picture_of(item, channels)
     if settings["centre"] == "ink":
         if max(picture.shape[:2]) > WORKING_SIDE:
             picture = resized(picture, reduced_size(*picture.shape[:2]))
@@ -177,6 +223,14 @@ def image(item, settings, wanted):
             picture = ink(picture, settings["polarity"])
     pixels = 255 * np.clip(picture, 0, 1)
     return np.round(pixels).astype("uint8") if wanted["dtype"] == "uint8" else pixels.astype("float32")
+
+
+def picture_of(item, channels):
+    """An image file or pixels (H, W, 3) -> (H, W, channels) in [0, 1]."""
+    pixels = decoded(item) if isinstance(item, (str, Path)) else np.asarray(item, "uint8")
+    if channels == 1:
+        return (pixels.astype("float32") @ np.array([0.299, 0.587, 0.114], "float32"))[..., np.newaxis] / 255
+    return pixels.astype("float32") / 255
 
 
 def divided(dividend, divisor):
@@ -432,6 +486,7 @@ def main() -> int:
     )
     parser.add_argument("--top", type=int, help="number of labels in an answer")
     parser.add_argument("--json", action="store_true", help="print a JSON array")
+    parser.add_argument("--out", metavar="FOLDER", type=Path, help="the folder for masks")
     arguments = parser.parse_args()
     sys.stdout.reconfigure(errors="backslashreplace")  # the name of a file may hold bytes that are not text
     try:
@@ -444,14 +499,21 @@ def main() -> int:
             rows.append({"input": item, **model(item)})
         except Exception as error:  # Pillow's decoders raise many types for damaged files
             rows.append({"input": item, "error": one_line(error)})
+        if arguments.out and "mask" in rows[-1]:
+            arguments.out.mkdir(parents=True, exist_ok=True)
+            path = arguments.out / f"{Path(item).stem}.png"
+            path.write_bytes(rows[-1]["mask"])
+            rows[-1]["mask"] = str(path)
         if not arguments.json:
             row = rows[-1]
             pairs = zip(row.get("labels", ()), row.get("scores", ()), strict=True)
             vectors = " ".join("".join(map(str, vector["bits"])) for vector in row.get("vectors", ()))
-            shown = row.get("transcript") or vectors or ", ".join(f"{label} {score:.3f}" for label, score in pairs)
+            classes = ", ".join(f"{own['label']} {own['fraction']:.1%}" for own in row.get("classes", ()))
+            pairs = ", ".join(f"{label} {score:.3f}" for label, score in pairs)
+            shown = row.get("transcript") or vectors or classes or pairs
             print(f"{item}: {row.get('error') or shown}")
     if arguments.json:
-        print(json.dumps(rows, ensure_ascii=False, indent=1))
+        print(json.dumps(rows, ensure_ascii=False, indent=1, default=lambda value: base64.b64encode(value).decode()))
     return int(any("error" in row for row in rows))
 
 

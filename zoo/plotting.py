@@ -229,6 +229,38 @@ def glimpses(pictures: list[np.ndarray], rows: list[dict], titles: list[str], pa
     figure.savefig(path, dpi=110)
 
 
+def outlines(
+    pictures: list[np.ndarray], masks: list[np.ndarray], texts: list[list[str]], titles: list[str], path: Path
+) -> None:
+    """Pictures with the edges of their classes; of two classes, one line lies between them.
+
+    Args:
+        pictures: (H, W, C) in [0, 1].
+        masks: for each picture its class numbers, (H, W).
+        texts: for each picture the texts of its classes, for the legend.
+        titles: for each picture.
+        path: the file that is written.
+    """
+    columns = min(2, len(pictures))
+    count = -(-len(pictures) // columns)
+    figure = Figure(figsize=(6.4 * columns, 6.8 * count), layout="constrained")
+    panels = figure.subplots(count, columns, squeeze=False)
+    for axes in panels.flat:
+        axes.set_axis_off()
+    for axes, picture, mask, own, title in zip(panels.flat, pictures, masks, texts, titles, strict=False):
+        _picture(axes, picture)
+        (title, *own), fonts = drawable([title, *own])
+        axes.set_title(title, fontsize=11, family=fonts, parse_math=False)
+        for number in range(len(own)) if len(own) > 2 else (1,):
+            colour = colormaps["tab10"]((number - 1) % 10)
+            is_inside = mask == number
+            if is_inside.any() and not is_inside.all() and min(mask.shape) > 1:
+                axes.contour(is_inside, [0.5], colors=[colour], linewidths=1.0)
+            axes.plot([], [], color=colour, label=own[number])
+        axes.legend(loc="lower right", prop={"family": fonts, "size": 9})
+    figure.savefig(path, dpi=110)
+
+
 def spectrograms(rows: list[dict], titles: list[str], path: Path) -> None:
     """Features of sounds over time, and the heat of a class over them.
 

@@ -1,13 +1,16 @@
 """Input and output of the command line: items, JSON, CSV, tables, text rows, progress."""
 
 import atexit
+import base64
 import contextlib
 import csv
 import functools
 import gc
 import io
+import itertools
 import json
 import os
+import re
 import shutil
 import sys
 import textwrap
@@ -47,12 +50,12 @@ def load_tensorflow() -> None:
 
 
 def print_json(value) -> None:
-    click.echo(json.dumps(value, ensure_ascii=_is_narrow(), indent=1))
+    click.echo(json.dumps(value, ensure_ascii=_is_narrow(), indent=1, default=_json_value))
 
 
-def _list(array) -> list:
-    """An array in JSON."""
-    return array.tolist()
+def _json_value(value) -> list | str:
+    """An array, or bytes as base64, in JSON."""
+    return base64.b64encode(value).decode() if isinstance(value, bytes) else value.tolist()
 
 
 def _is_narrow() -> bool:
@@ -73,13 +76,53 @@ def with_blank_lines(rows: Iterable[dict], task, before: int) -> Iterator[dict]:
         yield {"input": "", **nothing} if is_blank else row
 
 
+def with_files(rows: Iterable[dict], task, folder: str) -> Iterator[dict]:
+    """Writes the values of answers that are files into a folder, and puts their paths in the place of the values.
+
+    A file has the name of its input, and a number behind it if another input has written this name.
+
+    Raises:
+        ZooError: the answers of the task have no files, or a file can't be written.
+    """
+    written: set[Path] = set()
+    for row in rows:
+        files = {} if "error" in row else task.files(row)
+        if not files and "error" not in row:
+            raise ZooError(f"--out: an answer of {task.name} has no files to write: leave it out")
+        for key, (suffix, content) in files.items():
+            path = _free_path(Path(folder), row["input"], suffix, written)
+            try:
+                path.parent.mkdir(parents=True, exist_ok=True)
+                with whole_file(path) as hidden:
+                    hidden.write_bytes(content)
+            except OSError as error:
+                raise ZooError(f"--out: can't write {path}: {error.strerror}") from None
+            row = {**row, key: str(path)}
+        yield row
+
+
+def _free_path(folder: Path, name: str, suffix: str, written: set[Path]) -> Path:
+    """The path of the next file for an input; `written` are the earlier ones. stack.tif[07] becomes stack-07."""
+    page = re.fullmatch(r"(.*)\[(\d+)\]", name)
+    stem = f"{Path(page[1]).stem}-{page[2]}" if page else Path(name).stem
+    stem = stem.strip("<>.") or "input"
+    numbers = itertools.count(2)
+    path = folder / f"{stem}{suffix}"
+    while path in written:
+        path = folder / f"{stem}-{next(numbers)}{suffix}"
+    written.add(path)
+    return path
+
+
 def json_rows(rows: Iterable[dict]) -> int:
     """Prints a JSON array with one element per line, each as soon as it is ready; returns the number of errors."""
     failed, first = 0, True
     click.echo("[", nl=False)
     try:
         for row in rows:
-            click.echo(("" if first else ",\n") + json.dumps(row, ensure_ascii=_is_narrow(), default=_list), nl=False)
+            click.echo(
+                ("" if first else ",\n") + json.dumps(row, ensure_ascii=_is_narrow(), default=_json_value), nl=False
+            )
             sys.stdout.flush()
             first = False
             failed += "error" in row
@@ -307,7 +350,8 @@ def items(inputs: Sequence[str], lines: BinaryIO | None, task, fields: Sequence[
         yield from first
         for item in inputs:
             if task.takes_files():
-                yield from [_StandardInput(sys.stdin.buffer.read())] if item == "-" else files_of(item) or [item]
+                files = [_StandardInput(sys.stdin.buffer.read())] if item == "-" else files_of(item) or [item]
+                yield from (part for file in files for part in task.parts(file))
             else:
                 yield from texts(sys.stdin.buffer) if item == "-" else [item]
         yield from texts(lines) if lines else ()

@@ -13,6 +13,7 @@ import numpy as np
 import soundfile as sf
 
 from tests.helpers.drawings import draw_digit, draw_folder
+from tests.helpers.masks import draw_mask_folder
 
 # The vocabulary of a tiny translator: the content of its files of symbols, of the source and of the target.
 SYMBOLS = {
@@ -106,6 +107,25 @@ class ImageClassification(Contract):
 
     def training_data(self, model, folder):
         return draw_folder(folder)
+
+
+class Segmentation(Contract):
+    shorter_answer = {"orientations": 8}
+
+    def targets(self, model, inputs):
+        """A class for every pixel, whether it is not dark: mostly 1, so that the gradients of pixels do not cancel."""
+        height, width = outputs_of(model)["logits"].shape[1:3]
+        top, left = (inputs["image"].shape[1] - height) // 2, (inputs["image"].shape[2] - width) // 2
+        return (inputs["image"][:, top : top + height, left : left + width, 0] > 0.1).astype("int32")
+
+    def files(self, model, folder):
+        return ImageClassification().files(model, folder)
+
+    def served(self, files):
+        return ImageClassification().served(files)
+
+    def training_data(self, model, folder):
+        return draw_mask_folder(folder, 20, (60, 60))
 
 
 class TensorClassification(Contract):
@@ -606,6 +626,7 @@ CONTRACTS = {
     "image_classification": ImageClassification(),
     "question_answering": QuestionAnswering(),
     "language_modeling": LanguageModeling(),
+    "segmentation": Segmentation(),
     "sequence_transduction": SequenceTransduction(),
     "speech_recognition": SpeechRecognition(),
     "text_classification": TextClassification(),

@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from zoo.tasks.answers import plain, to_python
+from zoo.tasks.answers import as_json, plain, to_python
 
 TEXTS = {"caption": "caption", "score": "score", "others": [{"caption": "other_texts", "score": "other_scores"}]}
 
@@ -70,6 +70,14 @@ def test_plain_values(value, expected):
     result = plain(value)
     assert result == expected
     assert type(result) is type(expected)
+
+
+def test_bytes_stay_bytes_and_become_base64_in_json():
+    layout = {"mask": {"bytes": "mask_bytes"}, "score": "score"}
+    answer = to_python(layout, {"mask_bytes": np.array([b"\xff\x00"], object)[0], "score": np.float32(0.5)})
+    assert answer == {"mask": b"\xff\x00", "score": 0.5}
+    assert as_json(answer) == {"mask": "/wA=", "score": 0.5}
+    assert json.loads(json.dumps(layout)) == layout
 
 
 def test_rows_of_padding_are_left_out():

@@ -22,10 +22,11 @@ _FIELD = click.option(
 @click.argument("inputs", nargs=-1, metavar="INPUT...")
 @click.option("--file", "file", metavar="PATH", help="Read inputs from a file, one per line; - is standard input.")
 @_FIELD
+@click.option("--out", metavar="DIR", help="The folder for answers that are files, such as masks.")
 @click.option("--csv", "as_csv", is_flag=True, help="Print comma-separated values.")
 @SET
 @JSON
-def predict(preset, inputs, file, fields, as_csv, changes, as_json, **flags) -> None:
+def predict(preset, inputs, file, fields, out, as_csv, changes, as_json, **flags) -> None:
     """Answer on raw input: image files, .npy files, or folders of them; texts; JSON objects for several inputs.
 
     - reads standard input: an image or .npy file; or texts, or JSON objects, one per line.
@@ -46,6 +47,8 @@ def predict(preset, inputs, file, fields, as_csv, changes, as_json, **flags) -> 
 
     pipeline = inference.pipeline(preset, **settings)
     rows = terminal.with_blank_lines(pipeline.answers(items, errors="return"), pipeline.task, before)
+    if out is not None:
+        rows = terminal.with_files(rows, pipeline.task, out)
     if as_json:
         failed = terminal.json_rows(rows)
     elif as_csv:
@@ -135,6 +138,7 @@ def explain(preset, inputs, fields, out, kind, label, layer, changes, as_json, *
 
     \b
     heat       Grad-CAM and the input gradient over each image
+    outlines   the edges of the classes of a segmentation
     filters    the weights of the first layer
     layers     the feature maps of one image, layer by layer
     map        words in the plane, near each other if their vectors are

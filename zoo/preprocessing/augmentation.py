@@ -23,7 +23,7 @@ def draw(seed, elastic: float = 0.0):
 
 
 @_unconverted
-def distort(images, draws, rotate=0.0, zoom=0.0, shear=0.0, shift=0.0, elastic=0.0):
+def distort(images, draws, rotate=0.0, zoom=0.0, shear=0.0, shift=0.0, elastic=0.0, masks=None):
     """A random affine map and a random bending of each image; pixels outside the image are 0.
 
     The affine map is that of LeCun et al. 1998, section III.C (shift, scaling, squeezing, shearing); the bending
@@ -37,6 +37,10 @@ def distort(images, draws, rotate=0.0, zoom=0.0, shear=0.0, shift=0.0, elastic=0
         shear: greatest slant.
         shift: greatest move, pixels.
         elastic: standard deviation of the bending, pixels.
+        masks: (B, H, W, M), moved like the images, with the value of the nearest pixel.
+
+    Returns:
+        The images; with masks, the images and the masks.
     """
     size = tf.shape(images)[1:3]
     height, width = tf.unstack(tf.cast(size, tf.float32))
@@ -53,7 +57,9 @@ def distort(images, draws, rotate=0.0, zoom=0.0, shear=0.0, shift=0.0, elastic=0
     if elastic:
         bend = tf.image.resize(tf.reshape(draws[:, 7:], (-1, 6, 6, 2)), size, method="bicubic")  # (B, H, W, 2)
         y, x = y + bend[..., 0], x + bend[..., 1]
-    return _sample(images, y, x)
+    if masks is None:
+        return _sample(images, y, x)
+    return _sample(images, y, x), _sample(masks, tf.round(y), tf.round(x))
 
 
 def _sample(images, y, x):
@@ -83,6 +89,15 @@ def draw_crop(seed):
 def mirror(images, draws):
     """Mirrors about half of the images left to right, by draws[:, 0]."""
     return tf.where(draws[:, 0, tf.newaxis, tf.newaxis, tf.newaxis] < 0.5, images[:, :, ::-1], images)
+
+
+@_unconverted
+def turn(images, draws):
+    """Turns each square image by a multiple of 90 degrees, by draws[:, 0], independently of `mirror`."""
+    quarters = tf.cast(draws[:, 0] * 8.0, tf.int32) % 4  # 0 to 3, below a draw of 0.5 and above it
+    quarters = quarters[:, tf.newaxis, tf.newaxis, tf.newaxis]
+    images = tf.where(quarters % 2 == 1, tf.transpose(images, (0, 2, 1, 3))[:, ::-1], images)
+    return tf.where(quarters >= 2, images[:, ::-1, ::-1], images)
 
 
 @_unconverted

@@ -22,7 +22,7 @@ from zoo.preset import Preset, weights
 from zoo.preset.labels import checked_labels
 from zoo.preset.parts import copied_parts, referenced
 from zoo.registry import Origin, create_model
-from zoo.tasks.answers import plain
+from zoo.tasks.answers import as_json
 
 
 def save(
@@ -249,7 +249,7 @@ def _answer(answer: Pipeline, name: str, content: bytes) -> dict:
             row = {"error": str(error)}
     if "error" in row:
         raise ZooError(f"{name} can't be a sample: {row['error']}")
-    return {key: plain(value) for key, value in row.items() if key != "input"}
+    return as_json({key: value for key, value in row.items() if key != "input"})
 
 
 def _parameters(origin: Origin) -> int:

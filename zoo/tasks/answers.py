@@ -8,16 +8,20 @@ becomes a list of dicts, one per row of the outputs that its dict names:
 If items have unequal numbers of rows, the outputs of a batch are padded, and a second element of the list names the
 output with an item's number of rows: [{"word": "words", "start": "starts"}, "word_count"].
 
+A dict in the place of a name, {"mask": {"bytes": "mask_bytes"}}, is an output of bytes that are not a text, such as a
+file. The names of such outputs end with "_bytes", which TensorFlow Serving then sends by REST as base64.
+
 The key "warning" is left out of an answer if its text is empty.
 """
 
+import base64
 import itertools
 from typing import Any
 
 import numpy as np
 
 WARNING = "warning"
-Layout = dict[str, "str | list[dict[str, str] | str]"]
+Layout = dict[str, "str | dict[str, str] | list[dict[str, str] | str]"]
 
 
 def to_python(layout: Layout, outputs: dict[str, Any]) -> dict:
@@ -31,6 +35,11 @@ def to_python(layout: Layout, outputs: dict[str, Any]) -> dict:
     for key, place in layout.items():
         if isinstance(place, str):
             answer[key] = plain(outputs[place])
+        elif isinstance(place, dict):
+            value = outputs[
+                place["bytes"]
+            ]  # bytes, or an array of them; NumPy's own strings would lose zeros at the end
+            answer[key] = value if isinstance(value, bytes) else value.item()
         else:
             columns, *count = place
             rows = zip(*(plain(outputs[name]) for name in columns.values()), strict=True)
@@ -40,6 +49,14 @@ def to_python(layout: Layout, outputs: dict[str, Any]) -> dict:
     if answer.get(WARNING) == "":
         del answer[WARNING]
     return answer
+
+
+def as_json(answer: dict) -> dict:
+    """An answer as JSON values: bytes become base64."""
+    return {
+        key: base64.b64encode(value).decode() if isinstance(value, bytes) else plain(value)
+        for key, value in answer.items()
+    }
 
 
 def plain(value: Any) -> Any:

@@ -130,8 +130,8 @@ def preprocess(model: keras.Model, inputs) -> np.ndarray | dict[str, np.ndarray]
     for item, error in zip(items, errors.numpy(), strict=True):
         if error:
             raise InputError(raw.named(error.decode(), raw.shown(item)))
-    names = batch.keys() & {*task.model.input}  # what only answers need, such as the lengths of sounds, is left out
-    batch = {name: value.numpy() for name, value in batch.items() if name in names}
+    # What only answers need, such as the lengths of sounds, is left out.
+    batch = {name: x.numpy() for name, x in task.model_inputs(batch).items() if name in task.model.input}
     return batch if isinstance(model.input, dict) else next(iter(batch.values()))
 
 

@@ -22,6 +22,7 @@ MIXES = ("mixup", "cutmix")
 SOUND_CHANGES = ("noise", "gain", "speed")
 MASKS = ("frequency_masks", "frequency_width", "time_masks", "time_width", "time_fraction", "warp")
 AUGMENTATIONS = DISTORTIONS + CROPS + MIXES
+MASK_AUGMENTATIONS = (*DISTORTIONS, "flip", "turn", "pad", "colour")  # of a picture and its mask
 
 
 def setting(default: Any, help: str, *, flag: bool = False, **limits) -> Any:
@@ -140,6 +141,7 @@ class ImageSettings(TaskSettings):
     """Settings of tasks that read an image."""
 
     renamed = {"share": "fraction", "views": "windows"}
+    augmentations: ClassVar[tuple[str, ...]] = AUGMENTATIONS  # what `augment` may have
 
     colour: Literal["rgb", "grey"] = setting("rgb", "Channels of the image: rgb or grey.")
     polarity: Literal["light_on_dark"] | None = setting(
@@ -180,12 +182,13 @@ class ImageSettings(TaskSettings):
     @classmethod
     def _known_augmentations(cls, augment: dict) -> dict:
         for name, value in augment.items():
-            if name not in AUGMENTATIONS:
-                raise ValueError(str(unknown("augmentation", name, AUGMENTATIONS)))
-            kind = {"flip": bool, "pad": int}.get(name, (int, float))
-            is_good = isinstance(value, kind) and (name == "flip" or not isinstance(value, bool)) and value >= 0
+            if name not in cls.augmentations:
+                raise ValueError(str(unknown("augmentation", name, cls.augmentations)))
+            kind = {"flip": bool, "turn": bool, "pad": int}.get(name, (int, float))
+            is_good = isinstance(value, kind) and (kind is bool or not isinstance(value, bool)) and value >= 0
             if not is_good or name == "crop" and not 0 < value <= 1:
-                wanted = {"flip": "true or false", "pad": "an integer >= 0", "crop": "a fraction > 0 and <= 1"}
+                switch = "true or false"
+                wanted = {"flip": switch, "turn": switch, "pad": "an integer >= 0", "crop": "a fraction > 0 and <= 1"}
                 raise ValueError(f"{name} must be {wanted.get(name, 'a number >= 0')}, got {value!r}")
         return augment
 
@@ -197,6 +200,60 @@ class ImageSettings(TaskSettings):
             raise ValueError("centre='ink' needs colour='grey'")
         if self.low == self.high:
             raise ValueError(f"low and high must differ, got {self.low} for both")
+        return self
+
+
+class SegmentationSettings(ImageSettings):
+    """Settings of `segmentation`."""
+
+    augmentations = MASK_AUGMENTATIONS
+
+    polarity: Literal[None] = setting(None, "Pictures keep their polarity.")
+    centre: Literal[None] = setting(None, "Pictures are not framed.")
+    fraction: Literal[1.0] = setting(1.0, "The whole picture is answered.")
+    windows: Literal[1] = setting(1, "Windows of the image that an answer averages.")
+    margin: int = setting(
+        0, "Pixels on each side of a tile from which training, with augment, takes what it moves into the tile.", ge=0
+    )
+    context: int = setting(
+        0,
+        "Pixels on each side of a tile whose answer is left out, because the model does not see enough around them: "
+        "for a model with padding, half of its field of view. A model without padding leaves them out itself.",
+        ge=0,
+    )
+    augment: dict[str, Any] = setting(
+        {},
+        "Random changes of a picture and its mask in training: the arguments of preprocessing.augmentation.distort; "
+        "flip = true mirrors about half of the pictures; turn = true turns them by a multiple of 90 degrees; pad, "
+        "greatest move in pixels; colour, greatest change of brightness, contrast and saturation.",
+    )
+    orientations: Literal[1, 8] = setting(
+        1, "Orientations of a tile, turned and mirrored, that an answer averages: 1 or 8.", flag=True
+    )
+    boundary: str | None = setting(
+        None,
+        "The class that lies between objects, such as a membrane. `zoo evaluate` then also measures how well objects "
+        "are kept apart.",
+    )
+    threshold: float | None = setting(
+        None,
+        "With a boundary, the probability from which on a pixel is boundary in an answer; none: if no other class is "
+        "likelier.",
+        flag=True,
+        gt=0,
+        lt=1,
+    )
+    boundary_threshold: float = setting(
+        0.5,
+        "With a boundary, the threshold at which `zoo evaluate` measures how well objects are kept apart.",
+        gt=0,
+        lt=1,
+    )
+
+    @pydantic.model_validator(mode="after")
+    def _needs_a_boundary(self):
+        if self.threshold is not None and self.boundary is None:
+            raise ValueError("threshold needs a boundary: the name of a class")
         return self
 
 

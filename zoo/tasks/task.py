@@ -178,6 +178,10 @@ class Task:
         """Like `finish`, but for answers. An input kind may return several windows per item, which `run` accepts."""
         return self.finish(prepared)
 
+    def model_inputs(self, checked: dict) -> dict:
+        """A batch of inputs of the model from the result of `checked`, if that is something else."""
+        return checked
+
     def preprocess(self, raw: dict) -> dict:
         """Raw tensors of one item -> model inputs."""
         return self.finish(self.prepare(raw))
@@ -317,11 +321,18 @@ class Task:
 
     def is_batch(self, x: Any) -> bool:
         """Whether the argument of a pipeline is several items rather than one item."""
-        return raw.is_batch(self.raw_inputs(), x)
+        return raw.is_batch(self.raw_inputs(), x) or not isinstance(self.parts(x), list)
 
     def items(self, x: Any) -> Iterable:
         """The items of an argument that `is_batch`: the files of a folder, the lines of an open file, or its values."""
-        return raw.items(self.raw_inputs(), x)
+        is_file_of_parts = not isinstance(self.parts(x), list)
+        items = [x] if is_file_of_parts else raw.items(self.raw_inputs(), x)
+        return (part for item in items for part in self.parts(item))
+
+    @classmethod
+    def parts(cls, item: Any) -> Iterable:
+        """The items in a user's input, such as the pages of a file, as an iterator; most are one item, as a list."""
+        return [item]
 
     def to_python(self, outputs: dict) -> dict:
         """One item's answers in NumPy -> plain Python values."""
@@ -363,6 +374,10 @@ class Task:
     def summary(self, row: dict) -> str:
         """The best result of an answer in a few words."""
         raise NotImplementedError
+
+    def files(self, row: dict) -> dict[str, tuple[str, bytes]]:
+        """The values of an answer that are files, such as pictures: key -> suffix and content."""
+        return {}
 
     def best(self, answer: dict) -> Any:
         """The part of an answer that must be equal at any precision, such as the first label; None for nothing."""

@@ -3,6 +3,7 @@
 import io
 import os
 import warnings
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
@@ -162,3 +163,42 @@ def _array(array: np.ndarray) -> bytes:
     else:
         raise InputError(f"an array of {array.dtype} is not an image: give bool, uint8, uint16, or float in [0, 1]")
     return _png(Image.fromarray(np.ascontiguousarray(array)))
+
+
+class Page(io.BytesIO):
+    """A page of a TIFF file as an open file: a PNG, whose `name` is that of the file with the page's number."""
+
+    def __init__(self, content: bytes, name: str):
+        super().__init__(content)
+        self.name = name
+
+
+def pages_of(item) -> Iterable:
+    """The pages of the path of a TIFF file with several pages, each read when it is needed; other items alone."""
+    count = _page_count(item)
+    return (_page(item, number, count) for number in range(count)) if count > 1 else [item]
+
+
+def _page_count(item) -> int:
+    """The number of pages of the path of a TIFF file; 1 for other items, and for files that can't be read."""
+    if not isinstance(item, (str, os.PathLike)) or Path(item).suffix.lower() not in (".tif", ".tiff"):
+        return 1
+    from PIL import Image
+
+    try:
+        with Image.open(item, formats=["TIFF"]) as stack:
+            return stack.n_frames
+    except Exception:  # the file is read again as an item, and refused
+        return 1
+
+
+def _page(path, number: int, count: int) -> Page:
+    from PIL import Image
+
+    name = f"{os.fspath(path)}[{number:0{len(str(count - 1))}d}]"
+    try:
+        with Image.open(path, formats=["TIFF"]) as stack:
+            stack.seek(number)
+            return Page(_by_pillow(stack), name)
+    except Exception:
+        return Page(b"", name)  # refused as an empty file
