@@ -25,11 +25,12 @@ def explain(task: Task, items: list, errors: str) -> list[dict]:
 
 
 def _read(task: Task, item) -> tuple[list[str], str, dict]:
-    raw = task.collate([task.encode(item)])
+    encoded = task.encode(item)
+    raw = task.collate([encoded])
     inputs, error = task.checked(raw)
     if error[0].numpy():
         raise InputError(error[0].numpy().decode())
-    return task.written(raw["story"][0]), " ".join(raw["question"][0].decode("utf-8").split()), inputs
+    return task.written(raw["story"][0]), " ".join(encoded["question"].decode("utf-8").split()), inputs
 
 
 def _explained(task: Task, value: tuple) -> dict:
