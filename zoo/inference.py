@@ -223,18 +223,17 @@ def embed(
         errors, **settings: as for a pipeline.
 
     Raises:
-        ZooError: an unknown preset or layer, a layer whose output grows with the input, such as one per frame of a
-            sound, or the preset's model has no head or generates texts.
+        ZooError: an unknown preset or layer, an output without a fixed size, or a model without a head or of texts.
     """
     preset = presets.open_preset(name)
     if layer is None and not has_classes(preset.record["model"]["name"]):
         raise ZooError(f"{preset.name} has no head to leave out, so it has no embeddings")
     model = load(name, classes=0) if layer is None else load(name, taps=[layer])
-    answering = pipeline(fold_batch_normalization(model), **settings)
+    answers = pipeline(fold_batch_normalization(model), **settings).answers(inputs, errors)
     [(output, tensor)] = outputs_of(model).items()
     if None in tensor.shape[1:]:
         raise ZooError(f"{preset.name}: {output} has no fixed size, which embeddings need: choose another layer")
-    for row in answering.answers(inputs, errors):
+    for row in answers:
         yield row if "error" in row else {"input": row["input"], "embeddings": row[output]}
 
 
