@@ -47,7 +47,7 @@ def install(tmp_path, monkeypatch):
 def test_the_tasks_of_this_package():
     assert names(own=True) == [
         "audio_classification", "captioning", "frame_classification", "image_classification", "language_modeling",
-        "question_answering", "sequence_transduction", "speech_recognition", "tensor_classification",
+        "question_answering", "segmentation", "sequence_transduction", "speech_recognition", "tensor_classification",
         "text_classification", "translation", "word_embedding",
     ]  # fmt: skip
     for name in names(own=True):

@@ -129,6 +129,7 @@ def test_flags_are_the_settings_for_users():
         "sequence_transduction": [],
         "speech_recognition": ["beam"],
         "tensor_classification": ["top"],
+        "segmentation": ["orientations", "threshold"],
         "text_classification": ["top"],
         "translation": ["beam", "n_best"],
         "word_embedding": ["top"],

@@ -210,7 +210,7 @@ class SegmentationSettings(ImageSettings):
 
     polarity: Literal[None] = setting(None, "Pictures keep their polarity.")
     centre: Literal[None] = setting(None, "Pictures are not framed.")
-    fraction: Literal[1.0] = setting(1.0, "The whole picture is answered.")
+    fraction: Literal[1] = setting(1, "The whole picture is answered.")
     windows: Literal[1] = setting(1, "Windows of the image that an answer averages.")
     margin: int = setting(
         0, "Pixels on each side of a tile from which training, with augment, takes what it moves into the tile.", ge=0

@@ -8,6 +8,7 @@ lies around it, and a picture of any size is segmented tile by tile (Figure 2).
 import keras
 from keras import layers
 
+from zoo.layers.bias import Bias
 from zoo.layers.normalization import BatchNormalization
 from zoo.registry import register_model
 
@@ -60,12 +61,14 @@ def unet(
                 maps,
                 3,
                 padding=padding,
-                use_bias=not normalization,
+                use_bias=False,
                 kernel_initializer="he_normal",
                 name=f"{name}_conv{number}",
             )(x)
             if normalization:
                 x = BatchNormalization(momentum=0.9, epsilon=1e-3, name=f"{name}_norm{number}")(x)
+            else:
+                x = Bias(name=f"{name}_bias{number}")(x)
             x = layers.ReLU(name=f"{name}_relu{number}")(x)
         return x
 
@@ -81,7 +84,10 @@ def unet(
     x = layers.Dropout(dropout, name="bottom_dropout")(x)
     for level in reversed(range(depth)):
         name = f"up{level + 1}"
-        x = layers.Conv2DTranspose(filters * 2**level, 2, 2, kernel_initializer="he_normal", name=f"{name}_conv0")(x)
+        x = layers.Conv2DTranspose(
+            filters * 2**level, 2, 2, use_bias=False, kernel_initializer="he_normal", name=f"{name}_conv0"
+        )(x)
+        x = Bias(name=f"{name}_bias0")(x)
         skip = before.pop()
         if padding == "valid":
             skip = _middle(skip, x.shape[1:3], f"{name}_crop")
