@@ -23,3 +23,6 @@ class Bias(layers.Layer):
 
     def compute_output_shape(self, shape):
         return shape
+
+    def get_config(self):
+        return super().get_config()  # Keras takes the name and the dtype only from a layer that defines this
