@@ -229,7 +229,7 @@ def test_a_field_from_a_file_that_is_not_utf_8(tmp_path):
 
 
 def test_explain_and_embed_take_fields(tmp_path):
-    """Of a model with several inputs, whose last layer has several outputs."""
+    """A model with several inputs, whose last layer has several outputs."""
     zoo.save(make("memory_network"), tmp_path / "preset")
     fields = ["--field", "story=A cat.", "--field", "question=The dog?"]
     status, out, err = run_zoo("explain", tmp_path / "preset", *fields, "--out", tmp_path / "hops.png", "--json")

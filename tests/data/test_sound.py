@@ -166,7 +166,7 @@ def test_a_stream_has_the_samples_that_follow(size):
 
 
 def test_other_parts_of_a_file_are_skipped():
-    """A part before the samples has an odd size, and so a byte more; one after them is no reason to refuse the file."""
+    """A part before the samples has an odd size, and so a byte more; one behind them does not make it truncated."""
     content = encoded(sine(16_000))
     odd, last = b"LIST" + struct.pack("<I", 3) + b"abc\0", b"LIST" + struct.pack("<I", 900) + b"abc"
     content = content[:36] + odd + content[36:] + last

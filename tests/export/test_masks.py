@@ -55,7 +55,7 @@ def test_bytes_survive_rest():
 )
 @short_reader()
 def test_the_runner_gives_the_mask_of_the_pipeline_without_zoo(model, format, settings, tmp_path):
-    """A picture of several tiles, a file that is no image, and a photo in colour."""
+    """A picture of several tiles, a file that is not an image, and a photo in colour."""
     version = zoo.export(model, tmp_path, format=format, name="cells", **settings)
     files = [tmp_path / "good.png", tmp_path / "bad.png", tmp_path / "colour.png"]
     Image.fromarray(draw_cells((45, 61), 2)[0]).save(files[0])

@@ -180,7 +180,7 @@ def test_data_without_a_good_sound_are_left_to_training():
 
 
 def test_embeddings_of_sounds(task, tmp_path):
-    """Of sounds of unequal lengths, one of them shorter than a frame, next to a bad one."""
+    """Embeddings of sounds of unequal lengths, one of them shorter than a frame, next to a bad one."""
     sf.write(tmp_path / "tone.wav", TONE, RATE, "FLOAT")
     task.model.origin.settings |= {"longest": 2.0, "front_end": UTTERANCE}
     place = zoo.save(task.model, tmp_path / "preset").path

@@ -502,7 +502,7 @@ def _lines(path: Path, blank: bool = False) -> Iterable[tuple[int, str]]:
     """(line number from 1, line) of each line of a UTF-8 text file; blank lines only if `blank`.
 
     Raises:
-        ZooError: there is no such file, it is not UTF-8, or it has a NUL character.
+        ZooError: the file does not exist, is not UTF-8, or has a NUL character.
     """
     if not path.is_file():
         raise ZooError(f"{path} is not a file; expected a text file with tabs between its columns")
