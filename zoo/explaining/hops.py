@@ -29,7 +29,7 @@ def _read(task: Task, item) -> tuple[list[str], str, dict]:
     inputs, error = task.checked(raw)
     if error[0].numpy():
         raise InputError(error[0].numpy().decode())
-    return task.written(raw["story"][0]), " ".join(raw["question"][0].decode("utf-8").split()), inputs
+    return task.written(raw["story"][0]), " ".join(raw["question"][0].numpy().decode("utf-8").split()), inputs
 
 
 def _explained(task: Task, value: tuple) -> dict:
