@@ -118,9 +118,15 @@ def litert_session(path):
 
     def call(inputs):
         rows = [run(**{name: value[row : row + 1] for name, value in inputs.items()}) for row in range(_count(inputs))]
-        return {name: np.concatenate([row[name] for row in rows]) for name in rows[0]}
+        return {name: joined([row[name] for row in rows]) for name in rows[0]}
 
     return call
+
+
+def joined(rows) -> np.ndarray:
+    """Arrays (1, ...) -> (B, ...), with zeros after those that are shorter than the longest."""
+    longest = np.max([row.shape for row in rows], axis=0)
+    return np.concatenate([np.pad(row, [(0, missing) for missing in longest - row.shape]) for row in rows])
 
 
 def _count(inputs) -> int:

@@ -97,7 +97,7 @@ def test_embed_writes_the_good_items(signals, tmp_path):
     [
         (["0.npy", "--out", "x.txt"], "give a .npz file in a folder that exists"),
         (["0.npy", "--out", "nowhere/x.npz"], "give a .npz file in a folder that exists"),
-        (["--out", "x.npz"], "no input: give INPUT or --file PATH"),
+        (["--out", "x.npz"], "no input: give INPUT, --file PATH or --field NAME=VALUE"),
         (["bad.npy", "--out", "x.npz"], "no input could be read, so x.npz is not written"),
         (["0.npy", "--out", "x.npz", "--layer", "haed"], "'haed'; did you mean head"),
     ],
