@@ -122,10 +122,9 @@ def _measure(task: Task, inputs, run, data: dict | None) -> dict:
     after = task.metrics()
     after = next(iter(after.values())) if isinstance(after, dict) else after  # those of the file's only output
     for batch, y in stream(task, source, BATCH, augment=False, shuffle=False, finish=inputs).epoch(0):
-        _, y, *weights = task.join(batch, y)
         [scores] = run({name: value.numpy() for name, value in batch.items()}).values()
         for metric in after:
-            metric.update_state(y, scores, *weights)
+            metric.update_state(y, scores)
     after = {metric.name: float(metric.result()) for metric in after}
     # Only metrics of the outputs can be measured again, not those of texts.
     before = {name: value for name, value in task.measure(source, BATCH, None).metrics.items() if name in after}

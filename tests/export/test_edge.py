@@ -108,20 +108,27 @@ def test_smaller_numbers_are_measured_where_the_data_is(format, precision, digit
     assert sizes[0] < {"float16": 0.6, "int8": 0.4}[precision] * 255_000
 
 
-@pytest.mark.parametrize(
-    ("name", "sizes", "format"),
-    [("recurrent_attention", {"classes": 3}, "onnx"), ("neural_turing_machine", {}, "litert")],
-)
-def test_metrics_of_smaller_numbers_are_those_of_the_file(name, sizes, format, tmp_path):
-    """Also with metrics by output, and with steps that do not count; int8 changes few answers."""
-    model = make(name, **sizes)
-    if name == "neural_turing_machine":
-        model.get_layer("logits").bias.assign([-3.0] * 3)  # all bits are 0, so int8 changes none
-    data = str(contract_of(model).training_data(model, tmp_path / "data"))
-    saved = preset.update(zoo.save(model, tmp_path / "mine"), data={"name": data, "test": "test"})
-    metrics = metrics_of(zoo.export(saved.path, tmp_path, format, precision="int8"))
-    assert metrics["before"] == pytest.approx(zoo.evaluate(saved.path, data)["metrics"])
+def check_measured(model, data: Path, format: str) -> None:
+    """An export in int8 has the metrics of the preset, and about those in int8."""
+    saved = zoo.save(model, data.parent / "mine")
+    preset.update(saved, data={"name": str(data), "test": "test"})
+    metrics = metrics_of(zoo.export(saved.path, data.parent, format, precision="int8"))
+    assert metrics["before"] == pytest.approx(zoo.evaluate(saved.path, str(data))["metrics"])
     assert metrics["after"] == pytest.approx(metrics["before"], abs=0.1)
+
+
+@short_reader()
+def test_a_model_with_metrics_by_output_is_measured(digits_folder, tmp_path):
+    shutil.copytree(digits_folder, tmp_path / "data")
+    check_measured(make("recurrent_attention", classes=3), tmp_path / "data", "onnx")
+
+
+def test_sequences_of_several_lengths_are_measured(tmp_path):
+    model = make("neural_turing_machine")
+    model.get_layer("logits").bias.assign([-3.0] * 3)  # all bits are 0, so int8 changes none
+    rows = [[[1, 0, 1]] * (1 + number % 3) for number in range(20)]
+    (tmp_path / "data.jsonl").write_text("".join(json.dumps({"input": row, "output": row}) + "\n" for row in rows))
+    check_measured(model, tmp_path / "data.jsonl", "litert")
 
 
 def test_litert_rows_of_several_lengths():
