@@ -133,9 +133,20 @@ def _count(inputs) -> int:
     return len(next(iter(inputs.values())))
 
 
+def loaded(path) -> np.ndarray:
+    """The array of a .npy file."""
+    try:
+        array = np.load(path, allow_pickle=False)
+    except (ValueError, EOFError):
+        array = None
+    if not isinstance(array, np.ndarray):  # also for an archive of arrays
+        raise ValueError("not a .npy file of numbers, as numpy.save writes it")
+    return array
+
+
 def tensor(item, settings, wanted):
     """A .npy file or an array -> float32 of the model's shape."""
-    array = np.load(item, allow_pickle=False) if isinstance(item, (str, Path)) else np.asarray(item)
+    array = loaded(item) if isinstance(item, (str, Path)) else np.asarray(item)
     shape = wanted["shape"]
     is_good = array.ndim == len(shape) and all(
         own >= 1 if size is None else own == size for own, size in zip(array.shape, shape, strict=True)
