@@ -120,6 +120,7 @@ def _measure(task: Task, inputs, run, data: dict | None) -> dict:
     except ZooError as error:
         return {"not measured": str(error)}
     after = task.metrics()
+    after = next(iter(after.values())) if isinstance(after, dict) else after  # those of the file's only output
     for batch, y in stream(task, source, BATCH, augment=False, shuffle=False, finish=inputs).epoch(0):
         _, y, *weights = task.join(batch, y)
         [scores] = run({name: value.numpy() for name, value in batch.items()}).values()

@@ -176,18 +176,35 @@ def litert_session(path):
 
     def call(inputs):
         rows = [run(**{name: value[row : row + 1] for name, value in inputs.items()}) for row in range(_count(inputs))]
-        return {name: np.concatenate([row[name] for row in rows]) for name in rows[0]}
+        return {name: joined([row[name] for row in rows]) for name in rows[0]}
 
     return call
+
+
+def joined(rows) -> np.ndarray:
+    """Arrays (1, ...) -> (B, ...), with zeros after those that are shorter than the longest."""
+    longest = np.max([row.shape for row in rows], axis=0)
+    return np.concatenate([np.pad(row, [(0, missing) for missing in longest - row.shape]) for row in rows])
 
 
 def _count(inputs) -> int:
     return len(next(iter(inputs.values())))
 
 
+def loaded(path) -> np.ndarray:
+    """The array of a .npy file."""
+    try:
+        array = np.load(path, allow_pickle=False)
+    except (ValueError, EOFError):
+        array = None
+    if not isinstance(array, np.ndarray):  # also for an archive of arrays
+        raise ValueError("not a .npy file of numbers, as numpy.save writes it")
+    return array
+
+
 def tensor(item, settings, wanted):
     """A .npy file or an array -> float32 of the model's shape."""
-    array = np.load(item, allow_pickle=False) if isinstance(item, (str, Path)) else np.asarray(item)
+    array = loaded(item) if isinstance(item, (str, Path)) else np.asarray(item)
     shape = wanted["shape"]
     is_good = array.ndim == len(shape) and all(
         own >= 1 if size is None else own == size for own, size in zip(array.shape, shape, strict=True)

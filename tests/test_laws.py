@@ -465,7 +465,7 @@ for task, folder, *files in json.loads(sys.argv[1]):
     for order in itertools.permutations(map(Path, files)):
         answers = signature(**{key: tf.constant(values) for key, values in CONTRACTS[task].served(list(order)).items()})
         results.append({key: value.numpy().tolist() for key, value in answers.items()})
-    print(json.dumps(results, default=bytes.decode))
+    print(json.dumps(results, default=lambda value: value.decode("latin-1")))
 assert not any(name.split(".")[0] == "zoo" for name in sys.modules)
 """
 
@@ -496,7 +496,7 @@ def test_exports_answer_in_a_process_without_zoo(tmp_path):
 
 
 def _encoded(value):
-    """The strings of a JSON value as bytes."""
+    """The strings of a JSON value as bytes, of which each letter was one."""
     if isinstance(value, list):
         return list(map(_encoded, value))
-    return value.encode() if isinstance(value, str) else value
+    return value.encode("latin-1") if isinstance(value, str) else value

@@ -47,12 +47,6 @@ def test_coloured_words_stay_inside_the_picture(figures):
     assert figure.texts[2].get_text() == "x" * 47 + "..."
 
 
-def test_hops_have_the_question_as_title(figures):
-    plotting.hops([(["a line", "another"], np.eye(2), "Who?  \u4e2d 50.0%")], None)
-    (axes,) = figures[0].axes
-    assert axes.get_title(loc="left").startswith("Who?  ")
-
-
 def test_attention_has_titled_axes(figures):
     row = {"source": ["a", "word", "<end>"], "target": ["ein", "<end>"], "attention": np.full((2, 3), 1 / 3)}
     plotting.attention([row, row], None)

@@ -99,6 +99,11 @@ def test_quotes_are_read_in_csv_only(tmp_path):
     assert ('"one two', 0) in rows(open_source(path, "all", FIELDS, TextTable()))
 
 
+def test_a_table_that_does_not_exist(tmp_path):
+    with pytest.raises(ZooError, match="none.csv is not a file; expected a text file with commas between its columns"):
+        open_source(tmp_path / "none.csv", "train", FIELDS, TextTable())
+
+
 @pytest.mark.parametrize(
     ("content", "name", "error"),
     [

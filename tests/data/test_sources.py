@@ -192,6 +192,7 @@ def test_names_that_tfds_does_not_have(tmp_path):
         ("tf_flower", "did you mean tf_flowers or"),
         ("no/such/folder", "there is no folder no/such/folder"),
         ("mnist/nope", "'mnist/nope' is not a data set"),
+        ("bit_sequences/cop", "unknown data set of bit_sequences 'cop'; did you mean copy"),
         ("mnist:9.9.9", "'mnist:9.9.9' is not a data set"),
         ("", "'' is not a data set"),
         ("two words", "'two words' is not a data set"),

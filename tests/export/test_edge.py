@@ -23,7 +23,7 @@ from tests.helpers.run_alone import by_label, run_alone
 from tests.helpers.short_graphs import short_reader
 from zoo import preset
 from zoo.errors import ZooError
-from zoo.exporting import edge, litert, onnx
+from zoo.exporting import edge, litert, metrics_of, onnx, runner
 from zoo.tasks import task_of
 from zoo.tasks.task import Task
 
@@ -106,6 +106,35 @@ def test_smaller_numbers_are_measured_where_the_data_is(format, precision, digit
     assert f"as {precision}" in (Path(row["path"]) / "README.md").read_text()
     sizes = [path.stat().st_size for path in Path(row["path"]).glob("model.*")]
     assert sizes[0] < {"float16": 0.6, "int8": 0.4}[precision] * 255_000
+
+
+def check_measured(model, data: Path, format: str) -> None:
+    """An export in int8 has the metrics of the preset, and about those in int8."""
+    saved = zoo.save(model, data.parent / "mine")
+    preset.update(saved, data={"name": str(data), "test": "test"})
+    metrics = metrics_of(zoo.export(saved.path, data.parent, format, precision="int8"))
+    assert metrics["before"] == pytest.approx(zoo.evaluate(saved.path, str(data))["metrics"])
+    assert metrics["after"] == pytest.approx(metrics["before"], abs=0.1)
+
+
+@short_reader()
+def test_a_model_with_metrics_by_output_is_measured(digits_folder, tmp_path):
+    shutil.copytree(digits_folder, tmp_path / "data")
+    check_measured(make("recurrent_attention", classes=3), tmp_path / "data", "onnx")
+
+
+def test_sequences_of_several_lengths_are_measured(tmp_path):
+    model = make("neural_turing_machine")
+    model.get_layer("logits").bias.assign([-3.0] * 3)  # all bits are 0, so int8 changes none
+    rows = [[[1, 0, 1]] * (1 + number % 3) for number in range(20)]
+    (tmp_path / "data.jsonl").write_text("".join(json.dumps({"input": row, "output": row}) + "\n" for row in rows))
+    check_measured(model, tmp_path / "data.jsonl", "litert")
+
+
+def test_litert_rows_of_several_lengths():
+    rows = [np.ones((1, 2, 3)), np.ones((1, 4, 3))]
+    assert runner.joined(rows)[..., 0].tolist() == [[1, 1, 0, 0], [1, 1, 1, 1]]
+    assert runner.joined([np.ones((1,)), np.zeros((1,))]).tolist() == [1, 0]
 
 
 @pytest.mark.parametrize("name", ["resnet_cifar20", "cifar_convnet"])

@@ -15,8 +15,9 @@ from tests.helpers.drawings import draw_digit
 from tests.helpers.image_samples import stated
 from tests.helpers.odd_pictures import odd_pictures
 from tests.helpers.run_alone import by_label, run_alone
+from tests.helpers.tensors import BAD
 from zoo.errors import ZooError
-from zoo.exporting import edge
+from zoo.exporting import edge, runner
 
 
 @pytest.mark.parametrize("format", edge.FORMATS)
@@ -103,3 +104,10 @@ def test_a_name_that_is_not_text_is_printed(edge_exports, tmp_path):
     done = subprocess.run(command, capture_output=True, text=True, env=environment)
     assert (done.returncode, done.stdout.count("\n"), done.stderr) == (1, 1, "")
     assert done.stdout.startswith(f"{tmp_path}/\\udcff.png: ")
+
+
+@pytest.mark.parametrize("name", ["empty", "text", "truncated", "archive", "pickled"])
+def test_a_file_that_is_not_an_array_of_numbers(name, tmp_path):
+    (tmp_path / "a.npy").write_bytes(BAD[name][0])
+    with pytest.raises(ValueError, match="^not a .npy file of numbers, as numpy.save writes it$"):
+        runner.loaded(tmp_path / "a.npy")

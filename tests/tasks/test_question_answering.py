@@ -10,7 +10,7 @@ import tensorflow as tf
 import zoo
 from tests.helpers.contracts import CONTRACTS, WORDS
 from tests.helpers.models import make
-from zoo import explaining, terminal
+from zoo import explaining, plotting, terminal
 from zoo.data.sources import open_source
 from zoo.errors import ZooError
 from zoo.tasks import task_of
@@ -221,3 +221,15 @@ def test_the_lines_that_each_hop_reads(model, pipeline, tmp_path):
     np.testing.assert_allclose(rows[0]["weights"], weights[0, :, ::-1], rtol=1e-5)
     assert rows[1]["error"] == "question: empty text"
     assert (tmp_path / "hops.png").stat().st_size > 1000
+
+
+def test_hops_are_drawn_under_their_question(model, tmp_path, monkeypatch):
+    titles = []
+
+    def draw(panels, path):
+        titles.extend(title for _, _, title in panels)
+        path.touch()
+
+    monkeypatch.setattr(plotting, "hops", draw)
+    [row] = zoo.explain(model, {"story": "A cat.", "question": " The\tdog? "}, tmp_path / "hops.png")
+    assert titles == [f"The dog?  {row['label']} {row['score']:.1%}"]

@@ -70,7 +70,7 @@ def verify(out, preset, inputs, as_json) -> None:
                 outcome = f"not compared: {row['refused']}"
             else:
                 outcome = f"DIFFERENT, pipeline: {row['pipeline']}, export: {row['export']}"
-            click.echo(f"{row['input']}: {outcome}")
+            click.echo(f"{row['input'] or repr('')}: {outcome}")
         click.echo(f"{result['export']} {'answers as' if result['equal'] else 'does not answer as'} {preset} does")
     sys.exit(0 if all(row["equal"] for row in result["items"]) else 1)
 

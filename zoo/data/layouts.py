@@ -505,7 +505,9 @@ def _lines(path: Path, blank: bool = False) -> Iterable[tuple[int, str]]:
         ZooError: the file does not exist, is not UTF-8, or has a NUL character.
     """
     if not path.is_file():
-        raise ZooError(f"{path} is not a file; expected a text file with tabs between its columns")
+        content = {".csv": "commas between its columns", ".jsonl": "a JSON object per line"}
+        rest = content.get(path.suffix.lower(), "tabs between its columns")
+        raise ZooError(f"{path} is not a file; expected a text file with {rest}")
     try:
         lines = path.read_text("utf-8-sig").split("\n")
     except UnicodeDecodeError as error:

@@ -1,5 +1,6 @@
 """Opens a data set by name (TensorFlow Datasets) or by path (a layout of a user's own files)."""
 
+import contextlib
 import dataclasses
 import os
 import shutil
@@ -156,6 +157,15 @@ def _is_registered(name: str) -> bool:
     return name.partition(":")[0] in tfds.list_builders(with_community_datasets=False)
 
 
+def _configurations(family: str) -> list[str]:
+    """The names X of the data sets family/X; none for an unknown family."""
+    import tensorflow_datasets as tfds
+
+    with contextlib.suppress(tfds.core.DatasetNotFoundError, ValueError, AssertionError):
+        return [*tfds.builder_cls(family).builder_configs]
+    return []
+
+
 def _tfds(name: str, split: str, data_dir: str | os.PathLike | None, download: bool) -> Source:
     import tensorflow_datasets as tfds
 
@@ -170,7 +180,11 @@ def _tfds(name: str, split: str, data_dir: str | os.PathLike | None, download: b
     except (tfds.core.DatasetNotFoundError, ValueError, AssertionError) as error:
         if isinstance(error, tfds.core.DatasetNotFoundError):
             raise unknown("data set", name, {*tfds.list_builders(), *TERMS}) from None
-        # an unknown version or configuration, or not a name
+        family, _, configuration = name.partition("/")
+        configurations = _configurations(family)
+        if configurations and configuration.partition(":")[0] not in configurations:
+            raise unknown(f"data set of {family}", configuration, configurations) from None
+        # an unknown version, or not a name
         raise ZooError(f"{name!r} is not a data set: {' '.join(str(error).split())[:150]}") from None
     if not builder.info.splits and not download:
         raise ZooError(f"{name} is not in {builder.data_path.parent.parent}")

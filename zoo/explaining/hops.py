@@ -50,9 +50,13 @@ def _explained(task: Task, value: tuple) -> dict:
 
 def draw(rows: list[dict], path: Path) -> None:
     """A panel per story: the question, the lines, and a column per hop with the weights as shades."""
-    titles = [f"{row['_question']}  {row['label']} {row['score']:.1%}" for row in rows]
-    panels = zip([row["lines"] for row in rows], [np.array(row["weights"]) for row in rows], titles, strict=True)
-    plotting.hops([*panels], path)
+    plotting.hops([(row["lines"], np.array(row["weights"]), _title(row)) for row in rows], path)
+
+
+def _title(row: dict) -> str:
+    question = row["_question"]
+    shown = question if len(question) <= 70 else f"{question[:67]}..."
+    return f"{shown}  {row['label']} {row['score']:.1%}"
 
 
 def line(row: dict) -> str:

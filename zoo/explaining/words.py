@@ -20,6 +20,7 @@ from zoo.tasks.task import Task
 
 ITEMS = 4
 SHOWN = 5  # words of a printed line
+LONGEST = 50  # letters of a printed word
 
 
 def explain(task: Task, items: list, errors: str) -> list[dict]:
@@ -77,4 +78,4 @@ def _title(row: dict) -> str:
 
 def line(row: dict) -> str:
     pairs = sorted(zip(row["weights"], row["words"], strict=True), key=lambda pair: -pair[0])[:SHOWN]
-    return f"{_title(row)}: {', '.join(f'{word} {weight:.2f}' for weight, word in pairs)}"
+    return f"{_title(row)}: {', '.join(f'{word[:LONGEST]} {weight:.2f}' for weight, word in pairs)}"
