@@ -1,6 +1,6 @@
 """The peers' networks in PyTorch, layer by layer those of zoo/models: lenet5_modern, resnet_cifar20,
 efficientnet_lite0, attention_seq2seq, lstm_seq2seq, show_attend_tell, recurrent_language_model, blstm_ctc,
-conv_text_classifier, memory_network and neural_turing_machine.
+conv_text_classifier, memory_network, neural_turing_machine, unet and single_shot_detector.
 Benchmarks read this file; it needs PyTorch alone.
 """
 
@@ -358,3 +358,60 @@ class TuringMachine(nn.Module):
             memory = memory * (1 - column * torch.sigmoid(erase)[:, None]) + column * torch.tanh(add)[:, None]
             outputs.append(torch.cat([h, read], dim=-1))
         return self.output(torch.stack(outputs, 1))
+
+
+class UNet(nn.Module):
+    """As zoo/models/vision/unet.py with padding and batch normalisation."""
+
+    def __init__(self, filters: int, depth: int, classes: int):
+        super().__init__()
+
+        def convolutions(maps: int, filters: int) -> nn.Module:
+            return nn.Sequential(
+                nn.Conv2d(maps, filters, 3, 1, 1, bias=False), nn.BatchNorm2d(filters), nn.ReLU(),
+                nn.Conv2d(filters, filters, 3, 1, 1, bias=False), nn.BatchNorm2d(filters), nn.ReLU(),
+            )  # fmt: skip
+
+        sizes = [filters * 2**level for level in range(depth + 1)]
+        self.down = nn.ModuleList(map(convolutions, [1, *sizes[:-2]], sizes[:-1]))
+        self.bottom = convolutions(sizes[-2], sizes[-1])
+        self.widen = nn.ModuleList(nn.ConvTranspose2d(2 * size, size, 2, 2) for size in reversed(sizes[:-1]))
+        self.up = nn.ModuleList(convolutions(2 * size, size) for size in reversed(sizes[:-1]))
+        self.head = nn.Conv2d(filters, classes, 1)
+
+    def forward(self, x):
+        before = []
+        for level in self.down:
+            before.append(level(x))
+            x = functional.max_pool2d(before[-1], 2)
+        x = self.bottom(x)
+        for widen, level in zip(self.widen, self.up, strict=True):
+            x = level(torch.cat([before.pop(), widen(x)], dim=1))
+        return self.head(x)
+
+
+class Detector(nn.Module):
+    """As zoo/models/vision/single_shot_detector.py on two maps of EfficientNet-Lite0 and one of half the size."""
+
+    def __init__(self, classes: int, shapes: int):
+        super().__init__()
+        layers = list(lite0())
+        self.classes = classes
+        self.large, self.expand_large = nn.Sequential(*layers[:8]), layers[8].parts[:3]
+        self.small, self.expand_small = nn.Sequential(*layers[8:14]), layers[14].parts[:3]
+        self.extra = nn.Sequential(nn.Conv2d(672, 64, 1), nn.ReLU(), nn.Conv2d(64, 128, 3, 2, 1), nn.ReLU())
+        self.heads = nn.ModuleList(nn.Conv2d(maps, shapes * classes, 3, 1, 1) for maps in (240, 672, 128))
+        self.offsets = nn.ModuleList(nn.Conv2d(maps, shapes * 4, 3, 1, 1) for maps in (240, 672, 128))
+
+    def forward(self, x):
+        """(B, 3, H, W) -> logits (B, N, classes) and offsets (B, N, 4) of the default boxes."""
+        x = self.large(x)
+        large = self.expand_large(x)
+        small = self.expand_small(self.small(x))
+        maps = (large, small, self.extra(small))
+
+        def joined(layers, size):
+            rows = [layer(x).permute(0, 2, 3, 1) for layer, x in zip(layers, maps, strict=True)]
+            return torch.cat([row.reshape(len(row), -1, size) for row in rows], dim=1)
+
+        return joined(self.heads, self.classes), joined(self.offsets, 4)

@@ -10,12 +10,12 @@ from tests.helpers.paths import ROOT
 def run_child(code: str, *arguments: str, **environment: str) -> str:
     """Runs code in a new process that can import `tests`: its standard output; errors end the test."""
     done = subprocess.run(
-        [sys.executable, "-c", code, *arguments],
+        [sys.executable, "-X", "faulthandler", "-c", code, *arguments],
         cwd=ROOT,
         env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3", **environment},
         capture_output=True,
         text=True,
         timeout=900,
     )
-    assert done.returncode == 0, done.stderr[-2000:]
+    assert done.returncode == 0, done.stderr[-6000:]
     return done.stdout
