@@ -297,7 +297,7 @@ class MemoryNetwork(nn.Module):
         place = is_word.cumsum(-1) / is_word.sum(-1, keepdim=True).clamp(min=1)
         size = self.words[0].shape[1]
         depth = torch.arange(1, size + 1) / size
-        factors = (1 - place)[..., None] - depth * (1 - 2 * place)[..., None]
+        factors = 2 * ((1 - place)[..., None] - depth * (1 - 2 * place)[..., None])
         return factors * is_word[..., None]
 
     def forward(self, story, line_count, question):

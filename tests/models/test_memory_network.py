@@ -14,7 +14,7 @@ def encoded(words, table):
     """A line's words, without padding, and a table (V, D) -> its vector (D,)."""
     length, size = len(words), table.shape[1]
     depth = np.arange(1, size + 1) / size
-    parts = [(1 - j / length) - depth * (1 - 2 * j / length) for j in range(1, length + 1)]
+    parts = [2 * ((1 - j / length) - depth * (1 - 2 * j / length)) for j in range(1, length + 1)]  # not once, as there
     return sum((part * table[word] for part, word in zip(parts, words, strict=True)), np.zeros(size))
 
 
