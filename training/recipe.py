@@ -169,12 +169,13 @@ class Stage(_Section):
 
     freeze: str | None = None
     model_overrides: dict[str, Any] = {}  # arguments of the builder that leave the weights as they are
+    data: dict[str, Any] = {}  # differences from the recipe's [data]
     training: dict[str, Any] = {}  # differences from the recipe's [training]
 
     @pydantic.model_validator(mode="after")
     def _is_not_empty(self):
         if not self.model_fields_set:
-            raise ValueError("must have freeze, model_overrides or training")
+            raise ValueError("must have freeze, model_overrides, data or training")
         return self
 
 
@@ -213,8 +214,8 @@ class Recipe(_Section):
         stage, content = self.stages[number], self.model_dump()
         return Recipe.model_validate({
             **content, "model": None, "model_overrides": stage.model_overrides, "start_from": start_from,
-            "freeze": stage.freeze, "pretraining": None, "training": _merged(content["training"], stage.training),
-            "stages": [],
+            "freeze": stage.freeze, "pretraining": None, "data": _merged(content["data"], stage.data),
+            "training": _merged(content["training"], stage.training), "stages": [],
         })  # fmt: skip
 
     def runs(self, out: Path) -> list[tuple[Path, "Recipe"]]:

@@ -56,10 +56,12 @@ def test_builders(tmp_path):
     for name in ("neg", "pos"):
         (manual / "movie_reviews" / name).mkdir(parents=True)
         for number in range(0, 1000, 50):
-            (manual / "movie_reviews" / name / f"cv{number:03}_1.txt").write_text(f"{name} {number} .\nend .\n")
+            (manual / "movie_reviews" / name / f"cv{number:03}_1.txt").write_text(f"see {name} film {number}\nend .\n")
+    reviews = [(name, label, number) for label, name in enumerate(("neg", "pos")) for number in (300, 350)]
     test = rows(open_source("film_reviews/fold_3", "test", FIELDS, data_dir=tmp_path))
-    assert sorted(test) == [(f"{name} {number} .\nend .", label) for label, name in enumerate(("neg", "pos"))
-                            for number in (300, 350)]  # fmt: skip
+    assert sorted(test) == [(f"see {name} film {number}\nend .", label) for name, label, number in reviews]
+    test = rows(open_source("film_sentences/fold_3", "test", FIELDS, data_dir=tmp_path))
+    assert sorted(test) == [(f"see {name} film {number}", label) for name, label, number in reviews]  # 4 words or more
 
 
 def test_a_damaged_line_is_named(tmp_path):

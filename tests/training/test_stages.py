@@ -1,5 +1,7 @@
 """Runs of several stages."""
 
+import shutil
+
 import numpy as np
 import pytest
 
@@ -64,6 +66,19 @@ def test_the_preset_states_all_stages(staged):
     assert staged[1].record["terms"] == preset.open_preset(staged[0] / "run" / "stage1").record["terms"]
 
 
+def test_a_stage_on_other_data(run, digits_folder, tmp_path):
+    others = tmp_path / "others"
+    for label in ("0", "1", "7"):
+        shutil.copytree(digits_folder / label, others / label)
+        next((others / label).iterdir()).unlink()
+    stages = [{"data": {"folder": str(others)}, "training": {"epochs": 1}}]
+    result = run(tmp_path / "run", stages=stages)
+    first = preset.open_preset(tmp_path / "run" / "stage1").record
+    assert first["data"]["name"] == str(digits_folder)
+    assert result.record["data"]["name"] == str(others)
+    assert result.record["provenance"]["examples"] < first["provenance"]["examples"]
+
+
 @pytest.mark.slow
 def test_a_run_that_was_cut_in_each_stage_goes_on_to_the_bit(staged, run, tmp_path):
     out = tmp_path / "run"
@@ -92,8 +107,8 @@ def test_a_recipe_with_stages_survives_its_own_toml(digits_folder, tmp_path):
     [
         ([{"training": {"epoch": 3}}], "stage 2: unknown key training.epoch; did you mean epochs"),
         ([*STAGES, {"training": {"epochs": 0}}], "stage 4: training.epochs = 0"),
-        ([{}], "stage 2 must have freeze, model_overrides or training"),
-        ([{"training": {}, "foo": 1}], "stage 2: unknown key foo; known: freeze, model_overrides, training"),
+        ([{}], "stage 2 must have freeze, model_overrides, data or training"),
+        ([{"training": {}, "foo": 1}], "stage 2: unknown key foo; known: freeze, model_overrides, data, training"),
         ([{"freeze": "all but head"}, {"training": 3}], "stage 3: training = 3: must be a table of settings"),
         ([{"freeze": True}], "stage 2: freeze = True: must be a string"),
         ("two", "stages must be tables, got 'two': begin each later stage with a line [[stages]]"),
