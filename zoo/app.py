@@ -222,8 +222,6 @@ def run(names: list[str], host: str, port: int, wait: bool = True) -> gradio.Blo
     Raises:
         ZooError: no or unknown presets, or a port that is taken.
     """
-    from starlette.middleware import Middleware
-
     blocks = page(names)
     blocks.queue(max_size=64, default_concurrency_limit=AT_ONCE)
     files = {str(presets.open_preset(name).path) for name in names}
@@ -236,7 +234,7 @@ def run(names: list[str], host: str, port: int, wait: bool = True) -> gradio.Blo
             prevent_thread_lock=not wait,
             max_file_size=LARGEST_FILE,
             allowed_paths=[*files, _folder().name],
-            app_kwargs={"middleware": [Middleware(_Policy)]},
+            app_kwargs={"middleware": [(_Policy, (), {})]},
             footer_links=[],
             run_history=False,
             ssr_mode=False,
