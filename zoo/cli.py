@@ -92,6 +92,7 @@ for each in (
     deploying.export,
     deploying.verify,
     deploying.serve,
+    deploying.app,
     answering.explain,
     showing.benchmark,
     showing.demo,

@@ -4,7 +4,6 @@ import json
 import os
 import re
 import shutil
-import socket
 import subprocess
 import sys
 import tempfile
@@ -21,6 +20,7 @@ import tensorflow as tf
 import zoo
 from tests.helpers.drawings import draw_digit
 from tests.helpers.paths import PHOTOS
+from tests.helpers.processes import free_port
 from tests.helpers.short_graphs import short_reader
 from zoo.errors import InputError, ZooError
 from zoo.exporting import Client, ServingError, dev_server, running, served_models
@@ -29,11 +29,6 @@ from zoo.exporting.running import serving_command
 from zoo.exporting.serving_files import MANIFEST
 
 PHOTO = PHOTOS / "rocket.jpg"
-
-
-def free_port() -> int:
-    with socket.create_server(("localhost", 0)) as listener:
-        return listener.getsockname()[1]
 
 
 @pytest.fixture(scope="module")

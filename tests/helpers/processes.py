@@ -1,6 +1,7 @@
-"""Code that needs a process of its own."""
+"""Code that needs a process or a port of its own."""
 
 import os
+import socket
 import subprocess
 import sys
 
@@ -19,3 +20,8 @@ def run_child(code: str, *arguments: str, **environment: str) -> str:
     )
     assert done.returncode == 0, done.stderr[-6000:]
     return done.stdout
+
+
+def free_port() -> int:
+    with socket.create_server(("localhost", 0)) as listener:
+        return listener.getsockname()[1]

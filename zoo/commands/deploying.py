@@ -1,4 +1,4 @@
-"""The commands `export`, `verify` and `serve`."""
+"""The commands `export`, `verify`, `serve` and `app`."""
 
 import os
 import sys
@@ -92,3 +92,26 @@ def serve(out, port, rest_port, development) -> None:
     from zoo.exporting.running import serve as run
 
     sys.exit(run(out, port, rest_port, development, tell=click.echo))
+
+
+@click.command()
+@click.argument("presets", nargs=-1, metavar="[PRESET]...")
+@click.option("--host", default="127.0.0.1", help="The address to listen at [127.0.0.1, this machine only].")
+@click.option("--port", type=click.IntRange(1, 65535), default=7860, help="The port [7860].")
+def app(presets, host, port) -> None:
+    """Try presets on a page in the browser, by default all bundled ones; needs pip install 'keras-zoo[app]'.
+
+    Ctrl-C ends the page. It sends nothing to other hosts.
+    """
+    from zoo import preset
+
+    names = list(presets) or preset.bundled()
+    for name in names:
+        preset.open_preset(name)  # an unknown one is an error before TensorFlow is loaded
+    terminal.load_tensorflow()
+    try:
+        from zoo import app as page
+    except ImportError as error:
+        raise ZooError(f"zoo app needs gradio ({error}): pip install 'keras-zoo[app]'") from None
+    click.echo(f"http://{host}:{port}")
+    page.run(names, host, port)

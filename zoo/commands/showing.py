@@ -64,11 +64,10 @@ def demo(as_json) -> None:
     """Load each bundled preset and answer a real sample."""
     from zoo import preset
 
-    names = [path.name for path in sorted(preset.BUNDLED.iterdir()) if (path / "preset.json").is_file()]
     terminal.load_tensorflow()
     from zoo import demo
 
-    rows = demo.demo(names)
+    rows = demo.demo(preset.bundled())
     if as_json:
         return terminal.print_json(list(rows))
     for row in rows:

@@ -12,7 +12,7 @@ parts.py (presets inside a preset), card.py, loading.py, writing.py (the files o
 preset), listing.py, cache.py (downloads).
 """
 
-from zoo.preset.folders import BUNDLED, is_path, open_preset
+from zoo.preset.folders import BUNDLED, bundled, is_path, open_preset
 from zoo.preset.listing import list_models, model_info, rows
 from zoo.preset.loading import create_model, load_model
 from zoo.preset.preset import WEIGHTS, Preset, sha256
@@ -22,6 +22,7 @@ __all__ = [
     "BUNDLED",
     "WEIGHTS",
     "Preset",
+    "bundled",
     "create_model",
     "is_path",
     "list_models",

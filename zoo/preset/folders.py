@@ -20,6 +20,11 @@ def is_path(name: str | os.PathLike) -> bool:
     return os.sep in name or "/" in name or name.endswith(".toml")
 
 
+def bundled() -> list[str]:
+    """The names of the presets in the package."""
+    return [path.name for path in sorted(BUNDLED.iterdir()) if (path / "preset.json").is_file()]
+
+
 def open_preset(name: str | os.PathLike) -> Preset:
     """Opens a preset by name, or by path if `name` has a separator, and reads its preset.json.
 

@@ -352,9 +352,10 @@ class Task:
         """A user's input that every model of the task can answer, for a server's warm-up."""
         raise NotImplementedError
 
-    def sample(self, path: Path) -> Any:
+    @classmethod
+    def sample(cls, path: Path) -> Any:
         """The path of a preset's sample file -> a user's input."""
-        return str(path) if self.takes_files() else path.read_text("utf-8").strip()
+        return str(path) if cls.takes_files() else path.read_text("utf-8").strip()
 
     def preview(self, item: Any) -> str:
         """A sample as text for a terminal."""
