@@ -8,9 +8,10 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from zoo.tasks import task_of  # first: it checks Keras's backend
+from zoo.tasks import task_class, task_of  # first: it checks Keras's backend
 
 import keras  # isort: skip
+import numpy as np
 import tensorflow as tf
 
 from zoo import preset as presets
@@ -226,15 +227,20 @@ def embed(
         ZooError: an unknown preset or layer, an output without a fixed size, or a model without a head or of texts.
     """
     preset = presets.open_preset(name)
-    if layer is None and not has_classes(preset.record["model"]["name"]):
+    if layer is not None:
+        model = load(name, taps=[layer])
+    elif task_class(preset.record["task"]["name"]).embeds:
+        model = load(name)
+    elif has_classes(preset.record["model"]["name"]):
+        model = load(name, classes=0)
+    else:
         raise ZooError(f"{preset.name} has no head to leave out, so it has no embeddings")
-    model = load(name, classes=0) if layer is None else load(name, taps=[layer])
     answers = pipeline(fold_batch_normalization(model), **settings).answers(inputs, errors)
     [(output, tensor)] = outputs_of(model).items()
     if None in tensor.shape[1:]:
         raise ZooError(f"{preset.name}: {output} has no fixed size, which embeddings need: choose another layer")
     for row in answers:
-        yield row if "error" in row else {"input": row["input"], "embeddings": row[output]}
+        yield row if "error" in row else {"input": row["input"], "embeddings": np.asarray(row[output], "float32")}
 
 
 def _raise(answer: dict) -> None:

@@ -61,6 +61,21 @@ def confusion(counts: np.ndarray, labels: list[str], path: Path) -> None:
     figure.savefig(path, dpi=110)
 
 
+def pair_distances(same: np.ndarray, different: np.ndarray, threshold: float, path: Path) -> None:
+    """Histograms of the distances of pairs of the same person and of different people, and the threshold."""
+    figure = Figure(figsize=(6, 4), layout="constrained")
+    axes = figure.subplots()
+    bins = np.linspace(0.0, 2.0, 61)
+    for values, name in ((same, "the same person"), (different, "different people")):
+        axes.hist(
+            values, bins, weights=np.full(len(values), 1 / len(values)), alpha=0.6, label=f"{name}: {len(values):,}"
+        )
+    axes.axvline(threshold, color="black", linestyle="--", label=f"threshold {threshold:g}")
+    axes.set(xlabel="distance", ylabel="fraction of the pairs")
+    axes.legend()
+    figure.savefig(path, dpi=110)
+
+
 def by_length(lines: dict[str, list[tuple[float, float]]], metric: str, examples: int, path: Path) -> None:
     """A metric by length: points (length, value) of groups of equal size, one line per name."""
     figure = Figure(figsize=(6, 4), layout="constrained")
