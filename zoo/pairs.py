@@ -45,12 +45,14 @@ def error_rates(same: np.ndarray, different: np.ndarray, threshold) -> tuple[np.
 def equal_error_rate(same: np.ndarray, different: np.ndarray) -> tuple[float, float]:
     """(equal error rate, threshold): the mean of both error rates at the threshold where they differ least.
 
-    Thresholds are the distances that occur. Of several that are equally good, the least counts. The threshold lies
-    half-way to the next distance that occurs, so that rounding does not move a pair.
+    Thresholds are the distances that occur. Of several that are equally good, the one with the least mean counts. The
+    threshold lies half-way to the next distance that occurs, so that rounding does not move a pair.
     """
     thresholds = np.unique(np.concatenate([same, different]))
     accepted, rejected = error_rates(same, different, thresholds)
-    best = int(np.argmin(np.abs(accepted - rejected)))
+    total = len(same) * len(different)  # times which the rates are integers, and equal ones are equal
+    gaps = np.abs(np.rint(accepted * total) - np.rint(rejected * total))
+    best = int(np.lexsort((accepted + rejected, gaps))[0])
     threshold = float(np.mean(thresholds[best : best + 2]))
     return float(accepted[best] + rejected[best]) / 2.0, threshold
 

@@ -201,6 +201,25 @@ def heat(pictures: list[np.ndarray], rows: list[dict], titles: list[str], path: 
     figure.savefig(path, dpi=110)
 
 
+def likeness(pictures: list[np.ndarray], heats: list[np.ndarray], titles: list[str], verdict: str, path: Path) -> None:
+    """Two faces (h, w, C) in [0, 1], each with its heat (h, w): blue where it is positive, red where it is negative."""
+    figure = Figure(figsize=(7, 4.6), layout="constrained")
+    panels = figure.subplots(1, 2)
+    greatest = max(float(np.abs(heat).max()) for heat in heats) or 1.0
+    norm = Normalize(-greatest, greatest)
+    for axes, picture, heat, title in zip(panels, pictures, heats, titles, strict=True):
+        axes.set_axis_off()
+        _picture(axes, picture)
+        alpha = 0.7 * np.abs(heat) / greatest
+        axes.imshow(heat, cmap="RdBu", norm=norm, alpha=alpha, interpolation="bilinear")
+        (text,), fonts = drawable([title])
+        axes.set_title(text, fontsize=10, family=fonts, parse_math=False)
+    bar = figure.colorbar(ScalarMappable(norm, "RdBu"), ax=panels, shrink=0.6)
+    bar.set_label("change of the distance if the place is covered")
+    figure.suptitle(verdict, fontsize=11)
+    figure.savefig(path, dpi=110)
+
+
 def glimpses(pictures: list[np.ndarray], rows: list[dict], titles: list[str], path: Path) -> None:
     """For each picture (h, w, C) in [0, 1] the glimpses on it: squares from dark to light, and the way between them.
 

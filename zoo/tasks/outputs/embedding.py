@@ -21,7 +21,7 @@ class Embedding(Task):
     """
 
     criterion = Criterion("equal_error_rate", "min")
-    answer_layout = {"embeddings": "embeddings"}
+    answer_layout = {"embedding": "embeddings"}
     embeds = True
 
     def targets(self, example):
@@ -86,18 +86,13 @@ class Embedding(Task):
 
     # Answers.
 
-    def merge_windows(self, name, output):
-        """The mean of the embeddings of several windows, on the unit sphere again."""
-        merged = super().merge_windows(name, output)
-        return tf.math.l2_normalize(merged, axis=-1) if name == "embeddings" else merged
-
     def answer(self, outputs):
         """embeddings (B, D) float32."""
         return {"embeddings": tf.cast(outputs["embeddings"], tf.float32)}
 
     def compared(self, first, second):
         """{"distance", "same"} of two answers: the Euclidean distance, and whether it is at most the threshold."""
-        distance = float(np.linalg.norm(np.subtract(first["embeddings"], second["embeddings"])))
+        distance = float(np.linalg.norm(np.subtract(first["embedding"], second["embedding"])))
         return {"distance": distance, "same": distance <= self.settings.threshold}
 
     def comparison(self, row):
@@ -111,10 +106,10 @@ class Embedding(Task):
         return tuple(f"embedding_{number}" for number in range(1, self.model.output["embeddings"].shape[-1] + 1))
 
     def csv_values(self, row):
-        return tuple(f"{value:.6f}" for value in row["embeddings"])
+        return tuple(f"{value:.6f}" for value in row["embedding"])
 
     def summary(self, row):
-        first = ", ".join(f"{value:.3f}" for value in row["embeddings"][:SHOWN])
+        first = ", ".join(f"{value:.3f}" for value in row["embedding"][:SHOWN])
         return f"embedding of {len(row['embeddings'])} numbers: {first}, ..."
 
     def portable(self, is_rounded):
@@ -133,3 +128,6 @@ class Embedding(Task):
             return {"pixels": tf.cast(tf.round(pixels), tf.uint8) if is_rounded else pixels}
 
         return embeddings, specs, inputs
+
+    def portable_manifest(self):
+        return {"embedding": self.model.output["embeddings"].shape[-1]}
