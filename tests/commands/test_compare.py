@@ -63,10 +63,12 @@ def test_a_bad_picture_is_named_and_the_others_are_compared(command):
 def test_embeddings_as_text_json_csv_and_npz(command, tmp_path):
     run, folder = command
     point = zoo.pipeline(folder / "preset")(folder / "0.png")["embedding"]
-    text = run("predict", folder / "0.png").stdout
+    done = run("predict", folder / "0.png")
+    assert done.exit_code == 0, done.output
+    text = done.stdout
     assert text.startswith(f"{folder}/0.png: embedding of 6 numbers: {point[0]:.3f}, ")
     [row] = json.loads(run("predict", folder / "0.png", "--json").stdout)
-    assert row["embedding"] == pytest.approx(point)
+    assert row["embedding"] == pytest.approx(point, abs=1e-6)
     [row] = csv.DictReader(io.StringIO(run("predict", folder / "0.png", "--csv").stdout))
     assert [float(row[f"embedding_{number}"]) for number in range(1, 7)] == pytest.approx(point, abs=1e-6)
     done = run("embed", folder / "0.png", folder / "1.png", "--out", tmp_path / "points.npz")

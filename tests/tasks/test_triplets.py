@@ -12,8 +12,8 @@ from zoo.tasks.triplets import EqualErrorRate, TripletLoss
 
 
 def unit(rows: int, seed: int) -> np.ndarray:
-    """Random points on the unit sphere, (rows, 3)."""
-    points = np.random.default_rng(seed).normal(size=(rows, 3))
+    """Random points on the unit sphere, (rows, 8)."""
+    points = np.random.default_rng(seed).normal(size=(rows, 8))
     return (points / np.linalg.norm(points, axis=1, keepdims=True)).astype("float32")
 
 
@@ -64,7 +64,7 @@ def test_the_loss_of_one_person_or_of_single_pictures_is_zero():
         with tf.GradientTape() as tape:
             value = TripletLoss()(np.array(people), points)
         assert float(value) == 0.0
-        np.testing.assert_array_equal(tf.convert_to_tensor(tape.gradient(value, points)), np.zeros((3, 3)))
+        np.testing.assert_array_equal(tf.convert_to_tensor(tape.gradient(value, points)), np.zeros((3, 8)))
 
 
 def test_the_configuration_of_the_loss_is_kept():

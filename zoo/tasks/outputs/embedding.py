@@ -110,7 +110,7 @@ class Embedding(Task):
 
     def summary(self, row):
         first = ", ".join(f"{value:.3f}" for value in row["embedding"][:SHOWN])
-        return f"embedding of {len(row['embeddings'])} numbers: {first}, ..."
+        return f"embedding of {len(row['embedding'])} numbers: {first}, ..."
 
     def portable(self, is_rounded):
         """`pixels`, the framed picture with its margin, 0 to 255 -> `embeddings` (B, D)."""
