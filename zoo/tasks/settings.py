@@ -277,6 +277,12 @@ class VerificationSettings(ImageSettings):
         gt=0,
         le=2,
     )
+    pictures: int = setting(
+        4,
+        "Pictures of a person that lie side by side in an epoch of training, so that a batch has triplets; 1: the "
+        "order is random.",
+        ge=1,
+    )
     triplet_margin: float = setting(
         0.2,
         "By how much training moves a picture of another person farther away than one of the same person, in squared "

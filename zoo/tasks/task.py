@@ -85,6 +85,8 @@ class Task:
     padding: ClassVar[dict[str, Any]] = {}
 
     length: Callable | None = None  # (prepared, y) -> () its length; batches then hold items of about the same length
+    group: Callable | None = None  # (prepared, y) -> () number; `group_size` items of a number lie side by side
+    group_size: int = 1
     longest: int | None = None  # greatest size of an axis of unknown size
 
     keep_bytes: int | None = None  # most bytes of prepared examples that a stream keeps in memory, if not its default

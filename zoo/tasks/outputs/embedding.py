@@ -24,6 +24,15 @@ class Embedding(Task):
     answer_layout = {"embedding": "embeddings"}
     embeds = True
 
+    @staticmethod
+    def group(item):
+        """A prepared item and its target -> the number of the person."""
+        return item[1]
+
+    @property
+    def group_size(self):
+        return self.settings.pictures
+
     def targets(self, example):
         return example["person"]
 
