@@ -134,6 +134,19 @@ def test_keras_fit_on_a_folder_of_people(run, people, tmp_path):
     assert "threshold" not in saved.record["task"]["settings"]  # it belongs to the weights before
 
 
+def test_a_recipe_fine_tunes_on_a_folder_of_people(run, people, tmp_path):
+    recipe = tmp_path / "mine.toml"
+    recipe.write_text(f'start_from = "{run.path}"\n[data]\nfolder = "{people}"\n[training]\nepochs = 1\n')
+    with short_runs():
+        tuned = zoo.train(str(recipe), tmp_path / "tuned")
+    weights = [preset.load_model(each).get_weights() for each in (run, tuned)]
+    assert max(np.abs(own - other).max() for own, other in zip(*weights, strict=True)) > 1e-4
+    assert tuned.record["provenance"]["started_from"] == str(run.path)
+    task = task_of(preset.load_model(tuned))
+    _, expected = pairs.equal_error_rate(*task.pair_distances(task.layout.open(people, "validation"), 8))
+    assert task.settings.threshold == round(expected, 4)  # that of the new weights
+
+
 def test_settings_that_do_not_fit():
     with pytest.raises(ZooError, match="unknown augmentation 'mixup'"):
         task_of(make("face_embedding"), augment={"mixup": 0.2})
