@@ -153,6 +153,8 @@ def _readme(manifest: dict) -> str:
     output = "`scores` (B, classes) in the order of `labels` in manifest.json"
     if "tiles" in manifest:
         output = "`map` (B, h, w, classes), the probabilities of the classes of a tile's pixels"
+    if "embedding" in manifest:
+        output = "`embeddings` (B, numbers), each of length 1; the distance of two tells people apart"
     if "alphabet" in manifest:
         output = "`probabilities` (B, steps, classes) of a blank and of the characters of `alphabet` in manifest.json"
     if "bits" in manifest:

@@ -48,7 +48,8 @@ class Model:
 
         A model that transcribes answers with {"transcript", "score", "words"}, and one that writes vectors of bits
         with {"vectors"}. A model of the classes of pixels answers with {"classes", "mask"}: the fraction of each class,
-        and a PNG file of class numbers, as bytes. A bad item raises an error.
+        and a PNG file of class numbers, as bytes. A model of faces answers with {"embedding"}, a list of numbers. A bad
+        item raises an error.
         """
         front_end = self.manifest.get("front_end")
         if front_end:
@@ -61,6 +62,8 @@ class Model:
             return transduced(outputs["logits"][0], inputs[self.manifest["input"]["name"]].shape[1])
         if "probabilities" in outputs:
             return transcribed(outputs["probabilities"][0], self.manifest, len(item) / front_end["rate"])
+        if "embeddings" in outputs:
+            return {"embedding": outputs["embeddings"][0].tolist()}
         scores = outputs["scores"][0]
         best = np.argsort(-scores, kind="stable")[: self.top]
         return {"labels": [self.labels[place] for place in best], "scores": [float(scores[place]) for place in best]}
@@ -527,7 +530,8 @@ def main() -> int:
             vectors = " ".join("".join(map(str, vector["bits"])) for vector in row.get("vectors", ()))
             classes = ", ".join(f"{own['label']} {own['fraction']:.1%}" for own in row.get("classes", ()))
             pairs = ", ".join(f"{label} {score:.3f}" for label, score in pairs)
-            shown = row.get("transcript") or vectors or classes or pairs
+            numbers = " ".join(f"{value:.4f}" for value in row.get("embedding", ()))
+            shown = row.get("transcript") or vectors or classes or numbers or pairs
             print(f"{item}: {row.get('error') or shown}")
     if arguments.json:
         print(json.dumps(rows, ensure_ascii=False, indent=1, default=lambda value: base64.b64encode(value).decode()))

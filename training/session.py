@@ -18,6 +18,7 @@ from zoo.layers.activations import leaves
 from zoo.layers.model import named
 from zoo.tasks import task_of
 from zoo.tasks.dataset import stream
+from zoo.tasks.task import Task
 from zoo.training import frozen, self_critical, setup
 from zoo.training.batchnorm_statistics import renew_statistics
 from zoo.training.checkpoints import Checkpoints
@@ -381,6 +382,9 @@ class Session:
         if (renewed or share) and "validation" in self.batches:
             figures = self.loop.measured(self.batches["validation"].epoch(0))
             row = row | {f"val_{name}": value for name, value in figures.items()}
+        if "validation" in self.sources and type(self.task).measured_settings is not Task.measured_settings:
+            task = task_of(self.model)
+            self.model.origin.settings |= task.measured_settings(self.sources["validation"], self.settings.batch_size)
         facts = {
             "epochs": f"{self.history[-1]['epoch']} of {self.settings.epochs}, kept that of epoch {row['epoch']}",
             "steps": self.loop.step,

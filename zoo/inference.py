@@ -1,5 +1,6 @@
 """The functions that use presets: `load`, `pipeline` and `evaluate`."""
 
+import itertools
 import os
 import pickle
 import time
@@ -8,9 +9,10 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from zoo.tasks import task_of  # first: it checks Keras's backend
+from zoo.tasks import task_class, task_of  # first: it checks Keras's backend
 
 import keras  # isort: skip
+import numpy as np
 import tensorflow as tf
 
 from zoo import preset as presets
@@ -144,6 +146,31 @@ class Pipeline:
         if batch:
             yield from self._answer_batch(batch, errors)
 
+    def compare(self, items: Iterable, errors: str = "raise") -> list[dict]:
+        """Compares each two of several inputs, such as the portraits of two people.
+
+        Args:
+            items: two or more inputs, from any iterable; a folder as for a call of the pipeline.
+            errors: as for a call of the pipeline.
+
+        Returns:
+            {"input", "other"} per pair, with what the task says of it; for errors="return" after the rows {"input",
+            "error"} of the inputs that can't be answered.
+
+        Raises:
+            InputError: as for a call of the pipeline.
+            ZooError: fewer than two inputs, or a task whose answers can't be compared.
+        """
+        rows = list(self.answers(items, errors))
+        if len(rows) < 2:
+            raise ZooError(f"two or more inputs are needed to compare them, got {len(rows)}")
+        pairs = itertools.combinations([row for row in rows if "error" not in row], 2)
+        compared = [
+            {"input": first["input"], "other": second["input"], **self.task.compared(first, second)}
+            for first, second in pairs
+        ]
+        return [*(row for row in rows if "error" in row), *compared]
+
     def _answer_single(self, item) -> dict:
         try:
             encoded = self.task.encode(item)
@@ -226,15 +253,21 @@ def embed(
         ZooError: an unknown preset or layer, an output without a fixed size, or a model without a head or of texts.
     """
     preset = presets.open_preset(name)
-    if layer is None and not has_classes(preset.record["model"]["name"]):
+    if layer is not None:
+        model = load(name, taps=[layer])
+    elif task_class(preset.record["task"]["name"]).embeds:
+        model = load(name)
+    elif has_classes(preset.record["model"]["name"]):
+        model = load(name, classes=0)
+    else:
         raise ZooError(f"{preset.name} has no head to leave out, so it has no embeddings")
-    model = load(name, classes=0) if layer is None else load(name, taps=[layer])
-    answers = pipeline(fold_batch_normalization(model), **settings).answers(inputs, errors)
+    built = pipeline(fold_batch_normalization(model), **settings)
     [(output, tensor)] = outputs_of(model).items()
     if None in tensor.shape[1:]:
         raise ZooError(f"{preset.name}: {output} has no fixed size, which embeddings need: choose another layer")
-    for row in answers:
-        yield row if "error" in row else {"input": row["input"], "embeddings": row[output]}
+    [key] = built.task.answer_layout
+    for row in built.answers(inputs, errors):
+        yield row if "error" in row else {"input": row["input"], "embeddings": np.asarray(row[key], "float32")}
 
 
 def _raise(answer: dict) -> None:

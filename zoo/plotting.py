@@ -61,6 +61,21 @@ def confusion(counts: np.ndarray, labels: list[str], path: Path) -> None:
     figure.savefig(path, dpi=110)
 
 
+def pair_distances(same: np.ndarray, different: np.ndarray, threshold: float, path: Path) -> None:
+    """Histograms of the distances of pairs of the same person and of different people, and the threshold."""
+    figure = Figure(figsize=(6, 4), layout="constrained")
+    axes = figure.subplots()
+    bins = np.linspace(0.0, 2.0, 61)
+    for values, name in ((same, "the same person"), (different, "different people")):
+        axes.hist(
+            values, bins, weights=np.full(len(values), 1 / len(values)), alpha=0.6, label=f"{name}: {len(values):,}"
+        )
+    axes.axvline(threshold, color="black", linestyle="--", label=f"threshold {threshold:g}")
+    axes.set(xlabel="distance", ylabel="fraction of the pairs")
+    axes.legend()
+    figure.savefig(path, dpi=110)
+
+
 def by_length(lines: dict[str, list[tuple[float, float]]], metric: str, examples: int, path: Path) -> None:
     """A metric by length: points (length, value) of groups of equal size, one line per name."""
     figure = Figure(figsize=(6, 4), layout="constrained")
@@ -183,6 +198,25 @@ def heat(pictures: list[np.ndarray], rows: list[dict], titles: list[str], path: 
         laid = steps[:, :3] * steps[:, 3:] + 0.5 * (1 - steps[:, 3:])  # over a middle grey
         figure.colorbar(ScalarMappable(cmap=ListedColormap(laid)), bar, label="relative strength")
         bar.tick_params(labelsize=8)
+    figure.savefig(path, dpi=110)
+
+
+def likeness(pictures: list[np.ndarray], heats: list[np.ndarray], titles: list[str], verdict: str, path: Path) -> None:
+    """Two faces (h, w, C) in [0, 1], each with its heat (h, w): blue where it is positive, red where it is negative."""
+    figure = Figure(figsize=(7, 4.6), layout="constrained")
+    panels = figure.subplots(1, 2)
+    greatest = max(float(np.abs(heat).max()) for heat in heats) or 1.0
+    norm = Normalize(-greatest, greatest)
+    for axes, picture, heat, title in zip(panels, pictures, heats, titles, strict=True):
+        axes.set_axis_off()
+        _picture(axes, picture)
+        alpha = 0.7 * np.abs(heat) / greatest
+        axes.imshow(heat, cmap="RdBu", norm=norm, alpha=alpha, interpolation="bilinear")
+        (text,), fonts = drawable([title])
+        axes.set_title(text, fontsize=10, family=fonts, parse_math=False)
+    bar = figure.colorbar(ScalarMappable(norm, "RdBu"), ax=panels, shrink=0.6)
+    bar.set_label("change of the distance if the place is covered")
+    figure.suptitle(verdict, fontsize=11)
     figure.savefig(path, dpi=110)
 
 

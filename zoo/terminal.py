@@ -170,6 +170,18 @@ def text_rows(rows: Iterable[dict], task, before: int) -> int:
     return failed
 
 
+def compared_rows(rows: Iterable[dict], task) -> int:
+    """Prints a line per pair of inputs, as the task words it; returns the number of errors."""
+    failed = 0
+    for row in rows:
+        if "error" in row:
+            failed += 1
+            _print_error(row)
+        else:
+            click.echo(f"{row['input']}, {row['other']}: {task.comparison(row)}")
+    return failed
+
+
 def _print_error(row: dict, where: str = "") -> None:
     name = (row["input"] or "''") if len(row["input"]) <= SHOWN else row["input"][:SHOWN] + "..."
     message = f"{where}{name}: {row['error']}"

@@ -199,3 +199,24 @@ def test_large_raw_examples_have_a_small_window():
     order = [int(row[0]) for batch, _ in streamed.epoch(0) for row in batch]
     assert sorted(order) == list(range(100))
     assert order != list(range(100))
+
+
+@pytest.mark.parametrize(("sizes", "group_size"), [((6, 6, 6, 6), 3), ((1, 7, 3, 5, 9), 2), ((9, 9), 4)])
+def test_items_of_a_group_lie_side_by_side(sizes, group_size):
+    groups = np.repeat(np.arange(len(sizes)), sizes)
+    dataset = tf.data.Dataset.from_tensor_slices({"x": np.arange(len(groups)), "group": groups})
+    stream = Stream(
+        dataset, lambda item: item, None, lambda item: item, len(groups), 4, group=lambda item: item["group"],
+        group_size=group_size,
+    )  # fmt: skip
+
+    def epoch(number):
+        return [int(x) for batch in stream.epoch(number) for x in batch["x"]]
+
+    order = epoch(0)
+    assert sorted(order) == list(range(len(groups)))
+    changes = np.flatnonzero(np.diff(groups[order]))
+    assert len(changes) + 1 <= sum(-(-size // group_size) for size in sizes)  # parts of groups
+    assert order == epoch(0)
+    assert len({groups[epoch(number)[0]] for number in range(12)}) > 1  # the parts are in random order
+    assert len({tuple(np.sort(epoch(number)[:4])) for number in range(12)}) > 3  # of other items

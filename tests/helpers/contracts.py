@@ -14,6 +14,7 @@ import soundfile as sf
 
 from tests.helpers.drawings import draw_digit, draw_folder
 from tests.helpers.masks import draw_mask_folder
+from tests.helpers.portraits import draw_people
 
 # The vocabulary of a tiny translator: the content of its files of symbols, of the source and of the target.
 SYMBOLS = {
@@ -575,6 +576,27 @@ class SequenceTransduction(Contract):
         return path
 
 
+class Verification(Contract):
+    shorter_answer = {"windows": 2}
+
+    def targets(self, model, inputs):
+        """One picture is of another person, so that rounding can't change which negative a triplet gets."""
+        return (np.arange(len(inputs["image"])) == 0).astype("int64")
+
+    def beside(self, inputs):
+        """Other pictures, because brighter ones would have the same embeddings."""
+        return {key: np.concatenate([value[:1], 1 - value[1:, ::-1]]) for key, value in inputs.items()}
+
+    def files(self, model, folder):
+        return ImageClassification().files(model, folder)
+
+    def served(self, files):
+        return ImageClassification().served(files)
+
+    def training_data(self, model, folder):
+        return draw_people(folder, 12, 4, (24, 32))
+
+
 class WordEmbedding(Contract):
     answers_no_items = True
     assets = {
@@ -632,6 +654,7 @@ CONTRACTS = {
     "text_classification": TextClassification(),
     "tensor_classification": TensorClassification(),
     "translation": Translation(),
+    "verification": Verification(),
     "word_embedding": WordEmbedding(),
 }
 

@@ -101,7 +101,7 @@ def test_every_field_has_a_line_of_help_and_a_default_that_it_takes(task, name):
         (bool, {}, "true or false"),
         (dict[str, Any], {}, "a table"),
         (Literal["rgb", "grey"], {}, "one of 'rgb', 'grey'"),
-        (Literal[1, 10], {}, "one of 1, 10"),
+        (Literal[1, 2, 10], {}, "one of 1, 2, 10"),
         (Literal["ink"] | None, {}, "one of 'ink', None"),
     ],
 )
@@ -132,6 +132,7 @@ def test_flags_are_the_settings_for_users():
         "segmentation": ["orientations", "threshold"],
         "text_classification": ["top"],
         "translation": ["beam", "n_best"],
+        "verification": ["threshold"],
         "word_embedding": ["top"],
     }
 

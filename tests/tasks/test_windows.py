@@ -118,7 +118,7 @@ def test_training_sees_windows_everywhere_and_validation_the_middle(model, tmp_p
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"windows": 5}, "windows must be one of 1, 10, got 5"),
+        ({"windows": 5}, "windows must be one of 1, 2, 10, got 5"),
         ({"windows": 10, "margin": 0}, "windows=10 needs a margin > 0"),
         ({"margin": -1}, "margin must be an integer >= 0, got -1"),
         ({"margin": 1.5}, "margin must be an integer >= 0, got 1.5"),

@@ -24,9 +24,10 @@ _FIELD = click.option(
 @_FIELD
 @click.option("--out", metavar="DIR", help="The folder for answers that are files, such as masks.")
 @click.option("--csv", "as_csv", is_flag=True, help="Print comma-separated values.")
+@click.option("--compare", is_flag=True, help="Compare each two inputs, such as two faces, instead of answering.")
 @SET
 @JSON
-def predict(preset, inputs, file, fields, out, as_csv, changes, as_json, **flags) -> None:
+def predict(preset, inputs, file, fields, out, as_csv, compare, changes, as_json, **flags) -> None:
     """Answer on raw input: image files, .npy files, or folders of them; texts; JSON objects for several inputs.
 
     - reads standard input: an image or .npy file; or texts, or JSON objects, one per line.
@@ -37,6 +38,8 @@ def predict(preset, inputs, file, fields, out, as_csv, changes, as_json, **flags
     """
     if as_csv and as_json:
         raise click.UsageError("give --json or --csv, not both")
+    if compare and (as_csv or out is not None):
+        raise click.UsageError(f"--compare prints text or JSON: leave out {'--csv' if as_csv else '--out'}")
     if not inputs and not file and not fields:
         raise click.UsageError("no input: give INPUT, --file PATH or --field NAME=VALUE")
     lines = terminal.open_lines(file)
@@ -46,6 +49,9 @@ def predict(preset, inputs, file, fields, out, as_csv, changes, as_json, **flags
     from zoo import inference
 
     pipeline = inference.pipeline(preset, **settings)
+    if compare:
+        rows = pipeline.compare(items, errors="return")
+        sys.exit(1 if (terminal.json_rows(rows) if as_json else terminal.compared_rows(rows, pipeline.task)) else 0)
     rows = terminal.with_blank_lines(pipeline.answers(items, errors="return"), pipeline.task, before)
     if out is not None:
         rows = terminal.with_files(rows, pipeline.task, out)
@@ -138,6 +144,7 @@ def explain(preset, inputs, fields, out, kind, label, layer, changes, as_json, *
 
     \b
     heat       Grad-CAM and the input gradient over each image
+    likeness   two faces, and the parts of each that speak for the same person
     outlines   the edges of the classes of a segmentation
     filters    the weights of the first layer
     layers     the feature maps of one image, layer by layer

@@ -34,7 +34,8 @@ class Stream:
     Items of different sizes, such as sentences, are padded to the longest item of their batch. With `length`, the
     batches of a shuffled epoch have items of about the same length: the items of a hundred batches (fewer if they are
     large), in the epoch's order, are sorted by length and divided into batches, and the batches are shuffled. Skipped
-    items are then prepared too, because their length must be known.
+    items are then prepared too, because their length must be known. With `group`, the items of a hundred batches are
+    ordered so that several of a group lie side by side, such as pictures of a person.
 
     Args:
         dataset: the raw examples, {field: tensor}.
@@ -47,6 +48,8 @@ class Stream:
         shuffle: whether epochs are shuffled.
         length: a prepared item -> () its length; with None the items are not sorted.
         longest: greatest size of an axis of unknown size, to estimate the memory for kept items; None if unknown.
+        group: a prepared item -> () the number of its group; with None items are in no groups.
+        group_size: of a group, so many items lie side by side in a shuffled epoch, as far as it has them.
         keep_bytes: most bytes of prepared items that are kept in memory; KEEP_BYTES by default.
         padding: specs of a prepared item -> padding values of the same structure, where None means zeros. By default
             all padding is zero.
@@ -66,6 +69,8 @@ class Stream:
         longest: int | None = None,
         padding: Callable | None = None,
         keep_bytes: int | None = None,
+        group: Callable | None = None,
+        group_size: int = 1,
     ):
         prepared = dataset.map(prepare, num_parallel_calls=tf.data.AUTOTUNE)
         self.is_kept = _bytes(prepared, examples, longest) < (KEEP_BYTES if keep_bytes is None else keep_bytes)
@@ -80,6 +85,7 @@ class Stream:
         self.prepare, self.augment, self.finish = prepare, augment, finish
         self.examples, self.batch_size = examples, batch_size
         self.seed, self.shuffle, self.length, self.padding = seed, shuffle, length, padding
+        self.group, self.group_size = group, group_size
 
     @property
     def steps(self) -> int:
@@ -124,11 +130,15 @@ class Stream:
             order = tf.random.stateless_uniform((), seed, 0, 2**31 - 1, tf.int64)
             dataset = _shuffled(dataset, window, self.seed, order)
         is_raw = not self.is_kept
-        if self.length is not None and self.shuffle:
-            if is_raw:  # the length is known only after `prepare`
+        by_group = self.group is not None and self.group_size > 1
+        if self.shuffle and (self.length is not None or by_group):
+            if is_raw:  # length and group are known only after `prepare`
                 dataset = dataset.map(self.prepare, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
                 is_raw = False
-            dataset = self._by_length(dataset, seed)
+            if by_group:
+                dataset = self._reordered(dataset, self.group, self._by_group, seed)
+            else:
+                dataset = self._reordered(dataset, self.length, self._by_length, seed)
 
         def item(index, example):  # example: the result of `prepare`, or its argument if is_raw
             if is_raw:
@@ -149,28 +159,47 @@ class Stream:
         values = self.padding(dataset.element_spec) if self.padding else None
         return dataset.padded_batch(self.batch_size, padding_values=values)
 
-    def _by_length(self, dataset, seed):
-        """The same items in an order in which each batch has items of about the same length."""
+    def _reordered(self, dataset, key: Callable, order: Callable, seed):
+        """The same items in another order: `order` of their keys, a window of many batches at a time.
+
+        Args:
+            key: a prepared item -> () its key.
+            order: keys (N,) and a seed -> the places of the items, (N,).
+        """
         window = self.window * self.batch_size
 
-        def ordered(number, lengths, items):
-            draws = tf.random.experimental.stateless_split(tf.random.experimental.stateless_fold_in(seed, number), 2)
-            count = tf.size(lengths)
-            # Items of the same length are in random order.
-            order = tf.argsort(tf.cast(lengths, tf.float32) + tf.random.stateless_uniform([count], draws[0]))
-            whole = count // self.batch_size
-            turns = tf.argsort(tf.random.stateless_uniform([whole], draws[1]))
-            rows = tf.gather(tf.reshape(order[: whole * self.batch_size], [whole, self.batch_size]), turns)
-            order = tf.concat([tf.reshape(rows, [-1]), order[whole * self.batch_size :]], axis=0)
-            return tf.nest.map_structure(lambda part: tf.gather(part, order), items)
+        def ordered(number, keys, items):
+            places = order(keys, tf.random.experimental.stateless_fold_in(seed, number))
+            return tf.nest.map_structure(lambda part: tf.gather(part, places), items)
 
-        def with_length(*item):
+        def with_key(*item):
             item = item[0] if len(item) == 1 else item
-            return self.length(item), item
+            return key(item), item
 
-        windows = dataset.map(with_length).ragged_batch(window).enumerate()
+        windows = dataset.map(with_key).ragged_batch(window).enumerate()
         items = windows.map(lambda number, both: ordered(number, *both)).unbatch()
         return items.map(lambda *item: tf.nest.map_structure(_dense, item))
+
+    def _by_length(self, lengths, seed):
+        """An order in which each batch has items of about the same length."""
+        draws, count = tf.random.experimental.stateless_split(seed, 2), tf.size(lengths)
+        # Items of the same length are in random order.
+        order = tf.argsort(tf.cast(lengths, tf.float32) + tf.random.stateless_uniform([count], draws[0]))
+        whole = count // self.batch_size
+        turns = tf.argsort(tf.random.stateless_uniform([whole], draws[1]))
+        rows = tf.gather(tf.reshape(order[: whole * self.batch_size], [whole, self.batch_size]), turns)
+        return tf.concat([tf.reshape(rows, [-1]), order[whole * self.batch_size :]], axis=0)
+
+    def _by_group(self, groups, seed):
+        """An order in which `group_size` items of a group lie side by side; the parts of groups are shuffled."""
+        order = tf.argsort(groups, stable=True)  # the items of a group in the epoch's order
+        sorted_groups = tf.gather(groups, order)
+        first = tf.searchsorted(sorted_groups, sorted_groups, side="left")
+        part = (tf.range(tf.size(groups)) - first) // self.group_size  # of the item's group
+        is_new = tf.concat([[True], (part[1:] != part[:-1]) | (sorted_groups[1:] != sorted_groups[:-1])], axis=0)
+        number = tf.cumsum(tf.cast(is_new[: tf.size(groups)], tf.int32)) - 1
+        turns = tf.random.stateless_uniform([tf.size(groups)], seed)
+        return tf.gather(order, tf.argsort(tf.gather(turns, number), stable=True))
 
     def _prepared(self, index, example, wanted):
         arguments = example if isinstance(example, tuple) else (example,)

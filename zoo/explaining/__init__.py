@@ -55,6 +55,9 @@ def explain(
     middle window is explained; label and score are those of this window. Models that look at parts of an image one by
     one have the kind "glimpses" too, as their default: the parts in their order.
 
+    Models that compare faces have the kind "likeness": two faces, and where covering a part of one of them changes
+    their distance (Zeiler & Fergus 2014, arXiv 1311.2901, section 4.2).
+
     Models that segment pictures have the kind "outlines": the edges of the classes over the picture.
 
     Text classifiers have the kind "words": the weight of each word in the answer, by attention (Yang et al. 2016) or by
@@ -97,10 +100,11 @@ def explain(
         A dict per input. "heat": {"input", "label", "score", "layer", "heat", "gradient"}; "heat" (h, w) has
         the maximum 1, and is 0 where there is no evidence for the class; "gradient" (h, w) is >= 0; "layer" and "heat"
         are None if no layer has a spatial output. In the place of "gradient" that of a sound has "features" (N, M),
-        frames and mel filters. "layers": {"input", "label", "score", "layers"}, with the outputs by name. "filters": a
-        single dict {"layer", "filters"}, (h, w, C, count). "outlines": {"input", "classes", "mask"}, with the class
-        numbers (H, W). "glimpses": {"input", "label", "score", "locations", "widths"}; "locations" are pairs of the row
-        and the column of each centre in pixels of the model's input,
+        frames and mel filters. "layers": {"input", "label", "score", "layers"}, with the outputs by name. "likeness":
+        {"input", "other", "distance", "same", "heat"}; "heat" (h, w) is positive where a part of the face speaks for
+        the same person. "filters": a single dict {"layer", "filters"}, (h, w, C, count). "outlines": {"input",
+        "classes", "mask"}, with the class numbers (H, W). "glimpses": {"input", "label", "score", "locations",
+        "widths"}; "locations" are pairs of the row and the column of each centre in pixels of the model's input,
         "widths" those of the patches. "attention": {"input", "translation", "score",
         "alternatives", "source", "target", "attention"}; "source" and "target" are lists of words, and "attention" has
         the shape (target words, source words). "surprise": {"input", "tokens", "bits", "perplexity"}. "reach":

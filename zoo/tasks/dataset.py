@@ -198,6 +198,8 @@ def stream(
         task.longest,
         _padding(task),
         task.keep_bytes,
+        task.group,
+        task.group_size,
     )
 
 
@@ -257,6 +259,8 @@ def frozen_stream(
         task.length,
         task.longest,
         _padding(task),
+        group=task.group,
+        group_size=task.group_size,
     )
 
 

@@ -165,10 +165,10 @@ class ImageSettings(TaskSettings):
         "training, with augment.pad, one at a random place.",
         ge=0,
     )
-    windows: Literal[1, 10] = setting(
+    windows: Literal[1, 2, 10] = setting(
         1,
-        "Windows of the image that an answer averages: 1, the middle; or 10, the corners, the middle, and their mirror "
-        "images (Krizhevsky, Sutskever & Hinton 2012, section 4.1).",
+        "Windows of the image that an answer averages: 1, the middle; 2, the middle and its mirror image; or 10, the "
+        "corners, the middle, and their mirror images (Krizhevsky, Sutskever & Hinton 2012, section 4.1).",
     )
     augment: dict[str, Any] = setting(
         {},
@@ -255,6 +255,41 @@ class SegmentationSettings(ImageSettings):
         if self.threshold is not None and self.boundary is None:
             raise ValueError("threshold needs a boundary: the name of a class")
         return self
+
+
+class VerificationSettings(ImageSettings):
+    """Settings of `verification`."""
+
+    augmentations = DISTORTIONS + CROPS
+    measured = ("threshold",)
+
+    augment: dict[str, Any] = setting(
+        {},
+        "Random changes in training: the arguments of preprocessing.augmentation.distort; flip = true mirrors about "
+        "half of the images; pad, greatest move in pixels; crop, least area of a random window as a fraction of the "
+        "image; colour, greatest change of brightness, contrast and saturation.",
+    )
+    threshold: float = setting(
+        1.0,
+        "Greatest distance of the embeddings of two pictures of the same person. Training chooses it on the validation "
+        "data: the distance at which false accepts and false rejects are equally frequent.",
+        flag=True,
+        gt=0,
+        le=2,
+    )
+    pictures: int = setting(
+        4,
+        "Pictures of a person that lie side by side in an epoch of training, so that a batch has triplets; 1: the "
+        "order is random.",
+        ge=1,
+    )
+    triplet_margin: float = setting(
+        0.2,
+        "By how much training moves a picture of another person farther away than one of the same person, in squared "
+        "distance (Schroff et al. 2015, section 3.1).",
+        gt=0,
+        le=4,
+    )
 
 
 class TensorSettings(TaskSettings):

@@ -24,10 +24,12 @@ Output kind
     join             model inputs, y -> inputs, y, and weights if items or tokens have different weights (padding)
     loss, metrics, criterion    the arguments of compile, and the metric that chooses between models
     measure          a split of a data set -> the metrics of `zoo evaluate`
+    measured_settings    settings that training chooses on the validation data, such as a threshold
     run              a model and the result of `windows` -> outputs
     answer           outputs -> answers, in the graph
     answer_layout    how outputs become the Python value of an answer
     lines, csv_columns, csv_values, summary       how an answer is printed
+    compared, comparison     two answers -> how they compare, and this as text
     pictures         pictures that training writes for TensorBoard
 
 Either kind: adapt, check_source, check_examples, check_exportable, remarks, explanations, resources, op_libraries.
@@ -76,12 +78,15 @@ class Task:
     raw_kinds: ClassVar[dict[str, str]]  # argument of the served signature -> its kind (see zoo/tasks/raw/)
     input_name: ClassVar[str | None] = None  # the task's name for the input of a model that takes a tensor
     carried: ClassVar[dict[str, str]] = {}  # output -> input: state that a batch passes to the next batch
+    embeds: ClassVar[bool] = False  # whether the answers are the `embeddings` of the whole model
     writes: ClassVar[str | None] = None  # what answers are if they are not read from a single output, such as "texts"
     resets: ClassVar[str | None] = None  # with `carried`: input (B,), true if a row's state is reset
     # Field of prepared, or "y" -> its padding value, if not zero. If y is a dict, the value may be a dict of its keys.
     padding: ClassVar[dict[str, Any]] = {}
 
     length: Callable | None = None  # (prepared, y) -> () its length; batches then hold items of about the same length
+    group: Callable | None = None  # (prepared, y) -> () number; `group_size` items of a number lie side by side
+    group_size: int = 1
     longest: int | None = None  # greatest size of an axis of unknown size
 
     keep_bytes: int | None = None  # most bytes of prepared examples that a stream keeps in memory, if not its default
@@ -242,6 +247,10 @@ class Task:
         """
         return measures.measure(self, source, batch_size, report)
 
+    def measured_settings(self, source, batch_size: int) -> dict:
+        """Settings that describe the trained weights (`TaskSettings.measured`), from the validation split."""
+        return {}
+
     def pictures(self, inputs: dict, y, outputs: dict) -> dict[str, Callable]:
         """Pictures for TensorBoard: name -> function that draws a batch and its outputs into a file."""
         return {}
@@ -379,6 +388,14 @@ class Task:
     def files(self, row: dict) -> dict[str, tuple[str, bytes]]:
         """The values of an answer that are files, such as pictures: key -> suffix and content."""
         return {}
+
+    def compared(self, first: dict, second: dict) -> dict:
+        """How two answers compare, such as {"distance", "same"}; raises ZooError if they can't be compared."""
+        raise ZooError(f"answers of {self.name} can't be compared")
+
+    def comparison(self, row: dict) -> str:
+        """A result of `compared` in a few words."""
+        raise NotImplementedError
 
     def best(self, answer: dict) -> Any:
         """The part of an answer that must be equal at any precision, such as the first label; None for nothing."""

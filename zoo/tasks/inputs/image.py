@@ -137,7 +137,8 @@ class ImageInput(Task):
         if self.settings.windows == 1:
             return self.finish(prepared)
         margin, pictures = self.settings.margin, self._scaled(prepared["picture"])
-        moves = [(0, 0), *itertools.product((-margin, margin), repeat=2)]
+        corners = itertools.product((-margin, margin), repeat=2) if self.settings.windows == 10 else ()
+        moves = [(0, 0), *corners]
         windows = [image_ops.window(pictures, margin, *move) for move in moves]
         return {"image": tf.stack([*windows, *(window[..., ::-1, :] for window in windows)], axis=-4)}
 

@@ -54,7 +54,8 @@ class Features(Task):
 def features_of(kind: type[Task], model) -> type[Task]:
     """The class of a model's task: `kind`, or its variant with features if the model has taps or lacks its head."""
     origin = model.origin
-    is_short = getattr(origin, "taps", None) is not None or set(outputs_of(model)) == {"embeddings"}
+    is_headless = set(outputs_of(model)) == {"embeddings"} and not kind.embeds
+    is_short = getattr(origin, "taps", None) is not None or is_headless
     if is_short and kind.writes:
         raise ZooError(f"{origin.model} generates {kind.writes}: its embeddings and outputs of layers have no pipeline")
     return _variant(kind) if is_short else kind
