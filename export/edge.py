@@ -120,7 +120,9 @@ def _measure(task: Task, inputs, run, data: dict | None) -> dict:
     except ZooError as error:
         return {"not measured": str(error)}
     after = task.metrics()
-    after = next(iter(after.values())) if isinstance(after, dict) else after  # those of the file's only output
+    after = next(iter(after.values()), ()) if isinstance(after, dict) else after  # those of the file's only output
+    if not after:
+        return {"not measured": "the metrics need more than the outputs of the file"}
     for batch, y in stream(task, source, BATCH, augment=False, shuffle=False, finish=inputs).epoch(0):
         _, y, *weights = task.join(batch, y)
         [scores] = run({name: value.numpy() for name, value in batch.items()}).values()
@@ -157,6 +159,11 @@ def _readme(manifest: dict) -> str:
         output = "`embeddings` (B, numbers), each of length 1; the distance of two tells people apart"
     if "alphabet" in manifest:
         output = "`probabilities` (B, steps, classes) of a blank and of the characters of `alphabet` in manifest.json"
+    if "boxes" in manifest:
+        output = (
+            "`boxes` (B, N, 4), ymin, xmin, ymax and xmax as fractions of the image, and their `scores` (B, N, "
+            "classes) in the order of `labels` in manifest.json; boxes overlap"
+        )
     if "bits" in manifest:
         output = "`logits` (B, steps, bits), of which the steps after the input and one more are the answer"
     return README.format(

@@ -46,18 +46,22 @@ class Model:
     def __call__(self, item) -> dict:
         """A path, or an array (pixels (H, W, 3) uint8, or samples (T,)), to {"labels", "scores"}.
 
-        A model that transcribes answers with {"transcript", "score", "words"}, and one that writes vectors of bits
-        with {"vectors"}. A model of the classes of pixels answers with {"classes", "mask"}: the fraction of each class,
-        and a PNG file of class numbers, as bytes. A model of faces answers with {"embedding"}, a list of numbers. A bad
-        item raises an error.
+        A model that transcribes answers with {"transcript", "score", "words"}, one that writes vectors of bits with
+        {"vectors"}, and a detector with {"objects"}. A model of the classes of pixels answers with {"classes", "mask"}:
+        the fraction of each class, and a PNG file of class numbers, as bytes. A model of faces answers with
+        {"embedding"}, a list of numbers. A bad item raises an error.
         """
         front_end = self.manifest.get("front_end")
         if front_end:
             item = heard(item, front_end["rate"], self.settings["longest"])
         if "tiles" in self.manifest:
             return self.segmented(item)
+        if self.manifest.get("boxes") == "stretched" and isinstance(item, (str, Path)):
+            item = decoded(item)
         inputs = self.inputs(item)
         outputs = self.run(inputs)
+        if "boxes" in outputs:
+            return detected(outputs["boxes"][0], outputs["scores"][0], self.labels, self.settings, item.shape[:2])
         if "logits" in outputs:
             return transduced(outputs["logits"][0], inputs[self.manifest["input"]["name"]].shape[1])
         if "probabilities" in outputs:
@@ -73,6 +77,7 @@ class Model:
         wanted = self.manifest["input"] | {"front_end": self.manifest.get("front_end")}
         if "tiles" in self.manifest:
             return {wanted["name"]: next(self.tiles(picture_of(item, wanted["shape"][-1])))[0][np.newaxis]}
+        wanted["is_stretched"] = self.manifest.get("boxes") == "stretched"
         value = self.prepare(item, self.settings, wanted)
         length = {wanted["length"]: np.array([len(value)], "int32")} if "length" in wanted else {}
         return {wanted["name"]: value[np.newaxis], **length}
@@ -119,6 +124,33 @@ class Model:
         others = probabilities - 2 * (np.arange(probabilities.shape[-1]) == boundary)
         is_boundary = probabilities[..., boundary] >= self.settings["threshold"]
         return np.where(is_boundary, boundary, others.argmax(axis=-1))
+
+
+def detected(boxes, scores, labels, settings, size):
+    """Boxes (N, 4) in fractions, ymin, xmin, ymax, xmax, and scores (N, classes) -> the objects, best first.
+
+    Of two boxes of a class that overlap, the one with the lower score is left out. `size` is that of the picture.
+    """
+    boxes, objects = np.clip(boxes, 0, 1), []
+    for number, label in enumerate(labels):
+        left = np.flatnonzero(scores[:, number] > settings["threshold"])
+        left = left[np.argsort(-scores[left, number], kind="stable")]
+        while len(left):
+            best, left = left[0], left[1:]
+            objects.append((float(scores[best, number]), label, boxes[best]))
+            left = left[intersection_over_union(boxes[best], boxes[left]) <= settings["overlap"]]
+    objects = sorted(objects, key=lambda each: -each[0])[: settings["most"]]
+    scale = np.array([*size, *size], "float32")
+    rows = [(label, score, (box * scale)[[1, 0, 3, 2]].tolist()) for score, label, box in objects]
+    return {"objects": [{"label": label, "score": score, "box": box} for label, score, box in rows]}
+
+
+def intersection_over_union(box, others):
+    """(4,) and (N, 4) -> (N,)."""
+    low, high = np.maximum(box[:2], others[:, :2]), np.minimum(box[2:], others[:, 2:])
+    shared = np.prod(np.maximum(high - low, 0), axis=-1)
+    areas = np.prod(box[2:] - box[:2]) + np.prod(others[:, 2:] - others[:, :2], axis=-1)
+    return shared / np.maximum(areas - shared, 1e-12)
 
 
 def transduced(logits, length):
@@ -231,7 +263,11 @@ def image(item, settings, wanted):
     """An image file or pixels (H, W, 3) -> the framed picture (h, w, C), 0 to 255, as keras-zoo frames it."""
     height, width, channels = wanted["shape"]
     picture = picture_of(item, channels)
-    if settings["centre"] == "ink":
+    if wanted.get("is_stretched"):
+        picture = resized(picture, (height, width))
+        if settings["polarity"]:
+            picture = ink(picture, settings["polarity"])
+    elif settings["centre"] == "ink":
         if max(picture.shape[:2]) > WORKING_SIDE:
             picture = resized(picture, reduced_size(*picture.shape[:2]))
         picture = centred(ink(picture, settings["polarity"]), (height, width), settings["fraction"])
@@ -528,10 +564,14 @@ def main() -> int:
             row = rows[-1]
             pairs = zip(row.get("labels", ()), row.get("scores", ()), strict=True)
             vectors = " ".join("".join(map(str, vector["bits"])) for vector in row.get("vectors", ()))
+            objects = "; ".join(
+                f"{each['label']} {each['score']:.3f} at {' '.join(f'{value:.0f}' for value in each['box'])}"
+                for each in row.get("objects", ())
+            )
             classes = ", ".join(f"{own['label']} {own['fraction']:.1%}" for own in row.get("classes", ()))
             pairs = ", ".join(f"{label} {score:.3f}" for label, score in pairs)
             numbers = " ".join(f"{value:.4f}" for value in row.get("embedding", ()))
-            shown = row.get("transcript") or vectors or classes or numbers or pairs
+            shown = row.get("transcript") or vectors or objects or classes or numbers or pairs
             print(f"{item}: {row.get('error') or shown}")
     if arguments.json:
         print(json.dumps(rows, ensure_ascii=False, indent=1, default=lambda value: base64.b64encode(value).decode()))

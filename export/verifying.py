@@ -196,11 +196,13 @@ def _does_not_run(version: Path, done: subprocess.CompletedProcess) -> NoReturn:
 
 
 def _difference(ours: Any, theirs: Any) -> float | None:
-    """The greatest difference of the numbers of two answers; None if anything else differs."""
+    """The greatest difference of the numbers of two answers, relative above 1; None if anything else differs."""
     worst = 0.0
     for left, right in _pairs(ours, theirs):
         if isinstance(left, float) and isinstance(right, float):
-            distance = 0.0 if left == right or math.isnan(left) and math.isnan(right) else abs(left - right)
+            # Numbers above 1, such as places in pixels, are compared by their relative difference.
+            size = max(1.0, abs(left), abs(right)) if math.isfinite(left) and math.isfinite(right) else 1.0
+            distance = 0.0 if left == right or math.isnan(left) and math.isnan(right) else abs(left - right) / size
             if math.isnan(distance):
                 return None
             worst = max(worst, distance)

@@ -12,7 +12,7 @@ ROOT = Path(zoo.__file__).parent.parent
 NAMES = set(tasks.names(own=True))
 KEYS = {
     "labels", "scores", "translation", "caption", "text", "score", "alternatives", "log_probability", "perplexity",
-    "neighbours", "transcript", "segments", "vectors", "classes", "mask", "embedding",
+    "neighbours", "transcript", "segments", "vectors", "classes", "mask", "objects", "embedding",
 }  # fmt: skip
 ANSWERS = {"answer", "answers", "row", "rows", "ours", "theirs", "outputs"}  # variables that hold answers
 # A model's file names the task that it is made for; the runner is a program of its own, copied beside a classifier.

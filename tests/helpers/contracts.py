@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import soundfile as sf
 
+from tests.helpers.box_folders import write_voc
 from tests.helpers.drawings import draw_digit, draw_folder
 from tests.helpers.masks import draw_mask_folder
 from tests.helpers.portraits import draw_people
@@ -108,6 +109,24 @@ class ImageClassification(Contract):
 
     def training_data(self, model, folder):
         return draw_folder(folder)
+
+
+class Detection(ImageClassification):
+    """Objects of almost every picture are found by a tiny model with random weights: an answer is not empty."""
+
+    settings = {"threshold": 0.2}
+    learned_sizes = ("classes",)
+    shorter_answer = {"most": 3}
+
+    def targets(self, model, inputs):
+        """Matched default boxes: most of one class, with the same offsets, so that they can be learned a little."""
+        size, count = len(inputs["image"]), model.output["logits"].shape[1]
+        random = np.random.default_rng(1)
+        classes = np.where(random.random((size, count, 1)) < 0.9, 2, random.integers(0, 3, (size, count, 1)))
+        return np.concatenate([classes, np.full((size, count, 4), 0.5)], axis=-1).astype("float32")
+
+    def training_data(self, model, folder):
+        return write_voc(folder)
 
 
 class Segmentation(Contract):
@@ -644,6 +663,7 @@ class WordEmbedding(Contract):
 CONTRACTS = {
     "audio_classification": AudioClassification(),
     "captioning": Captioning(),
+    "detection": Detection(),
     "frame_classification": FrameClassification(),
     "image_classification": ImageClassification(),
     "question_answering": QuestionAnswering(),

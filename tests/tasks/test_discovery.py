@@ -46,9 +46,9 @@ def install(tmp_path, monkeypatch):
 
 def test_the_tasks_of_this_package():
     assert names(own=True) == [
-        "audio_classification", "captioning", "frame_classification", "image_classification", "language_modeling",
-        "question_answering", "segmentation", "sequence_transduction", "speech_recognition", "tensor_classification",
-        "text_classification", "translation", "verification", "word_embedding",
+        "audio_classification", "captioning", "detection", "frame_classification", "image_classification",
+        "language_modeling", "question_answering", "segmentation", "sequence_transduction", "speech_recognition",
+        "tensor_classification", "text_classification", "translation", "verification", "word_embedding",
     ]  # fmt: skip
     for name in names(own=True):
         task = task_class(name)

@@ -122,6 +122,7 @@ def test_flags_are_the_settings_for_users():
     assert flags == {
         "audio_classification": ["top"],
         "captioning": ["beam", "n_best"],
+        "detection": ["threshold"],
         "frame_classification": [],
         "image_classification": ["top"],
         "language_modeling": ["length", "samples", "seed", "temperature"],

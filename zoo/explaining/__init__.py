@@ -58,7 +58,8 @@ def explain(
     Models that compare faces have the kind "likeness": two faces, and where covering a part of one of them changes
     their distance (Zeiler & Fergus 2014, arXiv 1311.2901, section 4.2).
 
-    Models that segment pictures have the kind "outlines": the edges of the classes over the picture.
+    Models that segment pictures have the kind "outlines": the edges of the classes over the picture. Detectors have the
+    kind "boxes": the objects, with their labels and probabilities, drawn on the image.
 
     Text classifiers have the kind "words": the weight of each word in the answer, by attention (Yang et al. 2016) or by
     the gradient.
@@ -109,11 +110,11 @@ def explain(
         "alternatives", "source", "target", "attention"}; "source" and "target" are lists of words, and "attention" has
         the shape (target words, source words). "surprise": {"input", "tokens", "bits", "perplexity"}. "reach":
         {"input", "gradient"}, by distance from 0, relative to the value there. "words": {"input", "label", "score",
-        "words", "weights"}, and with attention "sentences". "hops": {"input", "label", "score", "lines", "weights"};
-        "weights" are lists (hops, lines). "memory": {"input", "vectors", "write_weights", "read_weights", "adds",
-        "reads"}, (steps, heads, places or numbers of a place). "posteriors": {"input", "transcript", "score", "words",
-        "symbols", "posteriors", "step_times"}; "posteriors" has the shape (steps, symbols), where the first symbol is
-        the blank.
+        "words", "weights"}, and with attention "sentences". "boxes": {"input", "objects"}, the answer. "hops":
+        {"input", "label", "score", "lines", "weights"}; "weights" are lists (hops, lines). "memory": {"input",
+        "vectors", "write_weights", "read_weights", "adds", "reads"}, (steps, heads, places or numbers of a place).
+        "posteriors": {"input", "transcript", "score", "words", "symbols", "posteriors", "step_times"}; "posteriors" has
+        the shape (steps, symbols), where the first symbol is the blank.
 
     Raises:
         InputError: an input can't be answered; the message names it.

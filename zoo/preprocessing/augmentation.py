@@ -62,6 +62,22 @@ def distort(images, draws, rotate=0.0, zoom=0.0, shear=0.0, shift=0.0, elastic=0
     return _sample(images, y, x), _sample(masks, tf.round(y), tf.round(x))
 
 
+@_unconverted
+def distorted_window(draws, size, zoom=0.0, shift=0.0):
+    """The part of an image that `distort` shows with these arguments alone, which may reach over its border.
+
+    Args:
+        draws: (7,), a result of `draw`.
+        size: (height, width) of the image, pixels.
+
+    Returns:
+        (4,), top, left, bottom and right in fractions of the image.
+    """
+    scale = tf.exp(draws[1:3] * math.log1p(zoom))
+    move = shift * draws[4:6] / tf.constant(size, tf.float32)
+    return tf.concat([0.5 - scale / 2.0 + move, 0.5 + scale / 2.0 + move], axis=0)
+
+
 def _sample(images, y, x):
     """Bilinear interpolation of (B, H, W, C) at y and x, each (B, H, W); 0 outside."""
     images = tf.pad(images, ((0, 0), (1, 2), (1, 2), (0, 0)))
@@ -89,6 +105,12 @@ def draw_crop(seed):
 def mirror(images, draws):
     """Mirrors about half of the images left to right, by draws[:, 0]."""
     return tf.where(draws[:, 0, tf.newaxis, tf.newaxis, tf.newaxis] < 0.5, images[:, :, ::-1], images)
+
+
+@_unconverted
+def upend(images, draws):
+    """Turns about half of the images upside down, by draws[:, 0], independent of `mirror`."""
+    return tf.where(draws[:, 0, tf.newaxis, tf.newaxis, tf.newaxis] * 2.0 % 1.0 < 0.5, images[:, ::-1], images)
 
 
 @_unconverted
@@ -134,12 +156,35 @@ def resized_crop(images, draws, fraction: float, aspect: float = 4 / 3):
         fraction: the least area of the window over that of the image; the greatest is 1.
         aspect: greatest ratio of width to height, and of height to width.
     """
+    boxes = _crop_boxes(draws, fraction, aspect)
+    return tf.image.crop_and_resize(images, boxes, tf.range(tf.shape(images)[0]), images.shape[1:3])
+
+
+@_unconverted
+def cropped_window(draws, size, fraction: float, aspect: float = 4 / 3):
+    """The part of an image that `resized_crop` shows.
+
+    Args:
+        draws: (8,), a result of `draw_crop`.
+        size: (height, width) of the image, pixels.
+
+    Returns:
+        (4,), top, left, bottom and right in fractions of the image.
+    """
+    box, size = _crop_boxes(draws[tf.newaxis], fraction, aspect)[0], tf.constant(size, tf.float32)
+    extent = box[2:] - box[:2]
+    # `crop_and_resize` places the corners of a box in the middle of pixels.
+    origin = (box[:2] * (size - 1.0) + 0.5 * (1.0 - extent)) / size
+    return tf.concat([origin, origin + extent], axis=0)
+
+
+def _crop_boxes(draws, fraction: float, aspect: float):
+    """draws (B, 8) -> (B, 4), top, left, bottom and right, as `crop_and_resize` takes them."""
     area = fraction + (1.0 - fraction) * draws[:, 1]
     ratio = tf.exp((2.0 * draws[:, 2] - 1.0) * math.log(aspect))
     height, width = tf.minimum(tf.sqrt(area / ratio), 1.0), tf.minimum(tf.sqrt(area * ratio), 1.0)
     top, left = draws[:, 3] * (1.0 - height), draws[:, 4] * (1.0 - width)
-    boxes = tf.stack([top, left, top + height, left + width], axis=1)
-    return tf.image.crop_and_resize(images, boxes, tf.range(tf.shape(images)[0]), images.shape[1:3])
+    return tf.stack([top, left, top + height, left + width], axis=1)
 
 
 @_unconverted

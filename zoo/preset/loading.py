@@ -28,9 +28,10 @@ def create_model(
         taps: names of layers; the model returns their outputs instead of its own: a tensor for one layer, {name:
             tensor} for several.
         **overrides: the builder's own keyword arguments. A part is a model inside the model. Its value is the name
-            or path of a preset, which brings its weights; the name of a registered model or a dict
-            {"model": name, "overrides": {...}}, which get new weights; or a keras.Model with an `origin`, whose
-            layers the new model uses.
+            or path of a preset, which brings its weights, or {"preset": name, "overrides": {...}} with arguments of
+            its builder that leave the weights as they are, such as another `input_shape`; the name of a registered
+            model or a dict {"model": name, "overrides": {...}}, which get new weights; or a keras.Model with an
+            `origin`, whose layers the new model uses.
 
     Returns:
         A keras.Model whose `origin` records how it was created. If it has one input and one output, it takes an array
@@ -58,6 +59,12 @@ def _is_preset(name: Any) -> bool:
 
 def _loaded(part: str, value: Any, task: str) -> Any:
     """The model of a part if the value names a preset; any other value unchanged."""
+    if isinstance(value, dict) and "preset" in value:
+        name, changes = value["preset"], value.get("overrides", {})
+        is_plan = isinstance(name, (str, os.PathLike)) and isinstance(changes, dict)
+        if not is_plan or not {*value} <= {"preset", "overrides"}:
+            raise ZooError(f'{part} must be {{"preset": name, "overrides": {{...}}}}, got {value!r}')
+        return _headless(open_preset(name), changes)
     if not isinstance(value, (str, os.PathLike)) or value in registry.entries():
         return value
     is_named = not isinstance(value, str) or is_path(value) or value in names() or cache.available(value)
@@ -67,11 +74,11 @@ def _loaded(part: str, value: Any, task: str) -> Any:
     return _headless(open_preset(value))
 
 
-def _headless(preset: Preset):
+def _headless(preset: Preset, changes: dict | None = None):
     """A preset's model for use as a part: without its head, if the builder can leave the head out."""
     entry = registry.entries().get(preset.record["model"]["name"])
     has_classes = entry is not None and "classes" in inspect.signature(entry.function()).parameters
-    return load_model(preset, classes=0 if has_classes else None)
+    return load_model(preset, classes=0 if has_classes else None, changes=changes)
 
 
 def load_model(
@@ -127,8 +134,8 @@ def load_model(
 
 def _part(preset: Preset, part: str):
     """The model of a part whose weights are in another preset."""
-    plan = preset.record["model"]["overrides"][part]
-    return load_model(open_part(preset, part), classes=plan.get("overrides", {}).get("classes"))
+    changes = dict(preset.record["model"]["overrides"][part].get("overrides", {}))
+    return load_model(open_part(preset, part), classes=changes.pop("classes", None), changes=changes)
 
 
 def _copy_all_but_head(source, target, preset: Preset) -> None:

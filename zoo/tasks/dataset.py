@@ -38,8 +38,9 @@ def dataset(
 
     Args:
         name: a TFDS name, or the path of your own files in the task's layout: a folder with one subfolder of images (or
-            .npy files) per class; for translation a file of lines with a source, a tab and a target. For a folder with
-            the name of a data set, give a path with a separator, such as "./mnist".
+            .npy files) per class; for detection a folder with annotations of VOC or COCO; for translation a file of
+            lines with a source, a tab and a target. For a folder with the name of a data set, give a path with a
+            separator, such as "./mnist".
         split: "train", "validation", "test", "all", or TFDS's slices.
         model: from load or create_model; its task does the preprocessing.
         batch_size: of every batch but the last.

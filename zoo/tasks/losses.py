@@ -65,6 +65,57 @@ class CrossEntropy(keras.losses.Loss):
         return {"label_smoothing": self.label_smoothing, "name": self.name}
 
 
+@keras.saving.register_keras_serializable("zoo")
+class ObjectLoss(keras.losses.Loss):
+    """Cross-entropy of the classes of default boxes, with hard negative mining (Liu et al. 2016, equation 3).
+
+    Targets are (B, N, 5), of which the first column is the class from 1, or 0 for the background. The logits
+    (B, N, classes) have none for the background, which is 0. Of the default boxes of the background those with the
+    greatest loss count, as many as `negatives` times the number of the others; at least `negatives`, so that an image
+    without objects has a loss, too. The loss of an image is divided by the number of its matched default boxes.
+    """
+
+    def __init__(self, negatives: float = 3.0, name: str = "object_loss"):
+        super().__init__(name, reduction=REDUCTION)
+        self.negatives = negatives
+
+    def call(self, y_true, y_pred):
+        classes = tf.cast(y_true[..., 0], tf.int32)  # (B, N)
+        logits = tf.pad(tf.cast(y_pred, tf.float32), [[0, 0], [0, 0], [1, 0]])
+        entropy = tf.nn.sparse_softmax_cross_entropy_with_logits(classes, logits)
+        is_object = classes > 0
+        count = tf.maximum(tf.reduce_sum(tf.cast(is_object, tf.float32), axis=1, keepdims=True), 1.0)  # (B, 1)
+        ranked = tf.sort(tf.where(is_object, 0.0, entropy), axis=1, direction="DESCENDING")
+        is_hard = tf.range(tf.shape(ranked)[1], dtype=tf.float32) < self.negatives * count
+        total = tf.reduce_sum(tf.where(is_object, entropy, 0.0) + tf.where(is_hard, ranked, 0.0), axis=1)
+        return total / count[:, 0]
+
+    def get_config(self):
+        return {"negatives": self.negatives, "name": self.name}
+
+
+@keras.saving.register_keras_serializable("zoo")
+class BoxLoss(keras.losses.Loss):
+    """Smooth L1 loss of the offsets of matched default boxes (Liu et al. 2016, equation 2).
+
+    Targets are (B, N, 5), a class and offsets, predictions (B, N, 4). The loss of an image is divided by the number of
+    its matched default boxes.
+    """
+
+    def __init__(self, name: str = "box_loss"):
+        super().__init__(name, reduction=REDUCTION)
+
+    def call(self, y_true, y_pred):
+        is_object = tf.cast(y_true[..., 0] > 0, tf.float32)  # (B, N)
+        distance = tf.abs(tf.cast(y_pred, tf.float32) - tf.cast(y_true[..., 1:], tf.float32))
+        smooth = tf.where(distance < 1.0, 0.5 * tf.square(distance), distance - 0.5)
+        total = tf.reduce_sum(tf.reduce_sum(smooth, axis=-1) * is_object, axis=1)
+        return total / tf.maximum(tf.reduce_sum(is_object, axis=1), 1.0)
+
+    def get_config(self):
+        return {"name": self.name}
+
+
 class PolicyGradient(keras.losses.Loss):
     """Minus the reward of sampled tokens, with the gradient of REINFORCE (Williams 1992).
 

@@ -17,12 +17,13 @@ from zoo.preprocessing.front_end import FrontEndSettings, front_end_settings
 from zoo.preprocessing.limits import LONGEST_SOUND
 
 DISTORTIONS = ("rotate", "zoom", "shear", "shift", "elastic")
-CROPS = ("flip", "pad", "crop", "colour")
+CROPS = ("flip", "upend", "pad", "crop", "colour")
 MIXES = ("mixup", "cutmix")
 SOUND_CHANGES = ("noise", "gain", "speed")
 MASKS = ("frequency_masks", "frequency_width", "time_masks", "time_width", "time_fraction", "warp")
 AUGMENTATIONS = DISTORTIONS + CROPS + MIXES
 MASK_AUGMENTATIONS = (*DISTORTIONS, "flip", "turn", "pad", "colour")  # of a picture and its mask
+BOX_AUGMENTATIONS = ("zoom", "shift", "flip", "upend", "crop", "colour")  # of a picture and its boxes
 
 
 def setting(default: Any, help: str, *, flag: bool = False, **limits) -> Any:
@@ -173,9 +174,9 @@ class ImageSettings(TaskSettings):
     augment: dict[str, Any] = setting(
         {},
         "Random changes in training: the arguments of preprocessing.augmentation.distort; flip = true mirrors about "
-        "half of the images; pad, greatest move in pixels, with zeros beyond the margin; crop, least area of a random "
-        "window as a fraction of the image; colour, greatest change of brightness, contrast and saturation; mixup and "
-        "cutmix, the alpha of each.",
+        "half of the images, and upend = true turns about half of them upside down; pad, greatest move in pixels, with "
+        "zeros beyond the margin; crop, least area of a random window as a fraction of the image; colour, greatest "
+        "change of brightness, contrast and saturation; mixup and cutmix, the alpha of each.",
     )
 
     @pydantic.field_validator("augment")
@@ -184,12 +185,12 @@ class ImageSettings(TaskSettings):
         for name, value in augment.items():
             if name not in cls.augmentations:
                 raise ValueError(str(unknown("augmentation", name, cls.augmentations)))
-            kind = {"flip": bool, "turn": bool, "pad": int}.get(name, (int, float))
+            kind = {"flip": bool, "upend": bool, "turn": bool, "pad": int}.get(name, (int, float))
             is_good = isinstance(value, kind) and (kind is bool or not isinstance(value, bool)) and value >= 0
             if not is_good or name == "crop" and not 0 < value <= 1:
-                switch = "true or false"
-                wanted = {"flip": switch, "turn": switch, "pad": "an integer >= 0", "crop": "a fraction > 0 and <= 1"}
-                raise ValueError(f"{name} must be {wanted.get(name, 'a number >= 0')}, got {value!r}")
+                wanted = {bool: "true or false", int: "an integer >= 0"}.get(kind, "a number >= 0")
+                wanted = "a fraction > 0 and <= 1" if name == "crop" else wanted
+                raise ValueError(f"{name} must be {wanted}, got {value!r}")
         return augment
 
     @pydantic.model_validator(mode="after")
@@ -457,6 +458,33 @@ class TranscriptionSettings(TaskSettings):
 
 class ImageClassificationSettings(ImageSettings, ClassificationSettings):
     """Settings of `image_classification`."""
+
+
+class DetectionSettings(ImageSettings):
+    """Settings of `detection`."""
+
+    augmentations = BOX_AUGMENTATIONS
+
+    centre: Literal[None] = setting(None, "Detection sees the whole image.")
+    fraction: float = setting(1.0, "Detection sees the whole image.", ge=1, le=1)
+    margin: Literal[0] = setting(0, "Detection sees the whole image.")
+    windows: Literal[1] = setting(1, "Detection sees the whole image.")
+    threshold: float = setting(0.5, "Least probability of an object in an answer.", flag=True, gt=0, lt=1)
+    overlap: float = setting(
+        0.45,
+        "Of two boxes of a class whose intersection over union is greater, an answer has the one of the greater "
+        "probability.",
+        ge=0,
+        le=1,
+    )
+    most: int = setting(200, "Most objects in an answer.", ge=1, le=10_000)
+    augment: dict[str, Any] = setting(
+        {},
+        "Random changes of a picture and its boxes in training: flip = true mirrors about half of the pictures, and "
+        "upend = true turns about half of them upside down; crop, least area of a random window as a fraction of the "
+        "picture; zoom, greatest change of scale, separate for each axis; shift, greatest move in pixels; colour, "
+        "greatest change of brightness, contrast and saturation.",
+    )
 
 
 class TensorClassificationSettings(TensorSettings, ClassificationSettings):

@@ -121,6 +121,8 @@ class ImageInput(Task):
             pictures = augmentation.resized_crop(pictures, crop, chosen["crop"])
         if crop is not None and chosen.get("flip"):
             pictures = augmentation.mirror(pictures, crop)
+        if crop is not None and chosen.get("upend"):
+            pictures = augmentation.upend(pictures, crop)
         if crop is not None and "colour" in chosen:
             pictures = augmentation.colour(pictures, crop, chosen["colour"])
         pictures, margin = self._scaled(pictures), self.settings.margin
@@ -158,14 +160,17 @@ class ImageInput(Task):
         return tf.reduce_mean(output, axis=1)
 
     def checked(self, raw):
-        """Encoded images (B,) -> `image`, and error (B,); a bad image becomes zeros."""
-        windows = (self.settings.windows,) if self.settings.windows > 1 else ()
-        neutral = tf.zeros((*windows, *self.model.input["image"].shape[1:]))
-        images, error = read_safely(raw["image_bytes"], _header_error, self._image, image_files.damaged, neutral)
-        return {"image": images}, error
+        """Encoded images (B,) -> the result of `windows`, and error (B,); a bad image becomes zeros."""
+        neutral = self.neutral_windows()
+        return read_safely(raw["image_bytes"], _header_error, self._windows_of, image_files.damaged, neutral)
 
-    def _image(self, encoded):
-        return self.windows(self.prepare({"pixels": _read(encoded)}))["image"]
+    def neutral_windows(self) -> dict:
+        """What replaces the result of `windows` for a bad image."""
+        windows = (self.settings.windows,) if self.settings.windows > 1 else ()
+        return {"image": tf.zeros((*windows, *self.model.input["image"].shape[1:]))}
+
+    def _windows_of(self, encoded):
+        return self.windows(self.prepare({"pixels": _read(encoded)}))
 
     def checked_single(self, encoded):
         """A single item needs no `read_safely`. For a plain PNG, Python has already checked the header."""
@@ -174,9 +179,7 @@ class ImageInput(Task):
     def _any_image(self, raw):
         encoded = raw["image_bytes"]
         error = _header_error(encoded)
-        windows = (self.settings.windows,) if self.settings.windows > 1 else ()
-        neutral = tf.zeros((*windows, *self.model.input["image"].shape[1:]))
-        return {"image": tf.cond(error == "", lambda: self._image(encoded), lambda: neutral)}, error
+        return tf.cond(error == "", lambda: self._windows_of(encoded), self.neutral_windows), error
 
     def _plain_png(self, raw):
         pixels = tf.io.decode_png(raw["image_bytes"], channels=3)
