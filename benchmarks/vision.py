@@ -70,12 +70,14 @@ def photos() -> list[bytes]:
 def zoo_side(row: str, seconds: float) -> float:
     import zoo
 
-    import tensorflow as tf  # isort: skip
+    import keras  # isort: skip
+    import tensorflow as tf
 
     if row == "detector":
         return zoo_detector(seconds)
     from zoo.layers.folding import fold_batch_normalization
-    from zoo.tasks import task_of
+    from zoo.layers.model import outputs_of
+    from zoo.tasks.losses import CrossEntropy
     from zoo.training.loop import Loop
     from zoo.training.optimizers import make_optimizer
     from zoo.training.recipe import Optimizer, Training
@@ -90,12 +92,13 @@ def zoo_side(row: str, seconds: float) -> float:
 
         @tf.function(input_signature=[tf.TensorSpec((None, SIDE, SIDE, 1))])
         def classify(image):
-            return tf.argmax(model(image, training=False)["logits"], axis=-1)
+            return tf.argmax(model(image, training=False), axis=-1)
 
         given = tf.constant(images[..., np.newaxis])
         return rate(lambda: len(classify(given).numpy()), seconds)
+    model = keras.Model({"image": model.inputs[0]}, outputs_of(model))  # a step calls outputs by name
     settings = Training(epochs=1, batch_size=TILES, optimizer=Optimizer(name="adam"))
-    model.compile(make_optimizer(settings, 10_000, model), task_of(model).loss(), auto_scale_loss=False)
+    model.compile(make_optimizer(settings, 10_000, model), CrossEntropy(), auto_scale_loss=False)
     model.optimizer.build(model.trainable_variables)
     weight = np.ones(classes.shape, "float32")
     data = tf.data.Dataset.from_tensors(({"image": images[..., np.newaxis]}, classes.astype("int32"), weight))
