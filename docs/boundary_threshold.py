@@ -12,7 +12,7 @@ from zoo.data.sources import open_source
 from zoo.layers.folding import fold_batch_normalization
 from zoo.tasks import task_of
 
-THRESHOLDS = (0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.35, 0.4, 0.45, 0.5, 0.6, 0.7, 0.8)
+THRESHOLDS = (0.005, 0.01, 0.02, 0.03, 0.05, 0.07, 0.1, 0.15, 0.2, 0.25, 0.3, 0.35, 0.4, 0.45, 0.5, 0.6, 0.7, 0.8)
 
 
 def main(name: str) -> None:
@@ -31,7 +31,7 @@ def main(name: str) -> None:
     means = {threshold: [np.mean([row[key] for row in rows]) for key in ("v_rand", "v_info")]
              for threshold, rows in found.items()}  # fmt: skip
     for threshold, (rand, information) in means.items():
-        print(f"{threshold:9.2f}  {rand:.4f}  {information:.4f}")
+        print(f"{threshold:9.3f}  {rand:.4f}  {information:.4f}")
     best = max(means, key=lambda threshold: means[threshold][0])
     print(f"best: boundary_threshold = {best}, v_rand {means[best][0]:.4f}")
 
