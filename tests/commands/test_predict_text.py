@@ -84,7 +84,7 @@ def test_a_terminal_of_few_characters(predict):
 def test_a_flag_of_another_task_is_refused(predict, speller):
     done = predict("bad", "--top", 2)
     assert done.exit_code == 2
-    hint = f"did you mean --n-best? {speller} takes --beam, --n-best, predict takes --csv, "
+    hint = f"did you mean --n-best? {speller} takes --beam, --n-best, predict takes --compare, --csv, "
     assert done.stderr.startswith(f"zoo: unknown option --top; {hint}")
     assert done.stderr.count("\n") == 1
 

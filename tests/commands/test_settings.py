@@ -89,7 +89,7 @@ def test_a_picture_that_can_not_be_written_is_refused_before_the_model_is_loaded
 
 def test_an_unknown_flag_without_a_known_preset():
     _, _, err = run_zoo("predict", "lenet6.mnist", "x.png", "--toop", 3)
-    assert err.startswith("zoo: unknown option --toop; predict takes --csv, --field, --file, ")
+    assert err.startswith("zoo: unknown option --toop; predict takes --compare, --csv, --field, --file, ")
 
 
 def test_set_of_predict(tiny_preset, digit_file):

@@ -92,14 +92,21 @@ def test_every_recipe_learns_for_a_few_steps(name, digits_folder, tmp_path):
             if recipe.training.optimizer.name == "sgd":  # which needs more steps
                 training["optimizer"]["name"] = "adam"
         plain = {"dropout": 0.0, "word_dropout": 0.0, "tied": "none"}
+        plain |= {"feature_layers": ["s2", "s4"]}  # those of the tiny encoder
         plain = {key: value for key, value in plain.items() if key in recipe.model_overrides}
         frames = {key: recipe.model_overrides[key] for key in ("bands", "features") if key in recipe.model_overrides}
         sizes = {**contract_of(built).sizes(tiny), **frames}  # the front end of the recipe computes so many
+        for part, chosen in recipe.model_overrides.items():
+            if isinstance(chosen, dict):  # a tiny part as a path, because two dicts would be merged
+                own = zoo.create_model(tiny[part]["model"], **tiny[part]["overrides"])
+                sizes[part] = str(zoo.save(own, tmp_path / part).path)
         if recipe.task.get("augment", {}).get("shift", 0.0) > 10.0:  # over the whole of a small image
             training["augment"] = False
         if "vectors" in recipe.task:  # which have their own size
             del sizes["embedding"]
         start = {"model_overrides": {**sizes, **plain}}  # without dropout: what so few steps can learn
+    if recipe.model and entries()[recipe.model].task == "verification":  # small batches have few triplets
+        training |= {"epochs": 15, "batch_size": 16, "optimizer": {"learning_rate": 1e-3}, "augment": False}
     if "sample" in recipe.task:  # of so small a vocabulary every word is frequent, and would be left out
         start["task"] = {"sample": 0.0}
         training |= {"epochs": 7, "optimizer": {"learning_rate": 0.03}}
