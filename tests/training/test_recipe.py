@@ -59,6 +59,7 @@ SLOW = dict.fromkeys(
         "show_and_tell.flickr8k",
         "show_attend_tell.finetune",
         "show_attend_tell.flickr8k",
+        "sliding_window_segmenter.isbi2012",
     ),
     pytest.mark.slow,
 )
