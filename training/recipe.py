@@ -164,6 +164,13 @@ class Pretraining(_Section):
     weight_decay: NotNegative = 0.0002
 
 
+class Whitening(_Section):
+    """Of the last layer, by the differences within people, before the training (see `training/whitening.py`)."""
+
+    epochs: Count = 8  # over the training data, with random changes
+    shrinkage: Positive = 0.3  # how much of the mean variance within people is added to that of each direction
+
+
 class Stage(_Section):
     """A later stage of a run: it starts from the preset of the stage before it."""
 
@@ -190,6 +197,7 @@ class Recipe(_Section):
     data: Data = Data()
     task: dict[str, Any] = {}
     pretraining: Pretraining | None = None
+    whitening: Whitening | None = None
     training: Training
     stages: list[Stage] = []  # after the first
 
@@ -214,7 +222,7 @@ class Recipe(_Section):
         stage, content = self.stages[number], self.model_dump()
         return Recipe.model_validate({
             **content, "model": None, "model_overrides": stage.model_overrides, "start_from": start_from,
-            "freeze": stage.freeze, "pretraining": None, "data": _merged(content["data"], stage.data),
+            "freeze": stage.freeze, "pretraining": None, "whitening": None, "data": _merged(content["data"], stage.data),
             "training": _merged(content["training"], stage.training), "stages": [],
         })  # fmt: skip
 

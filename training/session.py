@@ -31,6 +31,7 @@ from zoo.training.optimizers import make_optimizer
 from zoo.training.pretraining import pretrain
 from zoo.training.result import write_result
 from zoo.training.tensorboard_images import Pictures
+from zoo.training.whitening import whiten
 from zoo.training.workdir import BAD_BATCH, CantWrite
 
 
@@ -85,6 +86,8 @@ class Session:
             self._freeze(body)
         if recipe.pretraining and not checkpoint:
             self._pretrain()
+        if recipe.whitening and not checkpoint:
+            self._whiten()
         self.pictures = Pictures(self.task, self.batches["validation"]) if "validation" in self.batches else None
         whole, trained = self._trained(learner)
         self.loop = Loop(
@@ -186,6 +189,15 @@ class Session:
         with named_errors():
             pretrain(self.task.model, batches, self.recipe.pretraining, self.recipe.seed,
                      lambda figures: self.report(0, self.last, figures))  # fmt: skip
+
+    def _whiten(self) -> None:
+        """Sets the head. It is repeated if a run was interrupted before its first checkpoint."""
+        batches = stream(
+            self.task, self.sources["train"], self.settings.batch_size, self.recipe.seed, augment=True, shuffle=False
+        )
+        with named_errors():
+            whiten(self.task.model, batches, self.recipe.whitening,
+                   lambda figures: self.report(0, self.last, figures))  # fmt: skip
 
     def _trained(self, learner: keras.Model) -> tuple[keras.Model, keras.Model]:
         """The model whose weights the steps update, built in the strategy's scope and at the recipe's precision.

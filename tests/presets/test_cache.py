@@ -36,7 +36,7 @@ class Server(http.server.BaseHTTPRequestHandler):
         if how == "cut":
             content = content[: len(content) // 2]
         elif how == "bytes":
-            content = content[:-1] + b"?"
+            content = content[:-1] + bytes([content[-1] ^ 1])
         self.wfile.write(content)
 
     def log_message(self, *_):

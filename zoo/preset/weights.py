@@ -16,7 +16,7 @@ import numpy as np
 from zoo.errors import ZooError
 
 STORAGES = ("float32", "float16", "int8")
-FEW, MANY = 1000, 50_000  # values of an array
+FEW = 1000  # values of an array
 
 
 def write(model, path: Path, storage: str = "float32", without: Collection[str] = ()) -> None:
@@ -56,46 +56,49 @@ def _check_space(model, path: Path) -> None:
 
 
 def _convert(path: Path, storage: str) -> None:
-    """Rounds the arrays of a file of float32 weights, and removes the variables of the optimizer.
-
-    An array of one value, such as weights that are never trained, takes no space.
-    """
-    with h5py.File(path, "r+") as file:
-        file.pop("optimizer", None)
-        for name in _arrays(file):
-            values = file[name][()]
-            if values.size > FEW and (values == values.flat[0]).all():
-                del file[name]  # HDF5 keeps a single value for chunks that are not written
-                file.create_dataset(name, values.shape, values.dtype, chunks=True, fillvalue=values.flat[0])
-                continue
-            if storage == "float32" or values.dtype != np.float32:
-                continue
-            del file[name]
-            if storage == "float16":
-                with np.errstate(over="ignore"):
-                    rounded = values.astype("float16")
-                if np.isfinite(values).all() and not np.isfinite(rounded).all():
-                    raise ZooError(f"float16 can't hold the weights {name}; use storage='float32'")
-                _create(file, name, rounded)
-            elif values.ndim < 2:
-                file[name] = values
-            else:
-                rounded, scale = quantize(values)
-                _create(file, name, rounded)
-                file[name].attrs["scale"] = scale
-    # HDF5 does not free the space of removed arrays, so the rest is copied into a new file.
+    """Rounds the arrays of a file of float32 weights, and removes the variables of the optimizer."""
     packed = path.with_name(f"packed.{path.name}")
-    with h5py.File(path, "r") as source, h5py.File(packed, "w") as target:
+    # The file format of HDF5 1.10 needs less space for each array and group than the oldest one.
+    with h5py.File(path, "r") as source, h5py.File(packed, "w", libver=("v110", "v110")) as target:
         target.attrs.update(source.attrs)
-        for name in source:
-            source.copy(name, target)
+
+        def convert(name: str, item: h5py.Group | h5py.Dataset) -> None:
+            if name.split("/")[0] == "optimizer":
+                return
+            if isinstance(item, h5py.Group):
+                target.create_group(name).attrs.update(item.attrs)
+            else:
+                _store(target, name, item[()], storage)
+
+        source.visititems(convert)  # a group comes before its members
     packed.replace(path)
 
 
+def _store(file: h5py.File, name: str, values: np.ndarray, storage: str) -> None:
+    """Writes an array; an array of one value, such as weights that are never trained, takes no space."""
+    if values.size > FEW and (values == values.flat[0]).all():
+        # HDF5 keeps a single value for chunks that are not written.
+        file.create_dataset(name, values.shape, values.dtype, chunks=True, fillvalue=values.flat[0])
+    elif storage == "float32" or values.dtype != np.float32 or (storage == "int8" and values.ndim < 2):
+        file[name] = values
+    elif storage == "float16":
+        with np.errstate(over="ignore"):
+            rounded = values.astype("float16")
+        if np.isfinite(values).all() and not np.isfinite(rounded).all():
+            raise ZooError(f"float16 can't hold the weights {name}; use storage='float32'")
+        _create(file, name, rounded)
+    else:
+        rounded, scale = quantize(values)
+        _create(file, name, rounded)
+        file[name].attrs["scale"] = scale
+
+
 def _create(file: h5py.File, name: str, values: np.ndarray) -> None:
-    """Writes an array; compression of a large one saves a tenth, that of a small one would take more space than it."""
-    is_large = values.size > MANY
-    file.create_dataset(name, data=values, compression="gzip" if is_large else None, shuffle=is_large)
+    """Writes an array, compressed in one piece unless it is small."""
+    if values.size > FEW:
+        file.create_dataset(name, data=values, chunks=values.shape, compression="gzip", compression_opts=9, shuffle=True)
+    else:
+        file[name] = values
 
 
 def quantize(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
