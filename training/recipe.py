@@ -222,8 +222,9 @@ class Recipe(_Section):
         stage, content = self.stages[number], self.model_dump()
         return Recipe.model_validate({
             **content, "model": None, "model_overrides": stage.model_overrides, "start_from": start_from,
-            "freeze": stage.freeze, "pretraining": None, "whitening": None, "data": _merged(content["data"], stage.data),
-            "training": _merged(content["training"], stage.training), "stages": [],
+            "freeze": stage.freeze, "pretraining": None, "whitening": None,
+            "data": _merged(content["data"], stage.data), "training": _merged(content["training"], stage.training),
+            "stages": [],
         })  # fmt: skip
 
     def runs(self, out: Path) -> list[tuple[Path, "Recipe"]]:

@@ -27,7 +27,8 @@ def test_a_preset_lists_its_files_with_their_hashes(tmp_path):
 def test_every_damaged_file_is_named(tmp_path, name):
     path = write_preset(tmp_path / "x").path
     file, good = path / name, (path / name).read_bytes()
-    for content, what in ((good[:-1] + bytes([good[-1] ^ 1]), "its sha256"), (good[:-1], f"{len(good) - 1} bytes, not {len(good)}")):
+    changed = good[:-1] + bytes([good[-1] ^ 1])
+    for content, what in ((changed, "its sha256"), (good[:-1], f"{len(good) - 1} bytes, not {len(good)}")):
         file.write_bytes(content)
         message = error_of(preset.open_preset(path).verify)
         assert message.startswith(f"{file} is damaged: ")

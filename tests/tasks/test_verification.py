@@ -156,8 +156,8 @@ def test_settings_that_do_not_fit():
         task_of(make("face_embedding")).loss(0.1)
     with pytest.raises(ZooError, match="face_embedding has no classes: leave out classes"):
         zoo.create_model("face_embedding", classes=3)
-    with pytest.raises(ZooError, match=r"input_shape \(7, 40, 1\) must be 8 or more on each side for depth 3"):
-        zoo.create_model("face_embedding", input_shape=(7, 40, 1))
+    with pytest.raises(ZooError, match="encoder has no layer 'conv9' with feature maps; it has c1, s2, c3, s4"):
+        make("face_embedding", feature_layer="conv9")
 
 
 def test_a_picture_of_one_pixel_has_an_answer():

@@ -96,7 +96,8 @@ def _store(file: h5py.File, name: str, values: np.ndarray, storage: str) -> None
 def _create(file: h5py.File, name: str, values: np.ndarray) -> None:
     """Writes an array, compressed in one piece unless it is small."""
     if values.size > FEW:
-        file.create_dataset(name, data=values, chunks=values.shape, compression="gzip", compression_opts=9, shuffle=True)
+        options = {"chunks": values.shape, "compression": "gzip", "compression_opts": 9, "shuffle": True}
+        file.create_dataset(name, data=values, **options)
     else:
         file[name] = values
 

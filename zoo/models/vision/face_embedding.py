@@ -20,7 +20,7 @@ from zoo.registry import register_model
     task="verification",
     paper="After Schroff, Kalenichenko & Philbin 2015, FaceNet: A unified embedding for face recognition and "
     "clustering, arXiv 1503.03832, on an encoder of the registry",
-    parameters=1_045_360,  # with the first three stages of EfficientNet-Lite0
+    parameters=5_992_960,  # on all of EfficientNet-Lite0
     parts={"encoder": "image_classification"},
     settings={"fraction": 1.0, "centre": None, "margin": 0},
     settings_from="encoder",
