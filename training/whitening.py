@@ -1,9 +1,9 @@
 """Whitening of a head: the pictures of a person then differ equally in all directions.
 
 The linear layer `head` of a model is set in closed form. In directions in which pictures of a person differ much, by
-light and pose say, distances become smaller, and the directions in which people differ most are kept: relevant component
-analysis (Bar-Hillel, Hertz, Shental & Weinshall 2003, "Learning distance functions using equivalence relations"), and
-linear discriminant analysis if there are more people than directions.
+light and pose say, distances become smaller, and the directions in which people differ most are kept: relevant
+component analysis (Bar-Hillel, Hertz, Shental & Weinshall 2003, "Learning distance functions using equivalence
+relations"), and linear discriminant analysis if there are more people than directions.
 """
 
 from collections.abc import Callable
