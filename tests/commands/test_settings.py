@@ -11,6 +11,7 @@ from tests.helpers.kept_pipelines import kept_pipelines
 from tests.helpers.models import make
 from tests.helpers.processes import run_child
 from zoo import terminal
+from zoo.commands.answering import predict
 from zoo.commands.options import find
 from zoo.errors import ZooError
 from zoo.exporting.serving_files import MANIFEST
@@ -136,6 +137,13 @@ def test_none_is_read_by_settings_that_can_be_none():
             find("lenet5.mnist", (setting,))
     with pytest.raises(ZooError, match="warn_below must be a finite number or None, got 'low'"):
         find("attention_seq2seq.multi30k_en_de", ("warn_below=low",))
+
+
+def test_flags_of_settings_with_choices_or_none():
+    """Their values are numbers, like those of other flags."""
+    arguments = ["unet.isbi2012", "slice.png", "--threshold", "0.5", "--orientations", "8"]
+    flags = predict.make_context("predict", arguments).params
+    assert (flags["setting_threshold"], flags["setting_orientations"]) == (0.5, 8)
 
 
 MISTAKES = {

@@ -1,5 +1,7 @@
 """Options of several commands, and the flags that the task of a preset adds to a command."""
 
+import typing
+
 import click
 
 from zoo import terminal
@@ -75,8 +77,14 @@ def _task_record(name: str) -> dict:
 
 def _option(name: str, field, default) -> click.Option:
     help = field.description if default is None else f"{field.description.rstrip('.')} [{default}]."
-    kind = _TYPES.get(field.annotation, click.STRING)
-    return click.Option([_PREFIX + name, f"--{name.replace('_', '-')}"], type=kind, help=help)
+    return click.Option([_PREFIX + name, f"--{name.replace('_', '-')}"], type=_type(field.annotation), help=help)
+
+
+def _type(annotation) -> click.ParamType:
+    """The type of a flag's value: of `float | None` that of float, of `Literal[1, 8]` that of int."""
+    kinds = typing.get_args(annotation) or (annotation,)
+    kinds = {kind if isinstance(kind, type) else type(kind) for kind in kinds} - {type(None)}
+    return _TYPES.get(kinds.pop(), click.STRING) if len(kinds) == 1 else click.STRING
 
 
 def find(preset: str, changes: tuple[str, ...] = (), flags: dict | None = None) -> tuple[type, dict]:
