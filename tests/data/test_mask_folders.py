@@ -113,6 +113,31 @@ def test_a_turned_photo_has_an_upright_mask(folder):
     assert read(folder)["turned.jpg", 0][1].shape == (30, 20)
 
 
+def test_suffixes_in_capital_letters(folder):
+    for name in ("images", "masks"):
+        (folder / name / "05.png").rename(folder / name / "05.PNG")
+    np.testing.assert_array_equal(read(folder)["05.PNG", 0][1], draw_cells((40, 40), 5)[1])
+
+
+def cut(file):
+    content = file.read_bytes()
+    file.write_bytes(content[: len(content) * 2 // 3])
+
+
+def stack(folder):
+    """Makes picture 05 and its mask stacks of three pages."""
+    for name in ("images", "masks"):
+        (folder / name / "05.png").unlink()
+        page = Image.new("L", (40, 40), 1)
+        page.save(folder / name / "05.tif", save_all=True, append_images=[page, page])
+    return folder
+
+
+def numbers(folder, value):
+    (folder / "masks" / "05.png").unlink()
+    Image.fromarray(np.full((40, 40), value)).save(folder / "masks" / "05.tif")
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
@@ -124,6 +149,14 @@ def test_a_turned_photo_has_an_upright_mask(folder):
         (lambda f: (f / "classes.txt").write_text("cell\ncell"), "must name two or more different classes"),
         (lambda f: (f / "classes.txt").write_text("a\t#12\nb"), "every line, or none, must have a colour such as"),
         (lambda f: (f / "masks").rename(f / "labels"), "needs the subfolders images and masks"),
+        (lambda f: (f / "classes.txt").write_bytes(b"F\xe4che\nb"), "classes.txt: byte 1 is not UTF-8"),
+        (lambda f: cut(f / "images/05.png"), "images/05.png can't be read: .*; repair or remove it"),
+        (lambda f: cut(f / "masks/05.png"), "masks/05.png can't be read: .*; repair or remove it"),
+        (lambda f: cut(stack(f) / "masks/05.tif"), "masks/05.tif can't be read: .*; repair or remove it"),
+        (lambda f: cut(stack(f) / "images/05.tif"), "images/05.tif can't be read: .*; repair or remove it"),
+        (lambda f: numbers(f, np.float32(0.5)), "05.tif has values that are not integers: class numbers must be 0 to"),
+        (lambda f: numbers(f, np.float32("nan")), "05.tif has values that are not integers"),
+        (lambda f: numbers(f, np.int32(-3)), "05.tif has the class number -3: class numbers must be 0 to 254"),
     ],
 )  # fmt: skip
 def test_bad_folders_are_refused_by_name(folder, change, message):

@@ -1,11 +1,13 @@
 """A layout of a user's own files: a folder of pictures, and a folder of masks with the class of each pixel."""
 
+import contextlib
 import dataclasses
 import functools
 import io
 import os
 import random
 import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import ClassVar, NamedTuple
 
@@ -96,12 +98,12 @@ class MaskFolder:
         images, masks = path / "images", path / "masks"
         if not (images.is_dir() and masks.is_dir()):
             raise ZooError(f"{path} needs the subfolders images and masks, with files of the same names")
+        known = {(file.stem, file.suffix.lower()): file for file in sorted(masks.iterdir()) if file.is_file()}
         pairs = []
         for image in sorted(images.iterdir()):
             if image.suffix.lower() not in self.suffixes or image.name.startswith("."):
                 continue
-            named = [masks / f"{image.stem}{suffix}" for suffix in MASK_SUFFIXES]
-            mask = next((file for file in named if file.is_file()), None)
+            mask = next((known[image.stem, suffix] for suffix in MASK_SUFFIXES if (image.stem, suffix) in known), None)
             if mask is None:
                 raise ZooError(f"{image} has no mask: expected {masks / image.stem}.png, or .tif")
             pairs += _checked_pages(image, mask)
@@ -149,7 +151,7 @@ def _checked_pages(image: Path, mask: Path) -> list[Pair]:
 @functools.lru_cache(100_000)
 def _sizes(file: str, changed: int) -> list[tuple[int, int]]:
     """(width, height) of each page, upright; `changed`, the time of the last change, is part of the cache's key."""
-    with _opened(file) as picture:
+    with _reading(file), _opened(file) as picture:
         pages = picture.n_frames if picture.format == "TIFF" else 1
         sizes = []
         for page in range(pages):
@@ -164,6 +166,17 @@ def _opened(file: str) -> Image.Image:
         return Image.open(file, formats=[name for name in Image.OPEN if name != "EPS"])  # EPS is a program
     except Exception as error:  # Pillow raises all kinds of exceptions
         raise ZooError(f"{file} is not an image that can be read: {' '.join(str(error).split())[:80]}") from None
+
+
+@contextlib.contextmanager
+def _reading(file: str) -> Iterator[None]:
+    """Names the file in the errors of its content."""
+    try:
+        yield
+    except ZooError:
+        raise
+    except Exception as error:  # Pillow raises all kinds of exceptions
+        raise ZooError(f"{file} can't be read: {' '.join(str(error).split())[:80]}; repair or remove it") from None
 
 
 def _classes(path: Path, pairs: list[Pair]) -> Classes:
@@ -202,7 +215,11 @@ def _classes(path: Path, pairs: list[Pair]) -> Classes:
 
 def _named_classes(file: Path) -> tuple[list[str], np.ndarray | None]:
     """Names and colours of the lines of classes.txt; None if no line has a colour."""
-    rows = [line.split("\t") for line in file.read_text("utf-8-sig").splitlines() if line.strip()]
+    try:
+        lines = file.read_text("utf-8-sig").splitlines()
+    except UnicodeDecodeError as error:
+        raise ZooError(f"{file}: byte {error.start:,} is not UTF-8; save the file in this encoding") from None
+    rows = [line.split("\t") for line in lines if line.strip()]
     labels, colours = [row[0].strip() for row in rows], [row[1].strip() for row in rows if len(row) > 1]
     if len({*labels}) < max(2, len(labels)):
         raise ZooError(f"{file} must name two or more different classes, one per line")
@@ -231,20 +248,18 @@ def _mask(file: str, page: int, is_coloured: bool) -> np.ndarray:
         values = np.asarray(picture)
     if values.ndim != 2:
         raise ZooError(f"{file} is a mask in colours: name the classes and their colours in classes.txt")
-    if values.max(initial=0) > VOID or values.min(initial=0) < 0:
-        raise ZooError(
-            f"{file} has the class number {values.max()}: class numbers must be 0 to 254, and {VOID} for none"
-        )
+    if values.dtype.kind == "f" and not np.array_equal(values, np.floor(values)):  # also if one is not a number
+        raise ZooError(f"{file} has values that are not integers: class numbers must be 0 to 254, and {VOID} for none")
+    if others := [value for value in (values.max(initial=0), values.min(initial=0)) if not 0 <= value <= VOID]:
+        raise ZooError(f"{file} has the class number {others[0]}: class numbers must be 0 to 254, and {VOID} for none")
     return values.astype("uint8")
 
 
 @functools.lru_cache(100_000)
 def _values(file: str, page: int, changed: int, is_coloured: bool) -> tuple[int, ...]:
     """The different values of a mask."""
-    try:
+    with _reading(file):
         return tuple(np.unique(_mask(file, page, is_coloured)).tolist())
-    except OSError as error:
-        raise ZooError(f"{file} can't be read: {error}; repair or remove it") from None
 
 
 def _encoded_mask(classes: Classes, file, page) -> bytes:
