@@ -68,6 +68,22 @@ def test_official_lists_of_voc(tmp_path):
         read(folder, "train")
 
 
+def test_lists_of_voc_with_spaces_repetitions_and_a_byte_order_mark(tmp_path):
+    folder = write_voc(tmp_path / "data", 4)
+    (folder / "JPEGImages" / "3.png").rename(folder / "JPEGImages" / "drei 3 ü.png")
+    (folder / "Annotations" / "3.xml").rename(folder / "Annotations" / "drei 3 ü.xml")
+    lists = folder / "ImageSets" / "Main"
+    lists.mkdir(parents=True)
+    (lists / "train.txt").write_text("0\n0\n1  1\ndrei 3 ü\n", "utf-8-sig")
+    (lists / "val.txt").write_text("1\n2\n")
+    spaced = {"drei 3 ü.png": draw_scene(3)[1]}
+    assert read(folder, "train") == expected((0, 1)) | spaced
+    assert read(folder, "all") == expected((0, 1, 2)) | spaced
+    (lists / "val.txt").write_bytes(b"1\n\xfc")
+    with pytest.raises(ZooError, match=r"val\.txt: byte 2 is not UTF-8"):
+        read(folder)
+
+
 @pytest.mark.parametrize("write", [write_voc, write_coco])
 def test_subfolders_that_are_splits(write, tmp_path):
     write(tmp_path / "train", 4)
@@ -145,6 +161,9 @@ def test_a_turned_photo_has_the_size_of_the_upright_one(tmp_path):
         ("a.xml", voc((9, 9), [("disc", "x", 1, 2, 3)]), "a.xml: bndbox/xmin must be a number, got 'x'"),
         ("a.xml", voc((9, 9), [("", 1, 1, 2, 3)]), "a.xml: an object has no name"),
         ("a.xml", voc((9, 9), []), "has 1 annotations, but no boxes"),
+        ("a.xml", '<?xml version="1.0" encoding="x"?><a/>', "a.xml is not an XML file: unknown encoding: x"),
+        ("a.xml", '<?xml version="1.0" encoding="gb2312"?><a/>', "a.xml is not an XML file: multi-byte encodings"),
+        ("a.json", "[" * 200_000, "a.json is not a JSON file"),
         ("a.json", "[", "a.json is not a JSON file"),
         ("a.json", "[]", "a.json must be a JSON object with images, annotations and categories"),
         ("a.txt", "", "has no annotations: expected XML files"),
@@ -160,10 +179,15 @@ def test_annotations_that_cannot_be_read(file, content, message, tmp_path):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda row: row.update(image_id=9), "names an unknown 9"),
-        (lambda row: row.pop("bbox"), "lacks or names an unknown 'bbox'"),
-        (lambda row: row.update(bbox=[1, 2, "x", 4]), "an entry has a wrong type"),
-        (lambda row: row.update(bbox=[1, 2, float("nan"), 4]), "the bbox of annotation 0 is not finite"),
+        (lambda row: row.update(image_id=9), "the annotation 0 has the image_id 9, which does not exist"),
+        (lambda row: row.update(category_id=9), "the annotation 0 has the category_id 9, which does not exist"),
+        (lambda row: row.update(image_id=[9]), r"annotations\[0\]: image_id must be a number or a text, got \[9\]"),
+        (lambda row: row.pop("bbox"), r"annotations\[0\] has no bbox"),
+        (lambda row: row.update(bbox=[1, 2, "x", 4]), "the annotation 0 needs a bbox of four numbers"),
+        (lambda row: row.update(bbox=[1, 2, 4]), "the annotation 0 needs a bbox of four numbers"),
+        (lambda row: row.update(bbox=None), "the annotation 0 needs a bbox of four numbers: .*, got None"),
+        (lambda row: row.update(bbox=[1, 2, float("nan"), 4]), "the annotation 0 needs a bbox of four numbers"),
+        (lambda row: row.update(bbox=[1, 2, 10**400, 4]), "the annotation 0 needs a bbox of four numbers"),
     ],
 )
 def test_entries_of_coco_that_are_wrong(change, message, tmp_path):
@@ -173,6 +197,29 @@ def test_entries_of_coco_that_are_wrong(change, message, tmp_path):
     file.write_text(json.dumps(content))
     with pytest.raises(ZooError, match=message):
         read(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda content: content["images"][1].update(id=100), "0.png and 1.png have the same id, 100"),
+        (lambda content: content["images"].append("x"), r"images\[2\] must be an object with id, file_name, got x"),
+        (lambda content: content.update(images=None), "images must be a list, got None"),
+    ],
+)
+def test_images_of_coco_that_are_wrong(change, message, tmp_path):
+    file = write_coco(tmp_path, 2) / "annotations.json"
+    content = json.loads(file.read_text())
+    change(content)
+    file.write_text(json.dumps(content))
+    with pytest.raises(ZooError, match=message):
+        read(tmp_path)
+
+
+def test_a_byte_order_mark_is_skipped(tmp_path):
+    file = write_coco(tmp_path, 3) / "annotations.json"
+    file.write_text(file.read_text(), "utf-8-sig")
+    assert read(tmp_path) == expected(range(3))
 
 
 def test_crowds_are_left_out(tmp_path):

@@ -5,6 +5,7 @@ import hashlib
 import random
 import re
 import warnings
+from collections.abc import Container
 from pathlib import Path
 from typing import ClassVar
 
@@ -82,7 +83,7 @@ class BoxFolder:
         named = {picture.name: picture for picture in pictures}
         divided = {}
         for split, file in lists.items():
-            names = [line.split()[0] for line in file.read_text("utf-8").splitlines() if line.strip()]
+            names = _listed_names(file, named)
             if unknown := [name for name in names if name not in named]:
                 raise ZooError(f"{file} names {unknown[0]!r}, which has no annotation")
             divided[split] = [named[name] for name in names]
@@ -93,7 +94,8 @@ class BoxFolder:
         if split in divided and split != "all":
             pictures = divided[split]
         else:
-            pictures = sorted((each for part in divided.values() for each in part), key=lambda each: each.name)
+            every = {id(each): each for part in divided.values() for each in part}  # a picture in two lists counts once
+            pictures = sorted(every.values(), key=lambda each: each.name)
         pictures = list(pictures)
         random.Random(0).shuffle(pictures)
         if "all" not in divided or split == "all":
@@ -152,6 +154,15 @@ def _annotations(path: Path) -> list[Picture]:
     if files := _json_files(path):
         return [picture for file in files for picture in read_coco(file)]
     return [read_voc(file) for file in sorted(path.rglob("*.xml"))]
+
+
+def _listed_names(file: Path, known: Container[str]) -> list[str]:
+    """The names in a list of VOC, each once: a line, or its first word if the line is not a known name."""
+    try:
+        lines = [line.strip() for line in file.read_text("utf-8-sig").splitlines() if line.strip()]
+    except UnicodeDecodeError as error:
+        raise ZooError(f"{file}: byte {error.start:,} is not UTF-8; save the file in this encoding") from None
+    return list(dict.fromkeys(line if line in known else line.split()[0] for line in lines))
 
 
 def _json_files(path: Path) -> list[Path]:

@@ -56,7 +56,7 @@ def read_voc(path: Path) -> Picture:
     """
     try:
         root = ElementTree.parse(path).getroot()
-    except (ElementTree.ParseError, UnicodeDecodeError) as error:
+    except (ElementTree.ParseError, ValueError, LookupError) as error:  # LookupError: an unknown encoding
         raise ZooError(f"{path} is not an XML file: {error}") from None
 
     def number(element, place: str) -> float:
@@ -86,40 +86,59 @@ def read_coco(path: Path) -> list[Picture]:
         ZooError: the file is not such an annotation; the message names it and what is missing.
     """
     try:
-        content = json.loads(path.read_text("utf-8"))
-    except ValueError as error:
+        content = json.loads(path.read_text("utf-8-sig"))
+    except (ValueError, RecursionError) as error:
         raise ZooError(f"{path} is not a JSON file: {error}") from None
     if not isinstance(content, dict) or not {"images", "annotations", "categories"} <= content.keys():
         raise ZooError(f"{path} must be a JSON object with images, annotations and categories")
-    try:
-        names = {row["id"]: str(row["name"]) for row in content["categories"]}
-        pictures = {
-            row["id"]: Picture(
-                str(row["file_name"]), *(_size(path, side, row.get(side)) for side in ("width", "height")), [], path
-            )
-            for row in content["images"]
-        }
-        for row in content["annotations"]:
-            if row.get("iscrowd"):
-                continue
-            left, top, width, height = map(float, row["bbox"])
-            box = left, top, left + width, top + height
-            if not np.isfinite(box).all():
-                raise ZooError(f"{path}: the bbox of annotation {row.get('id')} is not finite")
-            pictures[row["image_id"]].objects.append(Object(names[row["category_id"]], *box))
-    except KeyError as error:
-        raise ZooError(f"{path}: an entry lacks or names an unknown {error}") from None
-    except (TypeError, ValueError, AttributeError) as error:
-        if isinstance(error, ZooError):
-            raise
-        raise ZooError(f"{path}: an entry has a wrong type: {error}") from None
+    names: dict[Any, str] = {}
+    pictures: dict[Any, Picture] = {}
+    for row in _entries(path, content, "categories", ("id", "name")):
+        names[row["id"]] = str(row["name"])
+    for row in _entries(path, content, "images", ("id", "file_name")):
+        if row["id"] in pictures:
+            first = pictures[row["id"]].name
+            raise ZooError(f"{path}: {first} and {row['file_name']} have the same id, {row['id']!r}")
+        width, height = (_size(path, side, row.get(side)) for side in ("width", "height"))
+        pictures[row["id"]] = Picture(str(row["file_name"]), width, height, [], path)
+    for row in _entries(path, content, "annotations", ("image_id", "category_id", "bbox")):
+        if row.get("iscrowd"):
+            continue
+        where = f"{path}: the annotation {row.get('id')}"
+        for key, known in (("image_id", pictures), ("category_id", names)):
+            if row[key] not in known:
+                raise ZooError(f"{where} has the {key} {row[key]!r}, which does not exist")
+        box = [_finite(value) for value in row["bbox"]] if isinstance(row["bbox"], list) else []
+        if len(box) != 4 or None in box:
+            wanted = "a bbox of four numbers: left, top, width and height"
+            raise ZooError(f"{where} needs {wanted}, got {str(row['bbox'])[:60]}")
+        left, top, width, height = box
+        found = Object(names[row["category_id"]], left, top, left + width, top + height)
+        pictures[row["image_id"]].objects.append(found)
     return list(pictures.values())
+
+
+def _entries(path: Path, content: dict, name: str, keys: tuple[str, ...]) -> list[dict]:
+    """A list of a COCO file, its entries checked: each has the keys, and numbers or texts as ids."""
+    rows = content[name]
+    if not isinstance(rows, list):
+        raise ZooError(f"{path}: {name} must be a list, got {str(rows)[:60]}")
+    for place, row in enumerate(rows):
+        where = f"{path}: {name}[{place}]"
+        if not isinstance(row, dict):
+            raise ZooError(f"{where} must be an object with {', '.join(keys)}, got {str(row)[:60]}")
+        for key in keys:
+            if key not in row:
+                raise ZooError(f"{where} has no {key}")
+            if key.endswith("id") and not isinstance(row[key], (int, float, str)):
+                raise ZooError(f"{where}: {key} must be a number or a text, got {str(row[key])[:60]}")
+    return rows
 
 
 def _finite(value: Any) -> float | None:
     try:
         number = float(value)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         return None
     return number if np.isfinite(number) else None
 
