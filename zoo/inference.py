@@ -258,7 +258,12 @@ def embed(
     elif task_class(preset.record["task"]["name"]).embeds:
         model = load(name)
     elif has_classes(preset.record["model"]["name"]):
-        model = load(name, classes=0)
+        try:
+            model = load(name, classes=0)
+        except ZooError as error:
+            if not isinstance(error.__cause__, ValueError):  # not a refusal of the model's builder
+                raise
+            raise ZooError(f"{preset.name} needs its head, so it has no embeddings below it: choose a layer") from None
     else:
         raise ZooError(f"{preset.name} has no head to leave out, so it has no embeddings")
     built = pipeline(fold_batch_normalization(model), **settings)

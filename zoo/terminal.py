@@ -214,8 +214,11 @@ def write_embeddings(rows: Iterable[dict], out: str) -> tuple[list[str], list[di
             arrays.append(row["embeddings"])
     if not names:
         raise InputError(f"no input could be read, so {out} is not written")
-    with whole_file(Path(out)) as hidden, hidden.open("wb") as file:
-        np.savez(file, inputs=np.array(names), embeddings=np.stack(arrays))
+    try:
+        with whole_file(Path(out)) as hidden, hidden.open("wb") as file:
+            np.savez(file, inputs=np.array(names), embeddings=np.stack(arrays))
+    except OSError as error:
+        raise ZooError(f"can't write {out}: {error.strerror or error}") from None
     return names, failed
 
 

@@ -1,6 +1,7 @@
 """Embeddings and taps from raw input: pipelines, batches of model inputs, and `zoo embed`."""
 
 import json
+import re
 
 import numpy as np
 import pytest
@@ -9,6 +10,8 @@ import zoo
 from tests.helpers.commands import run_zoo
 from tests.helpers.drawings import draw_digit
 from tests.helpers.models import make
+from tests.helpers.paths import PHOTOS
+from zoo import terminal
 from zoo.errors import InputError, ZooError
 from zoo.tasks import task_of
 
@@ -123,3 +126,15 @@ def test_mistakes_of_embed(signals, monkeypatch, arguments, message):
 def test_a_translator_has_no_embeddings(options, message, tmp_path):
     done = run_zoo("embed", "attention_seq2seq.cmudict", "hello", "--out", tmp_path / "x.npz", *options)
     assert done == (2, "", message)
+
+
+def test_a_detector_has_the_outputs_of_its_layers_only(tmp_path):
+    done = run_zoo("embed", "single_shot_detector.bccd", PHOTOS / "coffee.jpg", "--out", tmp_path / "x.npz")
+    message = "zoo: single_shot_detector.bccd needs its head, so it has no embeddings below it: choose a layer\n"
+    assert done == (2, "", message)
+
+
+def test_embeddings_that_can_not_be_written(tmp_path):
+    out = tmp_path / "nowhere" / "x.npz"
+    with pytest.raises(ZooError, match=f"^can't write {re.escape(str(out))}: No such file or directory$"):
+        terminal.write_embeddings([{"input": "a", "embeddings": np.zeros(2, "float32")}], str(out))
