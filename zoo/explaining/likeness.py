@@ -20,7 +20,7 @@ __all__ = ["ARRAYS", "ITEMS", "draw", "explain", "line"]
 ITEMS = 2
 ARRAYS = ("heat",)
 PART = 6  # the side of a square is this part of the shorter side of a face
-BATCH = 64
+BATCH = 16
 
 
 def explain(task: Task, items: list, errors: str) -> list[dict]:
