@@ -136,8 +136,9 @@ def make_model(
         parent = preset.open_preset(recipe.start_from)
         keeps = _has_classes_of(parent, source)
         model = preset.load_model(
-            parent, arguments.get("classes"), recipe.freeze, recipe.task, keeps, recipe.model_overrides
-        )
+            parent, arguments.get("classes"), recipe.freeze, recipe.task, keeps, recipe.model_overrides,
+            settings_class(parent.record["task"]["name"]).of_classes,
+        )  # fmt: skip
         if not keeps and len(source.labels) == len(parent.record["task"]["settings"]["labels"]):
             warn(f"{source.name} has other classes than {parent.name}: the head starts with new weights")
     else:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from zoo.tasks import task_class, task_of  # first: it checks Keras's backend
+from zoo.tasks import settings_class, task_class, task_of  # first: it checks Keras's backend
 
 import keras  # isort: skip
 import numpy as np
@@ -66,7 +66,9 @@ def load(
             raise ZooError(f"classes must be the number of labels, {len(labels)}, got {classes}")
     if classes is not None and (classes != 0 or isinstance(classes, bool)):
         checked_count(classes, "classes")
-    model = presets.load_model(presets.open_preset(name), len(labels) if labels else classes, freeze)
+    preset = presets.open_preset(name)
+    of_classes = settings_class(preset.record["task"]["name"]).of_classes
+    model = presets.load_model(preset, len(labels) if labels else classes, freeze, of_classes=of_classes)
     if labels is not None:
         model.origin.labels = checked_labels(labels, model.origin.labels)
     if taps is not None:
@@ -210,8 +212,9 @@ def pipeline(name: str | os.PathLike | keras.Model, batch_size: int = 32, **sett
         batch_size: number of inputs of a list that are answered together.
         **settings: settings of the task, such as top=3.
 
-    >>> zoo.pipeline("lenet5.mnist")("digit.png")["labels"][0]   # doctest: +SKIP
-    '7'
+    Examples:
+        >>> zoo.pipeline("lenet5.mnist")("digit.png")["labels"][0]   # doctest: +SKIP
+        '7'
     """
     checked_count(batch_size, "batch_size")
     if isinstance(name, keras.Model):

@@ -215,6 +215,7 @@ def test_class_folders_read_only_their_suffixes(tmp_path):
         for number in range(10):
             (tmp_path / label / f"{number}.WAV").write_bytes(label.encode())
             (tmp_path / label / f"{number}.txt").write_bytes(b"notes")
+            (tmp_path / label / f"._{number}.wav").write_bytes(b"hidden")  # macOS writes such files
     layout = ClassFolders("waveform", "recordings", frozenset({".wav"}))
     rows = [row for split in SPLITS for row in open_source(tmp_path, split, ("waveform", "label"), layout).dataset]
     assert len(rows) == 20

@@ -28,6 +28,7 @@ def folder(tmp_path):
 
 
 def test_a_person_is_in_one_split_with_all_pictures(folder):
+    (folder / "person0" / "._0.png").touch()  # macOS writes such files
     parts = [people(folder, split) for split in ("train", "validation", "test")]
     assert [len(part) for part in parts] == [6, 2, 2]
     together = {**parts[0], **parts[1], **parts[2]}

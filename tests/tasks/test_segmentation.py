@@ -285,3 +285,12 @@ def test_embeddings_of_a_model_without_a_head():
     assert inputs.shape == (1, 32, 32, 1)
     np.testing.assert_allclose(inputs[0, ..., 0], PICTURE[6:38, 10:42] / 127.5 - 1, atol=1e-6)
     np.testing.assert_allclose(row["embeddings"], body(inputs)[0], atol=1e-5)
+
+
+def test_another_head_forgets_the_boundary_class(tmp_path):
+    """It names a class of the old head."""
+    saved = zoo.save(segmenter(settings={"boundary": "membrane", "threshold": 0.3}), tmp_path / "preset")
+    model = zoo.load(saved.path, classes=3)
+    assert {*model.origin.settings} & {"boundary", "threshold", "boundary_threshold"} == set()
+    assert zoo.load(saved.path).origin.settings["boundary"] == "membrane"
+    assert task_of(model).classes == 3

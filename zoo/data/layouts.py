@@ -121,7 +121,7 @@ class ClassFolders:
             (str(file), number)
             for number, label in enumerate(labels)
             for file in sorted((path / label).rglob("*"))
-            if file.suffix.lower() in self.suffixes and file.is_file()
+            if file.suffix.lower() in self.suffixes and file.is_file() and not file.name.startswith(".")
         ]
         if len(labels) < 2 or not files:
             raise ZooError(

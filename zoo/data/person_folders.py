@@ -95,7 +95,7 @@ class PersonFolders:
     def _people(self, path: Path) -> People:
         people = {}
         for name in _subfolders(path):
-            files = sorted((path / name).rglob("*"))
+            files = [file for file in sorted((path / name).rglob("*")) if not file.name.startswith(".")]
             own = [str(file) for file in files if file.suffix.lower() in self.suffixes and file.is_file()]
             if not own:
                 raise ZooError(f"{path / name} has no images: fill it, or remove it")

@@ -88,6 +88,7 @@ def load_model(
     settings: dict | None = None,
     keep_head: bool = True,
     changes: dict | None = None,
+    of_classes: Iterable[str] = (),
 ):
     """A preset's model with its weights, not compiled; works on every Keras backend.
 
@@ -98,6 +99,7 @@ def load_model(
         settings: task settings that replace those of the preset.
         keep_head: whether a head of the right size keeps its weights and labels; if not, it gets new weights.
         changes: arguments of the builder that differ from those of the preset; the weights must fit nevertheless.
+        of_classes: names of the recorded settings that another head drops.
     """
     from zoo.layers.model import outputs_of  # imports Keras
     from zoo.preset import weights  # imports NumPy and h5py, which listings do without
@@ -110,18 +112,20 @@ def load_model(
     except (ZooError, TypeError) as error:
         raise ZooError(f"{preset.path / 'preset.json'} can't be used: {error}") from error
     weights.read(model, preset.file(WEIGHTS), without=parts)
-    settings = {**record["task"]["settings"], **(settings or {})}
-    labels = settings.pop("labels", None)
+    recorded, task = record["task"]["settings"], record["task"]["name"]
+    labels = recorded.get("labels")
     logits = outputs_of(model).get("logits")
     is_changed = classes is not None and (not keep_head or logits is None or classes != logits.shape[-1])
     if is_changed:
         trained = model
         model = create_model(record["model"]["name"], **{**overrides, "classes": classes})
         _copy_all_but_head(trained, model, preset)
+        recorded = {key: value for key, value in recorded.items() if key not in of_classes}
         labels = None
+    settings = {key: value for key, value in {**recorded, **(settings or {})}.items() if key != "labels"}
     registry.freeze_layers(model, freeze)
     origin = model.origin
-    origin.task, origin.settings, origin.labels = record["task"]["name"], settings, labels
+    origin.task, origin.settings, origin.labels = task, settings, labels
     origin.data_labels = None if labels is None else record["task"].get("data_labels") or labels
     origin.preset, origin.terms = preset.name, record.get("terms", {})
     origin.assets = preset.assets()

@@ -47,6 +47,7 @@ class TaskSettings(pydantic.BaseModel):
     model_config = pydantic.ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
     renamed: ClassVar[dict[str, str]] = {}  # earlier name, in old presets and recipes -> current name
     measured: ClassVar[tuple[str, ...]] = ()  # settings that describe trained weights; further training drops them
+    of_classes: ClassVar[tuple[str, ...]] = ()  # settings that name classes or go with them; another head drops them
 
     @classmethod
     def today(cls, settings: dict) -> dict:
@@ -208,6 +209,7 @@ class SegmentationSettings(ImageSettings):
     """Settings of `segmentation`."""
 
     augmentations = MASK_AUGMENTATIONS
+    of_classes = ("boundary", "threshold", "boundary_threshold")
 
     polarity: Literal[None] = setting(None, "Pictures keep their polarity.")
     centre: Literal[None] = setting(None, "Pictures are not framed.")
