@@ -428,7 +428,10 @@ def normalized(values, end):
     if end["normalize"] is None:
         return values
     if end["normalize"] == "utterance":
-        values = values - values[0]  # a constant feature becomes exactly 0
+        # A constant feature becomes exactly 0, although NumPy may round equal frames differently.
+        rounding = 1e-6 * np.abs(values).max()
+        values = values - values[0]
+        values = np.where(np.abs(values).max(axis=0) > rounding, values, 0.0)
         values = values - values.mean(axis=0)
         return values / np.maximum(values.std(axis=0), 1e-4)
     values = (values - np.array(end["mean"])) / np.array(end["deviation"])

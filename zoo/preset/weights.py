@@ -3,6 +3,7 @@
 import contextlib
 import errno
 import hashlib
+import io
 import os
 import re
 import shutil
@@ -12,6 +13,11 @@ from pathlib import Path
 
 import h5py
 import numpy as np
+
+try:
+    import resource
+except ImportError:  # Windows has no such limits
+    resource = None
 
 from zoo.errors import ZooError
 
@@ -48,16 +54,21 @@ def write(model, path: Path, storage: str = "float32", without: Collection[str] 
 
 
 def _check_space(model, path: Path) -> None:
-    """Raises OSError if the disk is full: h5py can't close a file that it can't write, and ends the process later."""
-    # All weights in float32, and the file that `_convert` makes of it.
-    needed = 2 * sum(4 * int(np.prod(weight.shape)) for weight in getattr(model, "weights", ())) + (1 << 20)
-    if shutil.disk_usage(path.parent).free < needed:
+    """Raises OSError if the disk is full or files may not be so large.
+
+    h5py can't close a file that it can't write, and ends the process later.
+    """
+    size = sum(4 * int(np.prod(weight.shape)) for weight in getattr(model, "weights", ())) + (1 << 20)
+    if shutil.disk_usage(path.parent).free < 2 * size:  # all weights in float32, and what `_convert` makes of them
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    largest = resource.getrlimit(resource.RLIMIT_FSIZE)[0] if resource else -1
+    if 0 <= largest < size:
+        raise OSError(errno.EFBIG, os.strerror(errno.EFBIG))
 
 
 def _convert(path: Path, storage: str) -> None:
     """Rounds the arrays of a file of float32 weights, and removes the variables of the optimizer."""
-    packed = path.with_name(f"packed.{path.name}")
+    packed = io.BytesIO()
     # The file format of HDF5 1.10 needs less space for each array and group than the oldest one.
     with h5py.File(path, "r") as source, h5py.File(packed, "w", libver=("v110", "v110")) as target:
         target.attrs.update(source.attrs)
@@ -71,7 +82,7 @@ def _convert(path: Path, storage: str) -> None:
                 _store(target, name, item[()], storage)
 
         source.visititems(convert)  # a group comes before its members
-    packed.replace(path)
+    path.write_bytes(packed.getbuffer())
 
 
 def _store(file: h5py.File, name: str, values: np.ndarray, storage: str) -> None:
