@@ -1,8 +1,6 @@
 """The README says what is true: its table, its commands, its Python."""
 
 import re
-import shlex
-import shutil
 import tomllib
 from pathlib import Path
 
@@ -11,6 +9,8 @@ from click.testing import CliRunner
 
 import zoo
 from tests.helpers.drawings import draw_digit
+from tests.helpers.pages import copy_photos
+from tests.helpers.paths import ROOT
 from zoo import preset
 from zoo.cli import main
 from zoo.preset import card
@@ -19,7 +19,6 @@ from zoo.training import setup
 from zoo.training.recipe import read_recipe
 from zoo.training.tuning import read_space
 
-ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 
 
@@ -43,29 +42,22 @@ def test_recipes_state_the_figure_of_the_card():
                     assert card.figure(metric) in head
 
 
-def test_every_command_in_the_readme_parses():
-    commands = re.findall(r"^\$ zoo (.+)$", README, re.MULTILINE)
-    assert len(commands) >= 8
-    for command in commands:
-        name, *arguments = shlex.split(command)
-        parsed = main.commands[name].make_context(name, list(arguments))
-        assert parsed.params.get("as_json", False) == ("--json" in arguments)
-
-
 @pytest.mark.usefixtures("short_runs")
 def test_the_python_runs(digits_folder, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     draw_digit("7").save("digit.png")
-    for label in ("0", "1", "7"):  # half of the drawings, because the network that learns them is large
-        Path("my_photos", label).mkdir(parents=True)
-        for file in sorted((digits_folder / label).iterdir())[:10]:
-            shutil.copy(file, Path("my_photos", label))
-    blocks = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+    copy_photos(digits_folder, Path("my_photos"))
+    [block] = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
     names: dict = {}
-    for block in blocks:
-        exec(block, names)
-    assert names["pipeline"]("digit.png")["labels"][0] == "7"
+    exec(block, names)
+    assert names["zoo"].pipeline("lenet5.mnist")("digit.png")["labels"][0] == "7"
     assert set(names["zoo"].pipeline("runs/photos")("digit.png")["labels"]) == {"0", "1", "7"}
+
+
+def test_links_lead_to_files():
+    targets = re.findall(r"\]\(([^)#]+)", README)
+    assert len(targets) > 20
+    assert [target for target in targets if not (ROOT / target).exists()] == []
 
 
 def test_the_recipe_and_the_space_in_the_docs_are_read(digits_folder, tmp_path, monkeypatch):

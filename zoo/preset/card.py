@@ -96,20 +96,16 @@ def _text(value: object) -> str:
     return str(value)
 
 
-def table(records: list[dict]) -> str:
-    """The README's table of presets, one row per preset."""
-    lines = ["| preset | paper | parameters | measured | size | terms |", "|---|---|---|---|---|---|"]
-    for record in sorted(records, key=lambda record: record["name"]):
-        entry = registry.entries().get(record["model"]["name"])
-        measured = "; ".join(
-            f"{metric['name']} {figure(metric)} ({metric['dataset']} {metric['split']}, {metric['examples']:,})"
-            for metric in final(record)
-        )
-        terms = record.get("terms") or {}
-        paper = entry.paper if entry else "not known here"
-        domain = f" (for {record['domain']})" if record.get("domain") else ""
-        lines.append(
-            f"| `{record['name']}`{domain} | {paper} | {record['parameters']:,} | {measured or 'not measured'} "
-            f"| {size(record)} | weights {terms.get('weights', 'not stated')}; data {terms.get('data', 'not stated')} |"
-        )
+def table(records: list[dict], link: str = "zoo/presets/{name}/README.md") -> str:
+    """The table of presets: a row per preset with its first two figures, ordered by task.
+
+    Args:
+        link: of a preset, with places for its `name` and for the `anchor` of its name as a heading.
+    """
+    lines = ["| task | preset | measured | size |", "|---|---|---|---|"]
+    for record in sorted(records, key=lambda record: (record["task"]["name"], record["name"])):
+        name, measured = record["name"], "; ".join(f"{each['name']} {figure(each)}" for each in final(record)[:2])
+        target = link.format(name=name, anchor=name.replace(".", ""))
+        task = record["task"]["name"].replace("_", " ")
+        lines.append(f"| {task} | [{name}]({target}) | {measured or 'not measured'} | {size(record)} |")
     return "\n".join(lines) + "\n"

@@ -31,6 +31,7 @@ def conv_text_classifier(
     widths: tuple[int, ...] = (3, 4, 5),
     maps: int = 100,
     channels: str = "trained",
+    word_dropout: float = 0.0,
     dropout: float = 0.5,
     max_norm: float = 3.0,
 ) -> keras.Model:
@@ -44,6 +45,7 @@ def conv_text_classifier(
         maps: maps of each convolution.
         channels: "trained", vectors that training changes; "static", vectors that stay as they are; "both": a window
             of both, where each filter is applied to both and the results are added.
+        word_dropout: fraction of the words whose vectors are dropped in training, which the paper does not do.
         dropout: fraction of the maxima dropped in training.
         max_norm: greatest length of the weights of a class in the last layer.
 
@@ -64,6 +66,8 @@ def conv_text_classifier(
         # The convolution of a sum is the sum of the convolutions.
         static = word_vectors(vocabulary, embedding, "static_embedding", trainable=False)(tokens)
         x = layers.Add(name="both")([x, static])
+    if word_dropout:
+        x = layers.Dropout(word_dropout, noise_shape=(None, None, 1), name="word_dropout")(x)
     x = FrameMask(name="mask")(x, token_count)
     maxima = []
     for width in widths:
