@@ -165,7 +165,7 @@ class Pretraining(_Section):
 
 
 class Whitening(_Section):
-    """Of the last layer, by the differences within people, before the training (see `training/whitening.py`)."""
+    """Sets the last layer by the differences within people, before the training (see `training/whitening.py`)."""
 
     epochs: Count = 8  # over the training data, with random changes
     shrinkage: Positive = 0.3  # how much of the mean variance within people is added to that of each direction
